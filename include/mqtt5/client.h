@@ -1,0 +1,152 @@
+/* mqtt5/client.h: an MQTT client session as a state machine: bytes and time in, bytes and events out.
+ *
+ * Does no I/O, reads no clock, allocates nothing after mq5_client_init(). The session never copies an outgoing message: it
+ * keeps the application's token and asks for the message again (`load`) when it has to be sent or resent, so a fleet pays
+ * for an unacknowledged message only what the application keeps of it.
+ * Sections: 3 (packets), 4.1 state, 4.3/4.4 QoS and resend, 4.9 flow control, 3.1.2.10 keep alive, 3.3.2.3.4 alias, 4.12 AUTH.
+ * A message is resent only after a reconnect with session present (MQTT-4.4.0-1), never on a live link.
+ */
+#ifndef MQTT5_CLIENT_H
+#define MQTT5_CLIENT_H
+
+#include "mqtt5/packet.h"
+
+enum mq5_client_state {
+    MQ5C_IDLE,       /* no link */
+    MQ5C_CONNECTING, /* CONNECT sent, CONNACK awaited */
+    MQ5C_AUTH,       /* extended authentication under way, before CONNACK */
+    MQ5C_ONLINE,
+    MQ5C_CLOSED, /* DISCONNECT sent or received, or an error: waiting for the world to say link down */
+};
+
+enum mq5_client_event_kind {
+    MQ5C_EV_CONNACK,      /* accepted: .packet->connack; session resumed or not is in it */
+    MQ5C_EV_REFUSED,      /* .reason: CONNACK error code, or 0x8D when no CONNACK came in time */
+    MQ5C_EV_MESSAGE,      /* .packet->publish, topic resolved from its alias; the QoS answer is sent when the handler returns */
+    MQ5C_EV_PUBLISHED,    /* .token finished: PUBACK or PUBCOMP, .reason as given (>= 0x80: refused); QoS 0: once written */
+    MQ5C_EV_SUBSCRIBED,   /* .token, .packet->suback */
+    MQ5C_EV_UNSUBSCRIBED, /* .token, .packet->suback */
+    MQ5C_EV_AUTH,         /* .packet->auth: answer with mq5_client_auth() */
+    MQ5C_EV_DISCONNECTED, /* the server's DISCONNECT (.reason, .packet) or our own end after a protocol error of the peer (.reason
+                             sent, .what) or ping time-out (0x8D); the world must close the link */
+    MQ5C_EV_SESSION_LOST, /* reconnected without session: tokens in flight are dropped one by one as MQ5C_EV_DROPPED after it */
+    MQ5C_EV_DROPPED,      /* .token will not be acknowledged any more; the application decides whether to publish it anew */
+};
+
+struct mq5_client_event {
+    enum mq5_client_event_kind kind;
+    uint8_t reason;
+    uint32_t token;
+    const char *what;                /* static text for errors */
+    const struct mq5_packet *packet; /* valid during the call */
+};
+
+/* One outgoing operation awaiting its end. */
+struct mq5_inflight {
+    uint32_t token;
+    uint16_t packet_id;
+    uint8_t state; /* internal */
+    uint8_t sent;  /* internal: on this connection */
+};
+
+struct mq5_client;
+
+/* What the session asks of its owner; one const table for a whole fleet. */
+struct mq5_client_ops {
+    /* Bytes to put on the link, in order; the callee copies or writes them before it returns. */
+    void (*send)(void *context, const uint8_t *data, size_t length);
+    void (*event)(void *context, const struct mq5_client_event *event);
+    /* Fills *out with the message behind a token (topic, payload, qos, retain, properties; not packet_id, dup or alias). The views
+     * must hold until the call returns to the session and its send() has run. false: the application no longer has it. */
+    bool (*load)(void *context, uint32_t token, struct mq5_publish *out);
+    /* Optional (NULL: none): sees every decoded packet before the session does; false swallows it (fault injection, traces). */
+    bool (*inbound)(void *context, const struct mq5_packet *packet);
+};
+
+/* Shared, read-only, outlives the session. */
+struct mq5_client_config {
+    uint8_t version; /* enum mq5_version */
+    uint16_t receive_maximum;      /* ours, advertised; also the capacity of inbound QoS 2 ids: see memory */
+    uint16_t topic_alias_maximum;  /* ours, advertised; needs alias memory */
+    uint32_t maximum_packet_size;  /* ours, advertised; 0: not sent */
+    uint32_t connack_timeout_us;   /* 0: 30 s */
+    uint32_t ping_timeout_us;      /* 0: 30 s, never above the keep alive */
+    uint16_t outgoing_maximum;     /* in-flight operations of ours (publishes, subscribes); the peer's receive maximum limits further */
+    uint8_t outgoing_alias_slots;  /* 0..16: alias slots the application may name in mq5_client_publish() */
+};
+
+/* Everything a CONNECT carries that differs between connections. Spans must hold during mq5_client_connect() only. */
+struct mq5_client_connect {
+    bool clean_start;
+    uint16_t keep_alive_s;
+    uint32_t session_expiry_s;
+    struct span client_id, user_name, password; /* empty: absent */
+    const struct mq5_publish *will;             /* NULL: none; will_delay in its properties */
+    struct span authentication_method, authentication_data;
+    const struct mq5_user_property *user;
+    uint16_t user_count;
+    bool request_response_information, request_problem_information;
+};
+
+/* Public only so that owners can embed it; fields are the session's own (read through the getters). */
+struct mq5_client {
+    const struct mq5_client_config *config;
+    const struct mq5_client_ops *ops;
+    void *context;
+    int64_t ping_at_us, deadline_us; /* next ping; CONNACK or PINGRESP deadline */
+    int64_t last_sent_us;
+    struct mq5_inflight *outgoing;  /* [config->outgoing_maximum] */
+    uint16_t *incoming_qos2;        /* [config->receive_maximum], 0 = free; NULL when QoS 2 is not wanted */
+    uint8_t *alias_memory;          /* inbound aliases: topic strings */
+    struct mq5_stream stream;
+    uint32_t alias_memory_size, alias_memory_used;
+    uint32_t peer_maximum_packet_size;
+    uint16_t outgoing_count, next_packet_id;
+    uint16_t keep_alive_s, peer_receive_maximum, peer_alias_maximum, quota_used;
+    uint16_t aliases_sent; /* bit per slot established on this connection */
+    uint8_t state, peer_maximum_qos;
+    uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1, peer_subscription_id_available : 1;
+    uint8_t awaiting_ping : 1, session_known : 1, clean_start : 1, in_callback : 1;
+    uint32_t session_expiry_s; /* in force */
+};
+
+/* Bytes of memory the session needs beside struct mq5_client for this configuration, with stream_buffer bytes to gather cut packets. */
+size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer);
+/* `memory` (aligned to 8) must stay as long as the client. */
+void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config, const struct mq5_client_ops *ops,
+                     void *context, void *memory, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer);
+
+/* Life of a connection, told by the owner. */
+/* The link is up: sends CONNECT. ILLEGAL/NO_SPACE as mq5_encode(). State must be MQ5C_IDLE. */
+enum mq5_status mq5_client_connect(struct mq5_client *client, int64_t now_us, const struct mq5_client_connect *connect);
+void mq5_client_input(struct mq5_client *client, int64_t now_us, const uint8_t *data, size_t length);
+/* The link is gone, for whatever reason: connection state is forgotten, session state kept. */
+void mq5_client_link_down(struct mq5_client *client, int64_t now_us);
+/* Call at or after mq5_client_next_deadline(): pings, notices silence. TIME_NEVER: nothing to wait for. */
+void mq5_client_tick(struct mq5_client *client, int64_t now_us);
+int64_t mq5_client_next_deadline(const struct mq5_client *client);
+
+enum mq5_client_result {
+    MQ5C_DONE = 0,
+    MQ5C_WAIT,       /* peer's receive maximum or our outgoing_maximum is used up: try after the next MQ5C_EV_PUBLISHED */
+    MQ5C_OFFLINE,    /* not online */
+    MQ5C_NOT_WITH_PEER, /* above the peer's limits: maximum QoS, retain, maximum packet size, wildcard, shared, subscription id */
+    MQ5C_BAD,        /* not encodable */
+};
+/* Sends the message behind `token` (asks for it through load). alias_slot: 0 none, else 1..outgoing_alias_slots: this slot always
+ * carries the same topic within a connection; the session sends the name once and the alias alone from then on, as far as the peer allows. */
+enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now_us, uint32_t token, uint8_t alias_slot);
+enum mq5_client_result mq5_client_subscribe(struct mq5_client *client, int64_t now_us, uint32_t token,
+                                            const struct mq5_subscription *list, uint32_t count, uint32_t subscription_id);
+enum mq5_client_result mq5_client_unsubscribe(struct mq5_client *client, int64_t now_us, uint32_t token,
+                                              const struct mq5_subscription *list, uint32_t count);
+/* Re-authentication or the next step of it. */
+enum mq5_client_result mq5_client_auth(struct mq5_client *client, int64_t now_us, uint8_t reason, struct span method, struct span data);
+/* Clean end: sends DISCONNECT (5: reason, and session_expiry_s if it differs from the one in force) and goes to MQ5C_CLOSED. */
+void mq5_client_disconnect(struct mq5_client *client, int64_t now_us, uint8_t reason, uint32_t session_expiry_s);
+/* Change of keep alive takes a new connection; this tells the one in force (server's or ours). */
+uint16_t mq5_client_keep_alive(const struct mq5_client *client);
+bool mq5_client_online(const struct mq5_client *client);
+uint16_t mq5_client_inflight(const struct mq5_client *client);
+
+#endif
