@@ -1,0 +1,222 @@
+/* sim/measure.h: what both worlds record, how it merges, and how expectations become verdicts.
+ *
+ * Both worlds fill the same tables through the same calls; everything is integers and sums, so the order of calls and the
+ * number of processes cannot show. Durations are counted from the *intended* moment (no coordinated omission).
+ * Samples whose intended moment lies in an excluded phase (warm-up) are kept apart from the statistics.
+ */
+#ifndef SIM_MEASURE_H
+#define SIM_MEASURE_H
+
+#include "base.h"
+
+/* ---- log-linear histogram ----------------------------------------------------------------------------------------- */
+
+/* 64 linear steps an octave: relative error at most 1/64 of the value; exact below 64. Values above 2^40 are clamped and counted. */
+#define HISTOGRAM_BUCKETS (64 * 36)
+struct histogram {
+    uint64_t count;
+    int64_t minimum, maximum;
+    uint64_t sum_low, sum_high; /* 128-bit */
+    uint64_t clamped;
+    uint64_t bucket[HISTOGRAM_BUCKETS];
+};
+void histogram_clear(struct histogram *histogram);
+void histogram_add(struct histogram *histogram, int64_t value); /* negative counts as 0 */
+void histogram_merge(struct histogram *into, const struct histogram *from);
+/* Value at or below which a share q (0..1) of the samples lies (upper edge of the bucket, never above maximum). 0 when empty. */
+int64_t histogram_quantile(const struct histogram *histogram, double q);
+double histogram_mean(const struct histogram *histogram);
+/* Distribution-free bounds of the quantile at a confidence (order statistics, binomial); false if there are too few samples to give one. */
+bool histogram_quantile_bounds(const struct histogram *histogram, double q, double confidence, int64_t *low, int64_t *high);
+int64_t histogram_bucket_low(uint32_t index);
+int64_t histogram_bucket_high(uint32_t index);
+uint32_t histogram_index(int64_t value);
+
+/* ---- metrics ------------------------------------------------------------------------------------------------------ */
+
+enum metric {                  /* unit µs unless said */
+    METRIC_PROVISION_KEY,          /* key pair and CSR */
+    METRIC_PROVISION_CERTIFICATE,  /* request to the certificate broker, connection included, until stored */
+    METRIC_PROVISION_REGISTRATION, /* first operational connect refused until a connect was accepted */
+    METRIC_PROVISION_TOTAL,        /* power-up without identity until the first accepted connect */
+    METRIC_CONNECT_RESOLVE,
+    METRIC_CONNECT_TCP,
+    METRIC_CONNECT_TLS,
+    METRIC_CONNECT_CONNACK,        /* CONNECT sent until CONNACK */
+    METRIC_CONNECT_TOTAL,          /* attempt begun until CONNACK 0 */
+    METRIC_RECONNECT,              /* connection lost until online again */
+    METRIC_TELEMETRY_ACK,          /* intended until PUBACK */
+    METRIC_TELEMETRY_END_TO_END,   /* intended until a processor has it */
+    METRIC_COMMAND_ROUND_TRIP,     /* app asks until the app is answered; by path */
+    METRIC_COMMAND_DELIVERY,       /* app asks until the vehicle has it */
+    METRIC_PRESENCE_DELAY,         /* change of connection until the presence event */
+    METRIC_BYTES_UP_DAY,           /* bytes a vehicle and day */
+    METRIC_BYTES_DOWN_DAY,
+    METRIC_SEND_LAG,               /* live: planned send until written */
+    METRIC_COUNT
+};
+enum metric_path { PATH_ANY = 0, PATH_CONNECTED, PATH_QUEUED, PATH_COUNT }; /* command found the vehicle online / waited for it */
+
+/* Counters over time: one bin a second (wider when the run is longer than 100,000 s), and their total. */
+enum counter {
+    COUNTER_CONNECT_ATTEMPTS,
+    COUNTER_CONNECTS,          /* accepted */
+    COUNTER_CONNECTS_REFUSED,  /* by CONNACK or by closing during registration */
+    COUNTER_CONNECTS_FAILED,   /* never got an answer: resolve, TCP, TLS, time-out */
+    COUNTER_DISCONNECTS,
+    COUNTER_PUBLISHES,         /* vehicle to broker, first sendings */
+    COUNTER_REPUBLISHES,       /* with DUP */
+    COUNTER_PUBLISH_ACKS,
+    COUNTER_DELIVERIES,        /* to processors */
+    COUNTER_PINGS,
+    COUNTER_COMMANDS,
+    COUNTER_COMMANDS_ANSWERED,
+    COUNTER_COMMANDS_TIMED_OUT,
+    COUNTER_PROVISIONED,
+    COUNTER_REGISTRATIONS_REFUSED,
+    COUNTER_PRESENCE_EVENTS,
+    COUNTER_BYTES_UP,
+    COUNTER_BYTES_DOWN,
+    COUNTER_LINK_DROPS,
+    COUNTER_PROTOCOL_ERRORS,   /* either end found the other at fault */
+    /* gauges: fed with +1/-1, a bin holds the change, the reader sums */
+    COUNTER_CONNECTED,
+    COUNTER_DRIVING,
+    COUNTER_COUNT
+};
+bool counter_is_gauge(enum counter counter);
+const char *metric_name(enum metric metric);    /* "telemetry.end_to_end" */
+const char *metric_unit(enum metric metric);    /* "us" or "bytes" */
+const char *counter_name(enum counter counter); /* "connects" */
+/* -1 if unknown */
+int metric_find(const char *name);
+int counter_find(const char *name);
+
+/* Who: small indices given by the scenario. */
+struct measure_dimension {
+    uint16_t cohort, region;
+    uint8_t path;
+};
+#define MEASURE_ANY 0xFFFF /* in filters */
+
+/* ---- ledger: every application message by id ----------------------------------------------------------------------- */
+
+/* Telemetry of one vehicle. Messages are numbered from 1 without gaps by the agent. */
+struct ledger_row {
+    uint32_t intended;      /* highest number the agent meant to send */
+    uint32_t acknowledged;  /* PUBACKs with success, each message once */
+    uint32_t delivered;     /* distinct messages a processor received */
+    uint32_t duplicated;    /* received again */
+    uint32_t dropped;       /* by the agent's stated queue rule */
+    uint32_t pending;       /* at the end: still queued or in flight at the vehicle; set by the world when the run ends */
+    uint32_t window_base;   /* highest number below which all are classified; delivered numbers above it are in `window` */
+    uint32_t forgotten;     /* gaps pushed out of the window: counted as not delivered */
+    uint64_t window;
+};
+/* lost = intended - delivered - dropped_undelivered - pending; never negative. */
+uint32_t ledger_lost(const struct ledger_row *row);
+void ledger_intended(struct ledger_row *row, uint32_t number);
+void ledger_delivered(struct ledger_row *row, uint32_t number);
+/* Commands: one count per outcome, per vehicle only where something went wrong. */
+struct ledger_commands {
+    uint64_t intended, sent, delivered, executed, executed_twice, answered, timed_out, expired, lost, pending;
+};
+
+/* ---- the measure of a run ------------------------------------------------------------------------------------------ */
+
+struct measure_worst { /* the worst samples of a metric, for "who suffered" */
+    int64_t value, at_us;
+    uint32_t vehicle;
+};
+#define MEASURE_WORST 32
+
+struct measure_interval {
+    int64_t from_us, to_us;
+    char name[32];
+};
+
+struct measure_options {
+    uint32_t vehicles, cohorts, regions;
+    int64_t duration_us;
+    const struct measure_interval *excluded; /* copied */
+    uint32_t excluded_count;
+};
+
+struct measure;
+struct measure *measure_create(const struct measure_options *options); /* NULL: out of memory */
+void measure_destroy(struct measure *measure);
+uint64_t measure_bytes(const struct measure *measure);
+void measure_merge(struct measure *into, const struct measure *from); /* same options */
+
+/* intended_us: the moment the sample belongs to (decides phase and bin). */
+void measure_sample(struct measure *measure, enum metric metric, struct measure_dimension who, uint32_t vehicle,
+                    int64_t intended_us, int64_t value);
+void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us, int64_t amount);
+struct ledger_row *measure_ledger(struct measure *measure, uint32_t vehicle);
+struct ledger_commands *measure_commands(struct measure *measure);
+/* A vehicle a command went wrong for (lost, timed out, executed twice): remembered up to MEASURE_WORST per kind, lowest numbers first. */
+void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us);
+
+/* Reading. dimension fields may be MEASURE_ANY / PATH_ANY. The histogram is summed into *out. */
+void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool excluded_phase,
+                       struct histogram *out);
+uint32_t measure_worst(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                       struct measure_worst out[MEASURE_WORST]); /* worst first */
+int64_t measure_total(const struct measure *measure, enum counter counter, struct measure_dimension filter);
+/* Bins of a counter (gauges: running level). *bin_us is their width. Caller frees with free(). NULL: out of memory. */
+int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter, uint32_t *count,
+                        int64_t *bin_us);
+bool measure_excluded(const struct measure *measure, int64_t at_us);
+const struct measure_options *measure_get_options(const struct measure *measure);
+uint32_t measure_command_victims(const struct measure *measure, enum counter kind, struct measure_worst out[MEASURE_WORST]);
+/* Vehicles with the largest value of one ledger column, worst first (field: offset as in expectation_ledger names). */
+
+/* ---- expectations -------------------------------------------------------------------------------------------------- */
+
+enum expectation_source { EXPECT_METRIC, EXPECT_COUNTER, EXPECT_LEDGER, EXPECT_COMMANDS };
+enum ledger_field { LEDGER_INTENDED, LEDGER_ACKNOWLEDGED, LEDGER_UNACKNOWLEDGED, LEDGER_DELIVERED, LEDGER_DUPLICATED, LEDGER_DROPPED,
+                    LEDGER_PENDING, LEDGER_LOST, LEDGER_FIELD_COUNT };
+enum commands_field { COMMANDS_INTENDED, COMMANDS_SENT, COMMANDS_DELIVERED, COMMANDS_EXECUTED, COMMANDS_EXECUTED_TWICE, COMMANDS_ANSWERED,
+                      COMMANDS_TIMED_OUT, COMMANDS_EXPIRED, COMMANDS_LOST, COMMANDS_PENDING, COMMANDS_FIELD_COUNT };
+enum statistic { STATISTIC_QUANTILE, STATISTIC_MEAN, STATISTIC_MAXIMUM, STATISTIC_MINIMUM, STATISTIC_COUNT, STATISTIC_TOTAL,
+                 STATISTIC_LAST, /* of a series or gauge */
+                 STATISTIC_SHARE /* of `intended`: ledger and commands fields, 0..1 */ };
+enum comparison { BELOW, AT_MOST, ABOVE, AT_LEAST, EQUALS };
+enum temporal { AT_END, ALWAYS, EVENTUALLY }; /* for counters: every bin / some bin up to by_us */
+
+struct expectation {
+    char id[48];
+    char text[96];            /* for people: "p99 of command round trip, path connected" */
+    uint32_t line;            /* in the scenario file */
+    enum expectation_source source;
+    uint32_t what;            /* enum metric, counter, ledger_field or commands_field */
+    enum statistic statistic;
+    double quantile;          /* 0..1 */
+    struct measure_dimension filter;
+    enum comparison comparison;
+    double bound;             /* in the metric's unit (µs, bytes, counts, per second for rates) */
+    double confidence;        /* 0: none asked; else 0.5..0.9999 */
+    enum temporal temporal;
+    int64_t from_us, by_us;   /* window looked at; 0, 0: all but the excluded phases */
+    uint64_t minimum_samples; /* fewer: inconclusive; 0 means 1 */
+    char needs[32];           /* a feature of the cloud without which this cannot be judged ("registration"); "" none */
+};
+enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE, VERDICT_NOT_AVAILABLE };
+const char *verdict_name(enum verdict verdict); /* "pass" ... */
+
+struct expectation_result {
+    enum verdict verdict;
+    double measured, low, high; /* low/high: confidence bounds, equal to measured when none */
+    uint64_t samples;
+    int64_t at_us;              /* moment of the extreme; -1: none */
+    char detail[160];           /* for people */
+    struct measure_worst worst[MEASURE_WORST]; /* the vehicles concerned, worst first */
+    uint32_t worst_count;
+};
+/* available: comma-separated features of the cloud in use, or NULL for all. */
+void expectation_judge(const struct measure *measure, const struct expectation *expectation, const char *unavailable,
+                       struct expectation_result *out);
+/* Bound or measured value as a person writes it: "1.31 s", "412/s", "0". */
+void expectation_format(const struct expectation *expectation, double value, char *out, size_t capacity);
+
+#endif

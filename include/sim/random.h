@@ -1,0 +1,61 @@
+/* sim/random.h: counter-based random streams (Philox4x32-10), one per (seed, entity, purpose), and tables drawn from them.
+ *
+ * A stream's n-th draw depends on nothing but its key and n, so a vehicle's luck does not change when another is added.
+ * Hot distributions are integer inverse-CDF tables built once through GSL; GSL itself can draw through sim_random_gsl().
+ */
+#ifndef SIM_RANDOM_H
+#define SIM_RANDOM_H
+
+#include "base.h"
+
+#include <gsl/gsl_rng.h>
+
+struct sim_random {
+    uint32_t key[2];
+    uint32_t entity, purpose; /* part of the counter */
+    uint64_t counter;         /* draws of 4 words made */
+    uint32_t words[4];
+    uint8_t left;
+};
+
+void sim_random_init(struct sim_random *random, uint64_t seed, uint32_t entity, uint32_t purpose);
+uint32_t sim_random_u32(struct sim_random *random);
+uint64_t sim_random_u64(struct sim_random *random);
+/* Uniform in [0, bound), unbiased; 0 when bound is 0. */
+uint64_t sim_random_below(struct sim_random *random, uint64_t bound);
+/* true with probability parts_per_million / 1e6. */
+bool sim_random_ppm(struct sim_random *random, uint32_t parts_per_million);
+
+/* One draw without keeping a stream: word `index` of (seed, entity, purpose). */
+uint64_t sim_random_at(uint64_t seed, uint32_t entity, uint32_t purpose, uint64_t index);
+
+/* A gsl_rng whose state is the given stream; put both on the stack. */
+extern const gsl_rng_type *sim_random_gsl_type;
+gsl_rng sim_random_gsl(struct sim_random *random);
+
+/* Integer inverse CDF with 1,024 steps and linear interpolation; values in the unit of what built it. */
+#define SIM_TABLE_STEPS 1024
+struct sim_table {
+    int64_t value[SIM_TABLE_STEPS + 1];
+};
+enum sim_distribution { SIM_CONSTANT, SIM_UNIFORM, SIM_EXPONENTIAL, SIM_LOGNORMAL, SIM_NORMAL };
+/* CONSTANT a; UNIFORM a..b; EXPONENTIAL mean a; LOGNORMAL median a, sigma b (of the log); NORMAL mean a, deviation b.
+ * Tails end at the 99.99th percentile; never below `minimum` nor above `maximum`. */
+void sim_table_build(struct sim_table *table, enum sim_distribution distribution, double a, double b, int64_t minimum, int64_t maximum);
+int64_t sim_table_draw(const struct sim_table *table, struct sim_random *random);
+
+/* Purposes: a number a use, never reused for another. */
+enum sim_purpose {
+    SIM_FOR_LINK = 1,
+    SIM_FOR_TRIPS,
+    SIM_FOR_AGENT,
+    SIM_FOR_TELEMETRY,
+    SIM_FOR_COMMANDS,
+    SIM_FOR_MIX,     /* cohort mixes: region, firmware */
+    SIM_FOR_FAULTS,
+    SIM_FOR_CLOUD,
+    SIM_FOR_SCRIPT,
+    SIM_FOR_START,   /* when a vehicle first powers up */
+};
+
+#endif

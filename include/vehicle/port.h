@@ -1,0 +1,106 @@
+/* vehicle/port.h: what the agent asks of the platform it runs on. One const table for all TCUs of a platform.
+ *
+ * The agent does no I/O and reads no clock: everything it wants leaves through these calls, everything it learns comes back
+ * through the calls of vehicle/agent.h with the time as an argument. A port never calls back into the agent from inside one of
+ * these calls, unless the comment says so.
+ */
+#ifndef VEHICLE_PORT_H
+#define VEHICLE_PORT_H
+
+#include "mqtt5/client.h"
+
+/* Which identity the link shows to the other end. */
+enum tcu_identity { TCU_NO_IDENTITY, TCU_ATTESTATION, TCU_OPERATIONAL };
+
+/* What is kept over a power cut. Values are opaque to the agent, at most TCU_STORE_MAX bytes. */
+enum tcu_store_item {
+    TCU_STORE_OPERATIONAL_CERTIFICATE,
+    TCU_STORE_OPERATIONAL_KEY, /* written by the port itself: keys never pass through the agent */
+    TCU_STORE_STATE,
+    TCU_STORE_ITEMS
+};
+#define TCU_STORE_MAX 4096
+
+/* Things the outside may want to see; also what measurement hangs on. */
+enum tcu_probe_kind {
+    TCU_PROBE_CONNECT_BEGIN,       /* an attempt: resolve, link, CONNECT; number = attempts since last online */
+    TCU_PROBE_ONLINE,              /* CONNACK 0; number = 1 if the session was resumed */
+    TCU_PROBE_REFUSED,             /* CONNACK error, or closed before CONNACK; reason */
+    TCU_PROBE_OFFLINE,             /* an online link went; reason (0: link lost without a word) */
+    TCU_PROBE_KEY_READY,
+    TCU_PROBE_CERTIFICATE_STORED,
+    TCU_PROBE_PROVISIONING_FAILED, /* one attempt at the certificate broker failed; number = HTTP status or 0 */
+    TCU_PROBE_PROVISIONED,         /* first accepted operational connect after provisioning */
+    TCU_PROBE_TELEMETRY_INTENDED,  /* number, at_us */
+    TCU_PROBE_TELEMETRY_SENT,      /* number; reason = 1 when resent with DUP */
+    TCU_PROBE_TELEMETRY_ACKED,     /* number, at_us = intended; reason = PUBACK's */
+    TCU_PROBE_TELEMETRY_DROPPED,   /* number: left the queue by the drop rule, undelivered */
+    TCU_PROBE_COMMAND_RECEIVED,    /* id = correlation data */
+    TCU_PROBE_COMMAND_EXECUTED,    /* id; once per execution */
+    TCU_PROBE_COMMAND_DUPLICATE,   /* id: seen again, answered from memory, not executed */
+    TCU_PROBE_COMMAND_ANSWERED,    /* id */
+    TCU_PROBE_POWER,               /* number = enum tcu_power */
+};
+
+struct tcu_probe {
+    enum tcu_probe_kind kind;
+    uint8_t reason;
+    uint32_t number;
+    int64_t at_us;
+    struct span id; /* valid during the call */
+};
+
+struct tcu_http_request { /* to the certificate broker; spans valid during the call */
+    enum tcu_identity identity;
+    const char *path;         /* "/.well-known/est/simpleenroll" */
+    const char *content_type; /* "application/pkcs10" */
+    struct span body;
+};
+
+struct tcu_port {
+    /* Links (used by the built-in session only; a platform whose MQTT client brings its own transport leaves them NULL).
+     * link_open: resolve the broker's name anew, connect, TLS; answer later with tcu_link_up() or tcu_link_down(). */
+    void (*link_open)(void *context, enum tcu_identity identity);
+    void (*link_send)(void *context, const uint8_t *data, size_t length); /* copies */
+    void (*link_close)(void *context, bool abort); /* no tcu_link_down() follows; abort: cut, unsent bytes are lost */
+
+    /* The one deadline: call tcu_tick() at or after it. TIME_NEVER: none. */
+    void (*deadline)(void *context, int64_t at_us);
+
+    uint32_t (*random)(void *context);
+    /* Scenario or wall time for payloads: microseconds since 1970. */
+    int64_t (*wall_us)(void *context, int64_t now_us);
+
+    /* Identity. key_generate makes a fresh operational key pair and a CSR for `common_name` signed by it, and keeps the key (not yet in use until the
+     * certificate is stored): answer later with tcu_csr_ready(). http_request: answer later with tcu_http_response(). */
+    void (*key_generate)(void *context, struct span common_name);
+    void (*http_request)(void *context, const struct tcu_http_request *request);
+    bool (*store_write)(void *context, enum tcu_store_item item, struct span value); /* durable when it returns */
+    /* Length of the value, 0 if there is none. */
+    size_t (*store_read)(void *context, enum tcu_store_item item, uint8_t *out, size_t capacity);
+
+    /* The car. telemetry_body writes message `number`'s signals as JSON members (no braces), the same bytes each time it is asked for the same
+     * number; returns the length. execute: do it, answer later with tcu_executed(). */
+    size_t (*telemetry_body)(void *context, uint32_t number, int64_t intended_us, uint8_t *out, size_t capacity);
+    void (*execute)(void *context, uint32_t slot, struct span command);
+
+    /* May be NULL. */
+    void (*probe)(void *context, int64_t now_us, const struct tcu_probe *probe);
+    /* May be NULL: sees each decoded inbound packet first, false swallows it (built-in session only). */
+    bool (*inbound)(void *context, const struct mq5_packet *packet);
+};
+
+/* The MQTT client the agent sits on: the built-in session over the port's links (vehicle/agent), or another library (vehicle/ports).
+ * Outcomes come back through tcu_mqtt_event(); messages to send are asked for with tcu_mqtt_load(). */
+struct tcu_mqtt {
+    void (*connect)(void *mqtt, int64_t now_us, enum tcu_identity identity, const struct mq5_client_connect *connect);
+    enum mq5_client_result (*publish)(void *mqtt, int64_t now_us, uint32_t token, uint8_t alias_slot);
+    enum mq5_client_result (*subscribe)(void *mqtt, int64_t now_us, uint32_t token, const struct mq5_subscription *list, uint32_t count);
+    void (*disconnect)(void *mqtt, int64_t now_us, uint8_t reason); /* with DISCONNECT, then the link is closed */
+    void (*abort)(void *mqtt, int64_t now_us);                      /* without a word */
+    void (*ping_interval)(void *mqtt, int64_t now_us, uint16_t seconds); /* ping sooner than the negotiated keep alive; 0: as negotiated */
+    void (*tick)(void *mqtt, int64_t now_us);
+    int64_t (*next_deadline)(void *mqtt);
+};
+
+#endif
