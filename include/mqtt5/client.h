@@ -20,7 +20,8 @@ enum mq5_client_state {
 };
 
 enum mq5_client_event_kind {
-    MQ5C_EV_CONNACK,      /* accepted: .packet->connack; session resumed or not is in it */
+    MQ5C_EV_CONNACK,      /* accepted: .packet->connack; session resumed or not is in it. Comes when what was in flight has been
+                             settled: resent as far as the peer's receive maximum allows, or dropped (SESSION_LOST, DROPPED...) */
     MQ5C_EV_REFUSED,      /* .reason: CONNACK error code, or 0x8D when no CONNACK came in time */
     MQ5C_EV_MESSAGE,      /* .packet->publish, topic resolved from its alias; the QoS answer is sent when the handler returns */
     MQ5C_EV_PUBLISHED,    /* .token finished: PUBACK or PUBCOMP, .reason as given (>= 0x80: refused); QoS 0: once written */
@@ -30,7 +31,8 @@ enum mq5_client_event_kind {
     MQ5C_EV_DISCONNECTED, /* the server's DISCONNECT (.reason, .packet) or our own end after a protocol error of the peer (.reason
                              sent, .what) or ping time-out (0x8D); the world must close the link */
     MQ5C_EV_SESSION_LOST, /* reconnected without session: tokens in flight are dropped one by one as MQ5C_EV_DROPPED after it */
-    MQ5C_EV_DROPPED,      /* .token will not be acknowledged any more; the application decides whether to publish it anew */
+    MQ5C_EV_DROPPED,      /* .token will not be acknowledged any more; the application decides whether to publish it anew.
+                             Also: a subscribe cut off by the link, a message that cannot be resent (.reason: why) */
 };
 
 struct mq5_client_event {
@@ -46,12 +48,13 @@ struct mq5_inflight {
     uint32_t token;
     uint16_t packet_id;
     uint8_t state; /* internal */
-    uint8_t sent;  /* internal: on this connection */
+    uint8_t sent;  /* internal: a publish: it counts against the peer's receive maximum on this connection; else: filters asked for */
 };
 
 struct mq5_client;
 
-/* What the session asks of its owner; one const table for a whole fleet. */
+/* What the session asks of its owner; one const table for a whole fleet. From inside event() any call is allowed except
+ * mq5_client_input(); from inside send(), load() and inbound() none. */
 struct mq5_client_ops {
     /* Bytes to put on the link, in order; the callee copies or writes them before it returns. */
     void (*send)(void *context, const uint8_t *data, size_t length);
@@ -65,14 +68,16 @@ struct mq5_client_ops {
 
 /* Shared, read-only, outlives the session. */
 struct mq5_client_config {
-    uint8_t version; /* enum mq5_version */
-    uint16_t receive_maximum;      /* ours, advertised; also the capacity of inbound QoS 2 ids: see memory */
-    uint16_t topic_alias_maximum;  /* ours, advertised; needs alias memory */
-    uint32_t maximum_packet_size;  /* ours, advertised; 0: not sent */
-    uint32_t connack_timeout_us;   /* 0: 30 s */
-    uint32_t ping_timeout_us;      /* 0: 30 s, never above the keep alive */
-    uint16_t outgoing_maximum;     /* in-flight operations of ours (publishes, subscribes); the peer's receive maximum limits further */
-    uint8_t outgoing_alias_slots;  /* 0..16: alias slots the application may name in mq5_client_publish() */
+    uint8_t version;              /* enum mq5_version */
+    uint16_t receive_maximum;     /* ours, advertised; 0: 32. Inbound QoS 2 ids kept: twice that (ids of the last connection come on top) */
+    uint16_t topic_alias_maximum; /* ours, advertised; needs alias memory, without it 0 is advertised */
+    uint32_t maximum_packet_size; /* ours, advertised; 0: not sent. Above stream_buffer it only fits packets that arrive in one piece */
+    uint32_t connack_timeout_us;  /* 0: 30 s */
+    uint32_t ping_timeout_us;     /* 0: 30 s, never above the keep alive */
+    uint16_t outgoing_maximum;    /* in-flight operations of ours (publishes, subscribes); the peer's receive maximum limits further */
+    uint8_t outgoing_alias_slots; /* 0..16: alias slots the application may name in mq5_client_publish() */
+    uint8_t *scratch;             /* encoding buffer of one thread's whole fleet; NULL: 1 KiB of stack. The largest packet we can send */
+    uint32_t scratch_size;
 };
 
 /* Everything a CONNECT carries that differs between connections. Spans must hold during mq5_client_connect() only. */
@@ -86,54 +91,64 @@ struct mq5_client_connect {
     const struct mq5_user_property *user;
     uint16_t user_count;
     bool request_response_information, request_problem_information;
+    bool session_kept; /* storage says this client id has a session (power cycle): Session Present is no surprise then */
 };
 
-/* Public only so that owners can embed it; fields are the session's own (read through the getters). */
+/* Public only so that owners can embed it; fields are the session's own (read through the getters). 120 bytes. `memory` holds, in
+ * this order: in-flight operations (8 bytes each), inbound QoS 2 ids (2 each), inbound aliases, the start of a cut packet. */
 struct mq5_client {
     const struct mq5_client_config *config;
     const struct mq5_client_ops *ops;
     void *context;
-    int64_t ping_at_us, deadline_us; /* next ping; CONNACK or PINGRESP deadline */
-    int64_t last_sent_us;
-    struct mq5_inflight *outgoing;  /* [config->outgoing_maximum] */
-    uint16_t *incoming_qos2;        /* [config->receive_maximum], 0 = free; NULL when QoS 2 is not wanted */
-    uint8_t *alias_memory;          /* inbound aliases: topic strings */
-    struct mq5_stream stream;
-    uint32_t alias_memory_size, alias_memory_used;
-    uint32_t peer_maximum_packet_size;
-    uint16_t outgoing_count, next_packet_id;
-    uint16_t keep_alive_s, peer_receive_maximum, peer_alias_maximum, quota_used;
+    uint8_t *memory;
+    int64_t deadline_us; /* CONNACK or PINGRESP is due; TIME_NEVER: neither awaited */
+    int64_t last_sent_us, last_received_us;
+    uint32_t alias_capacity, alias_used; /* bytes */
+    uint32_t stream_capacity, stream_used;
+    uint32_t peer_maximum_packet_size; /* 0: none */
+    uint32_t session_expiry_s;         /* in force */
+    uint32_t authentication_hash;      /* of the method named in CONNECT; 0: none */
+    uint16_t outgoing_head, outgoing_count; /* ring: released (PUBREL sent), then the others in the order they were sent first */
+    uint16_t released_count, operations_count; /* of them: released; SUBSCRIBE and UNSUBSCRIBE */
+    uint16_t resend_left;                      /* publishes of an earlier connection still to be resent on this one */
+    uint16_t incoming_count, incoming_carried; /* QoS 2 ids not released yet; of them: of earlier connections (in front) */
+    uint16_t next_packet_id, quota_used;
+    uint16_t keep_alive_s, peer_receive_maximum, peer_alias_maximum;
     uint16_t aliases_sent; /* bit per slot established on this connection */
     uint8_t state, peer_maximum_qos;
+    uint8_t generation; /* counts links, so that a call notices that a handler has ended or replaced the one it works for */
     uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1, peer_subscription_id_available : 1;
-    uint8_t awaiting_ping : 1, session_known : 1, clean_start : 1, in_callback : 1;
-    uint32_t session_expiry_s; /* in force */
+    uint8_t qos2_in : 1, ids_unordered : 1, in_input : 1, awaiting_ping : 1;
+    uint8_t session_known : 1, clean_start : 1, unanswered : 1, expiry_was_zero : 1;
+    uint8_t no_problem_information : 1, reauthenticating : 1;
 };
 
-/* Bytes of memory the session needs beside struct mq5_client for this configuration, with stream_buffer bytes to gather cut packets. */
+/* Bytes of memory the session needs beside struct mq5_client for this configuration: alias_bytes for inbound aliases (each takes its
+ * topic and 4 bytes; 0x97 when the peer's do not fit), stream_buffer to gather a packet cut by the border of an input. */
 size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer);
 /* `memory` (aligned to 8) must stay as long as the client. */
 void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config, const struct mq5_client_ops *ops,
                      void *context, void *memory, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer);
 
 /* Life of a connection, told by the owner. */
-/* The link is up: sends CONNECT. ILLEGAL/NO_SPACE as mq5_encode(). State must be MQ5C_IDLE. */
+/* The link is up: sends CONNECT. ILLEGAL/NO_SPACE as mq5_encode(), state unchanged then. State must be MQ5C_IDLE. */
 enum mq5_status mq5_client_connect(struct mq5_client *client, int64_t now_us, const struct mq5_client_connect *connect);
 void mq5_client_input(struct mq5_client *client, int64_t now_us, const uint8_t *data, size_t length);
 /* The link is gone, for whatever reason: connection state is forgotten, session state kept. */
 void mq5_client_link_down(struct mq5_client *client, int64_t now_us);
-/* Call at or after mq5_client_next_deadline(): pings, notices silence. TIME_NEVER: nothing to wait for. */
+/* Call at or after mq5_client_next_deadline(): pings when nothing was sent, or nothing received, for the keep alive (a half-open link
+ * is noticed under traffic too), and gives up when the answer does not come. TIME_NEVER: nothing to wait for. */
 void mq5_client_tick(struct mq5_client *client, int64_t now_us);
 int64_t mq5_client_next_deadline(const struct mq5_client *client);
 
 enum mq5_client_result {
     MQ5C_DONE = 0,
-    MQ5C_WAIT,       /* peer's receive maximum or our outgoing_maximum is used up: try after the next MQ5C_EV_PUBLISHED */
+    MQ5C_WAIT,       /* peer's receive maximum or our outgoing_maximum is used up: try after the next MQ5C_EV_PUBLISHED or _DROPPED */
     MQ5C_OFFLINE,    /* not online */
     MQ5C_NOT_WITH_PEER, /* above the peer's limits: maximum QoS, retain, maximum packet size, wildcard, shared, subscription id */
-    MQ5C_BAD,        /* not encodable */
+    MQ5C_BAD,        /* not encodable, larger than the scratch, load() had nothing, or no part of this connection's authentication */
 };
-/* Sends the message behind `token` (asks for it through load). alias_slot: 0 none, else 1..outgoing_alias_slots: this slot always
+/* Sends the message behind `token` (asks for it through load). QoS 0 is reported as PUBLISHED before this returns. alias_slot: 0 none, else 1..outgoing_alias_slots: this slot always
  * carries the same topic within a connection; the session sends the name once and the alias alone from then on, as far as the peer allows. */
 enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now_us, uint32_t token, uint8_t alias_slot);
 enum mq5_client_result mq5_client_subscribe(struct mq5_client *client, int64_t now_us, uint32_t token,

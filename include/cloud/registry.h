@@ -1,0 +1,32 @@
+/* cloud/registry.h: what the cloud knows of vehicles and certificates. SQLite keeps it; a small index in memory answers the hot questions.
+ *
+ * Rows: thing (name, cohort attributes, state, created), certificate (id, issuer, serial, status, common name, validity, thing), device history.
+ */
+#ifndef CLOUD_REGISTRY_H
+#define CLOUD_REGISTRY_H
+
+#include "cloud/identity.h"
+
+struct cloud_registry;
+
+/* path: a file, or ":memory:", or NULL: index only, written with cloud_registry_save(). NULL: *error says why. */
+struct cloud_registry *cloud_registry_open(const char *path, char *error, size_t error_capacity);
+void cloud_registry_close(struct cloud_registry *registry);
+bool cloud_registry_save(struct cloud_registry *registry, const char *path); /* all rows into a database file, one transaction */
+
+enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry, const uint8_t certificate_id[32]);
+/* Inserts or changes. false: out of space. */
+bool cloud_registry_put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
+                                    enum cloud_certificate_status status, const char *thing, int64_t now_s);
+bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32], enum cloud_certificate_status status, int64_t now_s);
+bool cloud_registry_put_thing(struct cloud_registry *registry, const char *thing, int64_t now_s); /* idempotent */
+bool cloud_registry_has_thing(const struct cloud_registry *registry, const char *thing);
+/* The thing a certificate is attached to; false if none. */
+bool cloud_registry_thing_of(const struct cloud_registry *registry, const uint8_t certificate_id[32], char thing[64]);
+/* Devices the TCU's maker has announced (allow list); checked by registration when not empty. */
+bool cloud_registry_allow(struct cloud_registry *registry, const char *common_name);
+bool cloud_registry_is_allowed(const struct cloud_registry *registry, const char *common_name);
+void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *things, uint64_t *certificates, uint64_t *active);
+uint64_t cloud_registry_bytes(const struct cloud_registry *registry);
+
+#endif
