@@ -148,8 +148,9 @@ enum mq5_client_result {
     MQ5C_NOT_WITH_PEER, /* above the peer's limits: maximum QoS, retain, maximum packet size, wildcard, shared, subscription id */
     MQ5C_BAD,        /* not encodable, larger than the scratch, load() had nothing, or no part of this connection's authentication */
 };
-/* Sends the message behind `token` (asks for it through load). QoS 0 is reported as PUBLISHED before this returns. alias_slot: 0 none, else 1..outgoing_alias_slots: this slot always
- * carries the same topic within a connection; the session sends the name once and the alias alone from then on, as far as the peer allows. */
+/* Sends the message behind `token` (asks for it through load). QoS 0 is reported as PUBLISHED before this returns.
+ * alias_slot: 0 none, else 1..outgoing_alias_slots: this slot always carries the same topic within a connection; the session sends the
+ * name once and the alias alone from then on, as far as the peer allows. Publishes wait until those of an earlier link are resent. */
 enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now_us, uint32_t token, uint8_t alias_slot);
 enum mq5_client_result mq5_client_subscribe(struct mq5_client *client, int64_t now_us, uint32_t token,
                                             const struct mq5_subscription *list, uint32_t count, uint32_t subscription_id);
@@ -159,6 +160,7 @@ enum mq5_client_result mq5_client_unsubscribe(struct mq5_client *client, int64_t
 enum mq5_client_result mq5_client_auth(struct mq5_client *client, int64_t now_us, uint8_t reason, struct span method, struct span data);
 /* Clean end: sends DISCONNECT (5: reason, and session_expiry_s if it differs from the one in force) and goes to MQ5C_CLOSED. */
 void mq5_client_disconnect(struct mq5_client *client, int64_t now_us, uint8_t reason, uint32_t session_expiry_s);
+uint32_t mq5_client_session_expiry(const struct mq5_client *client); /* in force, seconds */
 /* Change of keep alive takes a new connection; this tells the one in force (server's or ours). */
 uint16_t mq5_client_keep_alive(const struct mq5_client *client);
 bool mq5_client_online(const struct mq5_client *client);
