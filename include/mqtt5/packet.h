@@ -304,6 +304,7 @@ struct mq5_stream {
     uint8_t consumed_pending; /* internal: the buffered packet was handed out, drop it on the next call */
     uint8_t *(*grow)(void *context, uint8_t *buffer, uint32_t old_capacity, uint32_t wanted, uint32_t *new_capacity);
     void *grow_context;
+    struct span packet; /* internal: see mq5_stream_packet_bytes() */
 };
 /* Takes from (*data, *length), advancing them. MQ5_OK: *out is valid until the next call or until data or the buffer
  * goes. MQ5_MORE: all taken, nothing whole. Anything else is final for the connection. */
