@@ -2,7 +2,11 @@
  *
  * Both worlds fill the same tables through the same calls; everything is integers and sums, so the order of calls and the
  * number of processes cannot show. Durations are counted from the *intended* moment (no coordinated omission).
- * Samples whose intended moment lies in an excluded phase (warm-up) are kept apart from the statistics.
+ * Samples whose intended moment lies in an excluded phase (warm-up) are kept apart from the statistics. The ledger knows no
+ * phases: it accounts for every message of the run.
+ *
+ * One measure belongs to one thread; processes merge theirs at the end (measure_merge, measure_pack). Memory is taken as it is
+ * needed; when there is none, what could not be kept is counted (measure_unrecorded) and no expectation passes any more.
  */
 #ifndef SIM_MEASURE_H
 #define SIM_MEASURE_H
@@ -11,8 +15,10 @@
 
 /* ---- log-linear histogram ----------------------------------------------------------------------------------------- */
 
-/* 64 linear steps an octave: relative error at most 1/64 of the value; exact below 64. Values above 2^40 are clamped and counted. */
-#define HISTOGRAM_BUCKETS (64 * 36)
+/* 64 linear steps an octave: relative error at most 1/64 of the value; exact below 128. The last bucket begins at 2^40 (12.7 days in
+ * microseconds) and also takes everything above, which is counted in `clamped`; minimum, maximum and sum stay exact. */
+#define HISTOGRAM_TOP     (INT64_C(1) << 40)
+#define HISTOGRAM_BUCKETS (64 * 35 + 1)
 struct histogram {
     uint64_t count;
     int64_t minimum, maximum;
@@ -26,8 +32,13 @@ void histogram_merge(struct histogram *into, const struct histogram *from);
 /* Value at or below which a share q (0..1) of the samples lies (upper edge of the bucket, never above maximum). 0 when empty. */
 int64_t histogram_quantile(const struct histogram *histogram, double q);
 double histogram_mean(const struct histogram *histogram);
-/* Distribution-free bounds of the quantile at a confidence (order statistics, binomial); false if there are too few samples to give one. */
+/* Distribution-free bounds of the quantile at a confidence (order statistics, binomial); false if there are too few samples to give one.
+ * The confidence is that of the interval: the quantile lies outside with at most 1 - confidence, half of it on either side. */
 bool histogram_quantile_bounds(const struct histogram *histogram, double q, double confidence, int64_t *low, int64_t *high);
+/* Share (0..1) of the samples at or below the value; a bucket that the value cuts counts by its part. 0 when empty. */
+double histogram_share(const struct histogram *histogram, int64_t value);
+double histogram_sum(const struct histogram *histogram);
+double histogram_deviation(const struct histogram *histogram); /* from the middles of the buckets */
 int64_t histogram_bucket_low(uint32_t index);
 int64_t histogram_bucket_high(uint32_t index);
 uint32_t histogram_index(int64_t value);
@@ -91,6 +102,8 @@ const char *counter_name(enum counter counter); /* "connects" */
 /* -1 if unknown */
 int metric_find(const char *name);
 int counter_find(const char *name);
+bool counter_is_bytes(enum counter counter);
+const char *metric_path_name(enum metric_path path); /* "any", "connected", "queued" */
 
 /* Who: small indices given by the scenario. */
 struct measure_dimension {
@@ -98,25 +111,35 @@ struct measure_dimension {
     uint8_t path;
 };
 #define MEASURE_ANY 0xFFFF /* in filters */
+#define MEASURE_EVERYBODY ((struct measure_dimension){MEASURE_ANY, MEASURE_ANY, PATH_ANY})
 
 /* ---- ledger: every application message by id ----------------------------------------------------------------------- */
 
-/* Telemetry of one vehicle. Messages are numbered from 1 without gaps by the agent. */
+/* Telemetry of one vehicle. Messages are numbered from 1 without gaps by the agent. A zeroed row is an empty one. */
 struct ledger_row {
     uint32_t intended;      /* highest number the agent meant to send */
     uint32_t acknowledged;  /* PUBACKs with success, each message once */
     uint32_t delivered;     /* distinct messages a processor received */
     uint32_t duplicated;    /* received again */
-    uint32_t dropped;       /* by the agent's stated queue rule */
-    uint32_t pending;       /* at the end: still queued or in flight at the vehicle; set by the world when the run ends */
-    uint32_t window_base;   /* highest number below which all are classified; delivered numbers above it are in `window` */
+    uint32_t dropped;       /* by the agent's stated queue rule, not delivered before (ledger_dropped) */
+    uint32_t pending;       /* at the end: still queued or in flight at the vehicle, not delivered (ledger_pending) */
+    uint32_t window_base;   /* every number up to this one is classified: delivered or forgotten */
     uint32_t forgotten;     /* gaps pushed out of the window: counted as not delivered */
-    uint64_t window;
+    uint64_t window;        /* bit i: number window_base + 1 + i was delivered; bit 0 is always clear */
 };
-/* lost = intended - delivered - dropped_undelivered - pending; never negative. */
-uint32_t ledger_lost(const struct ledger_row *row);
+/* Holds after every call: delivered == window_base - forgotten + bits set in window.
+ * A number that arrives 64 or more behind the highest one, and first then, is taken for a repetition: a loss may be over-reported by
+ * messages that overtake each other so far, never hidden. Number 0 is no message and changes nothing. */
 void ledger_intended(struct ledger_row *row, uint32_t number);
 void ledger_delivered(struct ledger_row *row, uint32_t number);
+/* The agent gave the message up / still holds it when the run ends. Counted only if no processor is known to have it, so that a message
+ * that was delivered and whose acknowledgement was lost hides no other message's loss. */
+void ledger_dropped(struct ledger_row *row, uint32_t number);
+void ledger_pending(struct ledger_row *row, uint32_t number);
+/* lost = intended - delivered - dropped - pending; never negative. */
+uint32_t ledger_lost(const struct ledger_row *row);
+/* Two processes' parts of one vehicle's row. Numbers both of them saw delivered are duplicates as far as the windows still tell. */
+void ledger_merge(struct ledger_row *into, const struct ledger_row *from);
 /* Commands: one count per outcome, per vehicle only where something went wrong. */
 struct ledger_commands {
     uint64_t intended, sent, delivered, executed, executed_twice, answered, timed_out, expired, lost, pending;
@@ -124,7 +147,9 @@ struct ledger_commands {
 
 /* ---- the measure of a run ------------------------------------------------------------------------------------------ */
 
-struct measure_worst { /* the worst samples of a metric, for "who suffered" */
+/* Who suffered: the worst sample of each of the worst vehicles. Sorted by value (largest first), vehicle, moment. */
+#define MEASURE_NO_VEHICLE UINT32_MAX
+struct measure_worst {
     int64_t value, at_us;
     uint32_t vehicle;
 };
@@ -138,7 +163,7 @@ struct measure_interval {
 struct measure_options {
     uint32_t vehicles, cohorts, regions;
     int64_t duration_us;
-    const struct measure_interval *excluded; /* copied */
+    const struct measure_interval *excluded; /* copied; from_us is in, to_us is out; they may overlap */
     uint32_t excluded_count;
 };
 
@@ -147,42 +172,78 @@ struct measure *measure_create(const struct measure_options *options); /* NULL: 
 void measure_destroy(struct measure *measure);
 uint64_t measure_bytes(const struct measure *measure);
 void measure_merge(struct measure *into, const struct measure *from); /* same options */
+/* One block of bytes for another process of the same build and machine type; *bytes is the caller's to free(). false: out of memory. */
+bool measure_pack(const struct measure *measure, uint8_t **bytes, size_t *length);
+bool measure_merge_packed(struct measure *into, const uint8_t *bytes, size_t length); /* false, nothing changed: not such a block */
+/* Samples and counts that could not be kept for want of memory; anything but 0 makes every verdict inconclusive. */
+uint64_t measure_unrecorded(const struct measure *measure);
+/* Which cohort and region a vehicle belongs to: lets the ledger be read by cohort and region. `context` is borrowed until destroy. */
+void measure_set_who(struct measure *measure, struct measure_dimension (*who)(void *context, uint32_t vehicle), void *context);
 
-/* intended_us: the moment the sample belongs to (decides phase and bin). */
+/* intended_us: the moment the sample belongs to (decides its phase). vehicle: MEASURE_NO_VEHICLE for a sample of nobody.
+ * Moments before 0 belong to the first bin; counts after the duration are in totals only, not in the series. */
 void measure_sample(struct measure *measure, enum metric metric, struct measure_dimension who, uint32_t vehicle,
                     int64_t intended_us, int64_t value);
 void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us, int64_t amount);
 struct ledger_row *measure_ledger(struct measure *measure, uint32_t vehicle);
 struct ledger_commands *measure_commands(struct measure *measure);
-/* A vehicle a command went wrong for (lost, timed out, executed twice): remembered up to MEASURE_WORST per kind, lowest numbers first. */
+/* A vehicle a command went wrong for: remembered up to MEASURE_WORST per kind, lowest numbers first, with how often and when first. */
+#define VICTIM_LOST           COUNTER_COMMANDS
+#define VICTIM_TIMED_OUT      COUNTER_COMMANDS_TIMED_OUT
+#define VICTIM_EXECUTED_TWICE COUNTER_COMMANDS_ANSWERED
 void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us);
 
-/* Reading. dimension fields may be MEASURE_ANY / PATH_ANY. The histogram is summed into *out. */
+/* Reading. dimension fields may be MEASURE_ANY / PATH_ANY. The histogram is summed into *out (cleared first). */
 void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool excluded_phase,
                        struct histogram *out);
 uint32_t measure_worst(const struct measure *measure, enum metric metric, struct measure_dimension filter,
-                       struct measure_worst out[MEASURE_WORST]); /* worst first */
+                       struct measure_worst out[MEASURE_WORST]); /* worst first; excluded phases left out */
+/* Of the whole run; the second only of the excluded phases. */
 int64_t measure_total(const struct measure *measure, enum counter counter, struct measure_dimension filter);
-/* Bins of a counter (gauges: running level). *bin_us is their width. Caller frees with free(). NULL: out of memory. */
+int64_t measure_total_excluded(const struct measure *measure, enum counter counter, struct measure_dimension filter);
+/* Bins of a counter (gauges: running level at the end of the bin). *bin_us is their width; all counters of a run have the same bins.
+ * Caller frees with free(). NULL: out of memory. */
 int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter, uint32_t *count,
                         int64_t *bin_us);
 bool measure_excluded(const struct measure *measure, int64_t at_us);
 const struct measure_options *measure_get_options(const struct measure *measure);
+/* value: how often; at_us: first time. Lowest vehicle first. */
 uint32_t measure_command_victims(const struct measure *measure, enum counter kind, struct measure_worst out[MEASURE_WORST]);
-/* Vehicles with the largest value of one ledger column, worst first (field: offset as in expectation_ledger names). */
 
-/* ---- expectations -------------------------------------------------------------------------------------------------- */
-
-enum expectation_source { EXPECT_METRIC, EXPECT_COUNTER, EXPECT_LEDGER, EXPECT_COMMANDS };
+/* The ledger's columns, as totals read them. */
 enum ledger_field { LEDGER_INTENDED, LEDGER_ACKNOWLEDGED, LEDGER_UNACKNOWLEDGED, LEDGER_DELIVERED, LEDGER_DUPLICATED, LEDGER_DROPPED,
                     LEDGER_PENDING, LEDGER_LOST, LEDGER_FIELD_COUNT };
 enum commands_field { COMMANDS_INTENDED, COMMANDS_SENT, COMMANDS_DELIVERED, COMMANDS_EXECUTED, COMMANDS_EXECUTED_TWICE, COMMANDS_ANSWERED,
                       COMMANDS_TIMED_OUT, COMMANDS_EXPIRED, COMMANDS_LOST, COMMANDS_PENDING, COMMANDS_FIELD_COUNT };
+const char *ledger_field_name(enum ledger_field field);       /* "lost" */
+const char *commands_field_name(enum commands_field field);   /* "executed_twice" */
+int ledger_field_find(const char *name);                      /* -1 if unknown */
+int commands_field_find(const char *name);
+uint32_t ledger_value(const struct ledger_row *row, enum ledger_field field); /* unacknowledged: intended - acknowledged - dropped, pending included */
+uint64_t commands_value(const struct ledger_commands *commands, enum commands_field field);
+
+struct ledger_totals {
+    uint64_t field[LEDGER_FIELD_COUNT];
+    uint64_t forgotten;
+    uint32_t vehicles;          /* that meant to send anything */
+    uint32_t vehicles_concerned; /* with a message lost */
+};
+/* Over the vehicles the filter takes. false: a cohort or region was asked for and measure_set_who() was never told. */
+bool measure_ledger_totals(const struct measure *measure, struct measure_dimension filter, struct ledger_totals *out);
+/* Vehicles with the largest value of a column (only above 0), worst first; at_us is -1. Returns how many. */
+uint32_t measure_ledger_worst(const struct measure *measure, enum ledger_field field, struct measure_dimension filter,
+                              struct measure_worst out[MEASURE_WORST]);
+const struct ledger_row *measure_ledger_row(const struct measure *measure, uint32_t vehicle);
+const struct ledger_commands *measure_commands_row(const struct measure *measure);
+
+/* ---- expectations -------------------------------------------------------------------------------------------------- */
+
+enum expectation_source { EXPECT_METRIC, EXPECT_COUNTER, EXPECT_LEDGER, EXPECT_COMMANDS };
 enum statistic { STATISTIC_QUANTILE, STATISTIC_MEAN, STATISTIC_MAXIMUM, STATISTIC_MINIMUM, STATISTIC_COUNT, STATISTIC_TOTAL,
                  STATISTIC_LAST, /* of a series or gauge */
                  STATISTIC_SHARE /* of `intended`: ledger and commands fields, 0..1 */ };
 enum comparison { BELOW, AT_MOST, ABOVE, AT_LEAST, EQUALS };
-enum temporal { AT_END, ALWAYS, EVENTUALLY }; /* for counters: every bin / some bin up to by_us */
+enum temporal { AT_END, ALWAYS, EVENTUALLY }; /* for counters: every bin / some bin up to by_us; of TOTAL: the total so far */
 
 struct expectation {
     char id[48];
@@ -194,29 +255,38 @@ struct expectation {
     double quantile;          /* 0..1 */
     struct measure_dimension filter;
     enum comparison comparison;
-    double bound;             /* in the metric's unit (µs, bytes, counts, per second for rates) */
-    double confidence;        /* 0: none asked; else 0.5..0.9999 */
+    double bound;             /* in the metric's unit (µs, bytes, counts, per second for rates, 0..1 for shares) */
+    double confidence;        /* 0: none asked; else 0.5..0.9999: a pass and a fail are each wrong with at most 1 - confidence */
     enum temporal temporal;
-    int64_t from_us, by_us;   /* window looked at; 0, 0: all but the excluded phases */
-    uint64_t minimum_samples; /* fewer: inconclusive; 0 means 1 */
+    int64_t from_us, by_us;   /* counters: window looked at, excluded phases included (by_us 0: to the end); 0, 0: all but the excluded phases */
+    uint64_t minimum_samples; /* fewer: inconclusive; 0 means 1 (none for counts and totals of a metric) */
     char needs[32];           /* a feature of the cloud without which this cannot be judged ("registration"); "" none */
 };
 enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE, VERDICT_NOT_AVAILABLE };
-const char *verdict_name(enum verdict verdict); /* "pass" ... */
+const char *verdict_name(enum verdict verdict); /* "pass", "fail", "inconclusive", "not available" */
+const char *comparison_name(enum comparison comparison); /* "below", "at most" ... */
+const char *statistic_name(enum statistic statistic);    /* "quantile" ... */
 
 struct expectation_result {
     enum verdict verdict;
-    double measured, low, high; /* low/high: confidence bounds, equal to measured when none */
-    uint64_t samples;
-    int64_t at_us;              /* moment of the extreme; -1: none */
+    double measured, low, high; /* low/high: confidence bounds, equal to measured when none asked; too few samples: 0 / INFINITY */
+    uint64_t samples;           /* metric: samples; counter: bins looked at; ledger, commands: messages (or vehicles) */
+    int64_t at_us;              /* moment of the extreme (start of its bin); -1: none */
     char detail[160];           /* for people */
     struct measure_worst worst[MEASURE_WORST]; /* the vehicles concerned, worst first */
     uint32_t worst_count;
 };
-/* available: comma-separated features of the cloud in use, or NULL for all. */
+/* What makes the expectation impossible to judge, whatever is measured ("a gauge has no total"), or NULL: for the scenario's reader. */
+const char *expectation_problem(const struct expectation *expectation);
+/* unavailable: comma-separated features that the cloud in use lacks, or NULL for none. */
 void expectation_judge(const struct measure *measure, const struct expectation *expectation, const char *unavailable,
                        struct expectation_result *out);
 /* Bound or measured value as a person writes it: "1.31 s", "412/s", "0". */
 void expectation_format(const struct expectation *expectation, double value, char *out, size_t capacity);
+/* The same for values that belong to no expectation. */
+void measure_format_duration(double us, char *out, size_t capacity); /* "41 ms", "1.31 s", "2 min 3 s" */
+void measure_format_bytes(double bytes, char *out, size_t capacity); /* "1.2 MB" (powers of 1,000) */
+void measure_format_count(double count, char *out, size_t capacity); /* "14,986" */
+void measure_format_share(double share, char *out, size_t capacity); /* "0.12 %" */
 
 #endif

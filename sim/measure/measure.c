@@ -1,0 +1,297 @@
+/* measure.c: life and filling of a measure. Sampling is the hottest call of a run: two cached comparisons find the phase, one
+ * multiplication chain finds the cell, and a cell exists only once somebody sampled into it. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#define BINS_MOST 100000
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+static int64_t bin_width(int64_t duration_us)
+{
+    static const int32_t nice_s[] = {1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600};
+    for (size_t i = 0; i < sizeof(nice_s) / sizeof(nice_s[0]); i++)
+        if (duration_us <= nice_s[i] * US_PER_S * BINS_MOST)
+            return nice_s[i] * US_PER_S;
+    int64_t hours = duration_us / (US_PER_HOUR * BINS_MOST) + 1;
+    return hours * US_PER_HOUR;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct measure_interval *left = a, *right = b;
+    return (left->from_us > right->from_us) - (left->from_us < right->from_us);
+}
+
+/* Sorted and without overlaps, so that a moment lies in one at most. */
+static uint32_t phases_join(struct measure_interval *phases, uint32_t count)
+{
+    uint32_t kept = 0;
+    if (count)
+        qsort(phases, count, sizeof(*phases), by_start);
+    for (uint32_t i = 0; i < count; i++) {
+        if (phases[i].to_us <= phases[i].from_us)
+            continue;
+        if (kept && phases[i].from_us <= phases[kept - 1].to_us) {
+            if (phases[i].to_us > phases[kept - 1].to_us)
+                phases[kept - 1].to_us = phases[i].to_us;
+        } else {
+            phases[kept++] = phases[i];
+        }
+    }
+    return kept;
+}
+
+static void *take(struct measure *measure, size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (memory)
+        measure->bytes += count * size;
+    return memory;
+}
+
+struct measure *measure_create(const struct measure_options *options)
+{
+    struct measure *measure = calloc(1, sizeof(*measure));
+    if (!measure)
+        return NULL;
+    measure->bytes = sizeof(*measure);
+    measure->options = *options;
+    measure->cohorts = options->cohorts ? options->cohorts : 1;
+    measure->regions = options->regions ? options->regions : 1;
+    measure->places = measure->cohorts * measure->regions;
+    int64_t duration_us = options->duration_us > 0 ? options->duration_us : 0;
+    measure->bin_us = bin_width(duration_us);
+    measure->bin_count = (uint32_t)((duration_us + measure->bin_us - 1) / measure->bin_us);
+    if (measure->bin_count == 0)
+        measure->bin_count = 1;
+    measure->cells = take(measure, measure_cell_count(measure), sizeof(*measure->cells));
+    measure->series = take(measure, measure_series_count(measure), sizeof(*measure->series));
+    measure->rows = take(measure, options->vehicles, sizeof(*measure->rows));
+    measure->excluded = take(measure, options->excluded_count, sizeof(*measure->excluded));
+    measure->phases = take(measure, options->excluded_count, sizeof(*measure->phases));
+    if (!measure->cells || !measure->series || !measure->rows || !measure->excluded || !measure->phases) {
+        measure_destroy(measure);
+        return NULL;
+    }
+    if (options->excluded_count) {
+        memcpy(measure->excluded, options->excluded, options->excluded_count * sizeof(*measure->excluded));
+        memcpy(measure->phases, options->excluded, options->excluded_count * sizeof(*measure->phases));
+    }
+    measure->options.excluded = measure->excluded;
+    measure->phase_count = phases_join(measure->phases, options->excluded_count);
+    return measure;
+}
+
+void measure_destroy(struct measure *measure)
+{
+    if (!measure)
+        return;
+    for (size_t i = 0; measure->cells && i < measure_cell_count(measure); i++)
+        free(measure->cells[i]);
+    for (size_t i = 0; measure->series && i < measure_series_count(measure); i++)
+        series_destroy(measure->series[i]);
+    free(measure->cells);
+    free(measure->series);
+    free(measure->rows);
+    free(measure->excluded);
+    free(measure->phases);
+    free(measure);
+}
+
+size_t measure_cell_count(const struct measure *measure)
+{
+    return (size_t)METRIC_COUNT * PATH_COUNT * measure->places * 2;
+}
+
+size_t measure_series_count(const struct measure *measure)
+{
+    return (size_t)COUNTER_COUNT * PATH_COUNT * measure->places;
+}
+
+uint64_t measure_bytes(const struct measure *measure)
+{
+    return measure->bytes;
+}
+
+uint64_t measure_unrecorded(const struct measure *measure)
+{
+    return measure->unrecorded;
+}
+
+void measure_set_who(struct measure *measure, struct measure_dimension (*who)(void *context, uint32_t vehicle), void *context)
+{
+    measure->who = who;
+    measure->who_context = context;
+}
+
+/* ---- where a moment belongs ------------------------------------------------------------------------------------------- */
+
+/* The stretch around the moment in which the phase does not change. */
+static bool phase_find(const struct measure *measure, int64_t at_us, int64_t *from_us, int64_t *to_us)
+{
+    *from_us = INT64_MIN;
+    *to_us = INT64_MAX;
+    for (uint32_t i = 0; i < measure->phase_count; i++) {
+        if (at_us < measure->phases[i].from_us) {
+            *to_us = measure->phases[i].from_us;
+            return false;
+        }
+        if (at_us < measure->phases[i].to_us) {
+            *from_us = measure->phases[i].from_us;
+            *to_us = measure->phases[i].to_us;
+            return true;
+        }
+        *from_us = measure->phases[i].to_us;
+    }
+    return false;
+}
+
+bool measure_excluded(const struct measure *measure, int64_t at_us)
+{
+    int64_t from_us, to_us;
+    return phase_find(measure, at_us, &from_us, &to_us);
+}
+
+static inline bool phase_of(struct measure *measure, int64_t at_us)
+{
+    if (at_us < measure->phase_from_us || at_us >= measure->phase_to_us)
+        measure->phase_excluded = phase_find(measure, at_us, &measure->phase_from_us, &measure->phase_to_us);
+    return measure->phase_excluded;
+}
+
+static inline uint32_t bin_of(struct measure *measure, int64_t at_us)
+{
+    if (at_us < 0)
+        return 0;
+    if ((uint64_t)(at_us - measure->bin_from_us) >= (uint64_t)measure->bin_us) {
+        measure->bin = (uint32_t)(at_us / measure->bin_us);
+        measure->bin_from_us = measure->bin * measure->bin_us;
+    }
+    return measure->bin;
+}
+
+static inline size_t place_of(const struct measure *measure, uint32_t kind, struct measure_dimension who)
+{
+    ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
+    return ((size_t)kind * PATH_COUNT + who.path) * measure->places + (size_t)who.cohort * measure->regions + who.region;
+}
+
+/* ---- filling ---------------------------------------------------------------------------------------------------------- */
+
+struct measure_cell *measure_cell_make(struct measure *measure, size_t index)
+{
+    if (!measure->cells[index])
+        measure->cells[index] = take(measure, 1, sizeof(struct measure_cell));
+    return measure->cells[index];
+}
+
+struct series *measure_series_make(struct measure *measure, size_t index)
+{
+    if (!measure->series[index])
+        measure->series[index] = series_create(measure->bin_count, &measure->bytes);
+    return measure->series[index];
+}
+
+void measure_sample(struct measure *measure, enum metric metric, struct measure_dimension who, uint32_t vehicle,
+                    int64_t intended_us, int64_t value)
+{
+    bool excluded = phase_of(measure, intended_us);
+    size_t index = place_of(measure, metric, who) * 2 + excluded;
+    struct measure_cell *cell = measure->cells[index];
+    if (__builtin_expect(!cell, 0)) {
+        cell = measure_cell_make(measure, index);
+        if (!cell) {
+            measure->unrecorded++;
+            return;
+        }
+    }
+    histogram_add(&cell->histogram, value);
+    if (!excluded && vehicle != MEASURE_NO_VEHICLE)
+        worst_add(&cell->worst, value, vehicle, intended_us);
+}
+
+void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us, int64_t amount)
+{
+    size_t index = place_of(measure, counter, who);
+    struct series *series = measure->series[index];
+    if (__builtin_expect(!series, 0)) {
+        series = measure_series_make(measure, index);
+        if (!series) {
+            measure->unrecorded++;
+            return;
+        }
+    }
+    series->total += amount;
+    if (phase_of(measure, at_us))
+        series->total_excluded += amount;
+    if (at_us < measure->options.duration_us && !series_add(series, bin_of(measure, at_us), amount, &measure->bytes))
+        measure->unrecorded++;
+}
+
+struct ledger_row *measure_ledger(struct measure *measure, uint32_t vehicle)
+{
+    ASSERT(vehicle < measure->options.vehicles);
+    return &measure->rows[vehicle];
+}
+
+struct ledger_commands *measure_commands(struct measure *measure)
+{
+    return &measure->commands;
+}
+
+void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us)
+{
+    ASSERT((unsigned)kind < COUNTER_COUNT);
+    victim_add(&measure->victims[kind], vehicle, 1, at_us);
+}
+
+/* ---- merging ---------------------------------------------------------------------------------------------------------- */
+
+static void merge_commands(struct ledger_commands *into, const struct ledger_commands *from)
+{
+    into->intended += from->intended;
+    into->sent += from->sent;
+    into->delivered += from->delivered;
+    into->executed += from->executed;
+    into->executed_twice += from->executed_twice;
+    into->answered += from->answered;
+    into->timed_out += from->timed_out;
+    into->expired += from->expired;
+    into->lost += from->lost;
+    into->pending += from->pending;
+}
+
+static void merge_cell(struct measure *into, size_t index, const struct measure_cell *from)
+{
+    struct measure_cell *cell = measure_cell_make(into, index);
+    if (!cell) {
+        into->unrecorded += from->histogram.count;
+        return;
+    }
+    histogram_merge(&cell->histogram, &from->histogram);
+    worst_merge(&cell->worst, &from->worst);
+}
+
+void measure_merge(struct measure *into, const struct measure *from)
+{
+    ASSERT(into->cohorts == from->cohorts && into->regions == from->regions && into->bin_us == from->bin_us &&
+           into->bin_count == from->bin_count && into->options.vehicles == from->options.vehicles);
+    for (size_t i = 0; i < measure_cell_count(from); i++)
+        if (from->cells[i])
+            merge_cell(into, i, from->cells[i]);
+    for (size_t i = 0; i < measure_series_count(from); i++) {
+        if (!from->series[i])
+            continue;
+        struct series *series = measure_series_make(into, i);
+        if (!series || !series_merge(series, from->series[i], &into->bytes))
+            into->unrecorded++;
+    }
+    for (uint32_t i = 0; i < from->options.vehicles; i++)
+        ledger_merge(&into->rows[i], &from->rows[i]);
+    merge_commands(&into->commands, &from->commands);
+    for (uint32_t i = 0; i < COUNTER_COUNT; i++)
+        victim_merge(&into->victims[i], &from->victims[i]);
+    into->unrecorded += from->unrecorded;
+}

@@ -1,0 +1,152 @@
+/* names.c: what metrics, counters and columns are called in scenarios, reports and result files. */
+#include "sim/measure.h"
+
+static const char *const metric_names[METRIC_COUNT] = {
+    [METRIC_PROVISION_KEY] = "provision.key",
+    [METRIC_PROVISION_CERTIFICATE] = "provision.certificate",
+    [METRIC_PROVISION_REGISTRATION] = "provision.registration",
+    [METRIC_PROVISION_TOTAL] = "provision.total",
+    [METRIC_CONNECT_RESOLVE] = "connect.resolve",
+    [METRIC_CONNECT_TCP] = "connect.tcp",
+    [METRIC_CONNECT_TLS] = "connect.tls",
+    [METRIC_CONNECT_CONNACK] = "connect.connack",
+    [METRIC_CONNECT_TOTAL] = "connect.total",
+    [METRIC_RECONNECT] = "reconnect",
+    [METRIC_TELEMETRY_ACK] = "telemetry.ack",
+    [METRIC_TELEMETRY_END_TO_END] = "telemetry.end_to_end",
+    [METRIC_COMMAND_ROUND_TRIP] = "command.round_trip",
+    [METRIC_COMMAND_DELIVERY] = "command.delivery",
+    [METRIC_PRESENCE_DELAY] = "presence.delay",
+    [METRIC_BYTES_UP_DAY] = "bytes.up_day",
+    [METRIC_BYTES_DOWN_DAY] = "bytes.down_day",
+    [METRIC_SEND_LAG] = "send.lag",
+};
+
+static const char *const counter_names[COUNTER_COUNT] = {
+    [COUNTER_CONNECT_ATTEMPTS] = "connect_attempts",
+    [COUNTER_CONNECTS] = "connects",
+    [COUNTER_CONNECTS_REFUSED] = "connects_refused",
+    [COUNTER_CONNECTS_FAILED] = "connects_failed",
+    [COUNTER_DISCONNECTS] = "disconnects",
+    [COUNTER_PUBLISHES] = "publishes",
+    [COUNTER_REPUBLISHES] = "republishes",
+    [COUNTER_PUBLISH_ACKS] = "publish_acks",
+    [COUNTER_DELIVERIES] = "deliveries",
+    [COUNTER_PINGS] = "pings",
+    [COUNTER_COMMANDS] = "commands",
+    [COUNTER_COMMANDS_ANSWERED] = "commands_answered",
+    [COUNTER_COMMANDS_TIMED_OUT] = "commands_timed_out",
+    [COUNTER_PROVISIONED] = "provisioned",
+    [COUNTER_REGISTRATIONS_REFUSED] = "registrations_refused",
+    [COUNTER_PRESENCE_EVENTS] = "presence_events",
+    [COUNTER_BYTES_UP] = "bytes_up",
+    [COUNTER_BYTES_DOWN] = "bytes_down",
+    [COUNTER_LINK_DROPS] = "link_drops",
+    [COUNTER_PROTOCOL_ERRORS] = "protocol_errors",
+    [COUNTER_CONNECTED] = "connected",
+    [COUNTER_DRIVING] = "driving",
+};
+
+static const char *const ledger_names[LEDGER_FIELD_COUNT] = {
+    [LEDGER_INTENDED] = "intended",   [LEDGER_ACKNOWLEDGED] = "acknowledged", [LEDGER_UNACKNOWLEDGED] = "unacknowledged",
+    [LEDGER_DELIVERED] = "delivered", [LEDGER_DUPLICATED] = "duplicated",     [LEDGER_DROPPED] = "dropped",
+    [LEDGER_PENDING] = "pending",     [LEDGER_LOST] = "lost",
+};
+
+static const char *const commands_names[COMMANDS_FIELD_COUNT] = {
+    [COMMANDS_INTENDED] = "intended",   [COMMANDS_SENT] = "sent",
+    [COMMANDS_DELIVERED] = "delivered", [COMMANDS_EXECUTED] = "executed",
+    [COMMANDS_EXECUTED_TWICE] = "executed_twice", [COMMANDS_ANSWERED] = "answered",
+    [COMMANDS_TIMED_OUT] = "timed_out", [COMMANDS_EXPIRED] = "expired",
+    [COMMANDS_LOST] = "lost",           [COMMANDS_PENDING] = "pending",
+};
+
+static const char *const path_names[PATH_COUNT] = {"any", "connected", "queued"};
+static const char *const verdict_names[] = {"pass", "fail", "inconclusive", "not available"};
+static const char *const comparison_names[] = {"below", "at most", "above", "at least", "equal to"};
+static const char *const statistic_names[] = {"quantile", "mean", "maximum", "minimum", "count", "total", "last", "share"};
+
+#define NAME_OF(table, index) ((size_t)(index) < sizeof(table) / sizeof((table)[0]) ? (table)[index] : "unknown")
+
+static int find(const char *const *names, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+bool counter_is_gauge(enum counter counter)
+{
+    return counter == COUNTER_CONNECTED || counter == COUNTER_DRIVING;
+}
+
+bool counter_is_bytes(enum counter counter)
+{
+    return counter == COUNTER_BYTES_UP || counter == COUNTER_BYTES_DOWN;
+}
+
+const char *metric_name(enum metric metric)
+{
+    return NAME_OF(metric_names, metric);
+}
+
+const char *metric_unit(enum metric metric)
+{
+    return metric == METRIC_BYTES_UP_DAY || metric == METRIC_BYTES_DOWN_DAY ? "bytes" : "us";
+}
+
+const char *counter_name(enum counter counter)
+{
+    return NAME_OF(counter_names, counter);
+}
+
+const char *ledger_field_name(enum ledger_field field)
+{
+    return NAME_OF(ledger_names, field);
+}
+
+const char *commands_field_name(enum commands_field field)
+{
+    return NAME_OF(commands_names, field);
+}
+
+const char *metric_path_name(enum metric_path path)
+{
+    return NAME_OF(path_names, path);
+}
+
+const char *verdict_name(enum verdict verdict)
+{
+    return NAME_OF(verdict_names, verdict);
+}
+
+const char *comparison_name(enum comparison comparison)
+{
+    return NAME_OF(comparison_names, comparison);
+}
+
+const char *statistic_name(enum statistic statistic)
+{
+    return NAME_OF(statistic_names, statistic);
+}
+
+int metric_find(const char *name)
+{
+    return find(metric_names, METRIC_COUNT, name);
+}
+
+int counter_find(const char *name)
+{
+    return find(counter_names, COUNTER_COUNT, name);
+}
+
+int ledger_field_find(const char *name)
+{
+    return find(ledger_names, LEDGER_FIELD_COUNT, name);
+}
+
+int commands_field_find(const char *name)
+{
+    return find(commands_names, COMMANDS_FIELD_COUNT, name);
+}
