@@ -158,7 +158,8 @@ enum mq5_client_result mq5_client_unsubscribe(struct mq5_client *client, int64_t
                                               const struct mq5_subscription *list, uint32_t count);
 /* Re-authentication or the next step of it. */
 enum mq5_client_result mq5_client_auth(struct mq5_client *client, int64_t now_us, uint8_t reason, struct span method, struct span data);
-/* Clean end: sends DISCONNECT (5: reason, and session_expiry_s if it differs from the one in force) and goes to MQ5C_CLOSED. */
+/* Clean end: sends DISCONNECT (5: reason, 0x80 in place of one that clients may not give, and session_expiry_s if it differs from the
+ * one in force) and goes to MQ5C_CLOSED. */
 void mq5_client_disconnect(struct mq5_client *client, int64_t now_us, uint8_t reason, uint32_t session_expiry_s);
 uint32_t mq5_client_session_expiry(const struct mq5_client *client); /* in force, seconds */
 /* Change of keep alive takes a new connection; this tells the one in force (server's or ours). */

@@ -213,6 +213,8 @@ void mq5_client_disconnect(struct mq5_client *client, int64_t now_us, uint8_t re
     struct mq5_packet packet;
     if (!client_open(client))
         return;
+    if (!mq5_reason_allowed(MQ5_DISCONNECT, reason, MQ5_FROM_CLIENT))
+        reason = MQ5_UNSPECIFIED_ERROR;
     packet.type = MQ5_DISCONNECT;
     packet.disconnect.reason = client->config->version == MQ5_V5 ? reason : MQ5_SUCCESS;
     client_no_properties(&packet.disconnect.properties);
