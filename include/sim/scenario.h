@@ -114,7 +114,6 @@ struct scenario_timeline {
 struct scenario_cloud {
     char profile[24];                 /* "embedded"; a live run on an external broker uses "plain" */
     struct sim_table activation_us;   /* registration event until ACTIVE */
-    double registration_loss;         /* share of registration events that get lost; the next attempt raises a new one (fault) */
     int64_t certificate_lifetime_s;
     int64_t issue_us;                 /* computing time of the certificate broker for one request */
     uint32_t processors;              /* telemetry processors behind the shared subscription */

@@ -1,0 +1,501 @@
+/* fleet.c: from a scenario's cohorts to agent profiles, from the agent's probes to measures. Same for both worlds. */
+#include "fleet.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SCRATCH_MARGIN 1024
+
+static void set_topics(struct fleet *fleet, const char *prefix, const char *presence_template)
+{
+    snprintf(fleet->topic_telemetry, sizeof fleet->topic_telemetry, "%sdt/%%/telemetry", prefix);
+    snprintf(fleet->topic_request, sizeof fleet->topic_request, "%scmd/%%/request", prefix);
+    snprintf(fleet->topic_response, sizeof fleet->topic_response, "%scmd/%%/response", prefix);
+    snprintf(fleet->topic_presence, sizeof fleet->topic_presence, "%s%s", presence_template[0] ? prefix : "", presence_template);
+}
+
+static void profile_mqtt(struct mq5_client_config *mqtt, const struct scenario_cohort *cohort, const struct fleet *fleet)
+{
+    mqtt->version = cohort->mqtt_version;
+    mqtt->receive_maximum = cohort->receive_maximum;
+    mqtt->topic_alias_maximum = 0;
+    mqtt->maximum_packet_size = 0;
+    mqtt->outgoing_maximum = cohort->outgoing_maximum;
+    mqtt->outgoing_alias_slots = (uint8_t)(cohort->alias_slots > 16 ? 16 : cohort->alias_slots);
+    mqtt->connack_timeout_us = (uint32_t)(cohort->connect_timeout_us > UINT32_MAX ? UINT32_MAX : cohort->connect_timeout_us);
+}
+
+static void profile_topics(struct tcu_topics *topics, const struct fleet *fleet)
+{
+    memcpy(topics->telemetry, fleet->topic_telemetry, sizeof topics->telemetry);
+    memcpy(topics->command_request, fleet->topic_request, sizeof topics->command_request);
+    memcpy(topics->command_response, fleet->topic_response, sizeof topics->command_response);
+    memcpy(topics->presence, fleet->topic_presence, sizeof topics->presence);
+}
+
+static void profile_build(struct fleet *fleet, struct tcu_profile *profile, const struct scenario_cohort *cohort, const char *firmware)
+{
+    memset(profile, 0, sizeof *profile);
+    profile_mqtt(&profile->mqtt, cohort, fleet);
+    profile->power[TCU_PARKED] = (struct tcu_power_profile){cohort->parked.keep_alive_s, cohort->parked.telemetry_period_us};
+    profile->power[TCU_DRIVING] = (struct tcu_power_profile){cohort->driving.keep_alive_s, cohort->driving.telemetry_period_us};
+    profile->session_expiry_s = cohort->session_expiry_s;
+    profile->reconnect_on_power_change = cohort->reconnect_on_power_change;
+    bool provision = cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_JUST_IN_TIME;
+    profile->provisioning = provision ? TCU_PROVISION_CERTIFICATE_BROKER : TCU_PROVISION_NONE;
+    profile->drop_rule = cohort->drop_newest ? TCU_DROP_NEWEST : TCU_DROP_OLDEST;
+    profile->queue_capacity = cohort->queue_capacity;
+    profile->telemetry_qos = cohort->telemetry_qos;
+    profile->alias_slots = (uint8_t)(cohort->alias_slots > 16 ? 16 : cohort->alias_slots);
+    profile->backoff_base_us = cohort->backoff_base_us;
+    profile->backoff_cap_us = cohort->backoff_cap_us;
+    profile->stable_us = cohort->stable_us;
+    profile->connect_timeout_us = cohort->connect_timeout_us;
+    profile->acknowledge_timeout_us = cohort->acknowledge_timeout_us;
+    profile->http_timeout_us = cohort->connect_timeout_us;
+    profile_topics(&profile->topics, fleet);
+    snprintf(profile->firmware, sizeof profile->firmware, "%s", firmware);
+    snprintf(profile->schema, sizeof profile->schema, "telemetry-1");
+    snprintf(profile->encoding, sizeof profile->encoding, "json");
+    if (cohort->identity == IDENTITY_PASSWORD) {
+        memcpy(profile->user_name, cohort->user_name, sizeof profile->user_name);
+        memcpy(profile->password, cohort->password, sizeof profile->password);
+    }
+    profile->telemetry_payload_max = (uint16_t)(cohort->payload_max > 60000 ? 60000 : cohort->payload_max);
+}
+
+static bool make_profiles(struct fleet *fleet)
+{
+    const struct scenario *scenario = fleet->scenario;
+    uint32_t largest = 0;
+    fleet->profiles = calloc((size_t)scenario->cohort_count * SCENARIO_SHARES, sizeof *fleet->profiles);
+    if (!fleet->profiles)
+        return false;
+    for (uint32_t c = 0; c < scenario->cohort_count; c++) {
+        const struct scenario_cohort *cohort = &scenario->cohorts[c];
+        for (uint32_t f = 0; f < SCENARIO_SHARES; f++)
+            profile_build(fleet, &fleet->profiles[c * SCENARIO_SHARES + f], cohort, f < cohort->firmware_count ? cohort->firmware[f] : "");
+        if (cohort->payload_max > largest)
+            largest = cohort->payload_max;
+    }
+    size_t size = 2 * (size_t)largest + SCRATCH_MARGIN;
+    fleet->scratch = malloc(2 * size);
+    if (!fleet->scratch)
+        return false;
+    for (uint32_t i = 0; i < scenario->cohort_count * SCENARIO_SHARES; i++) {
+        fleet->profiles[i].scratch = fleet->scratch;
+        fleet->profiles[i].scratch_size = size;
+        fleet->profiles[i].mqtt.scratch = fleet->scratch + size;
+        fleet->profiles[i].mqtt.scratch_size = (uint32_t)size;
+    }
+    return true;
+}
+
+bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup, int64_t wall_offset_us,
+                const char *topic_prefix, const char *presence_template)
+{
+    memset(fleet, 0, sizeof *fleet);
+    fleet->script = script;
+    fleet->scenario = script_scenario(script);
+    fleet->measure = measure;
+    fleet->speedup = speedup > 0 ? speedup : 1;
+    fleet->wall_offset_us = wall_offset_us;
+    set_topics(fleet, topic_prefix, presence_template);
+    fleet->command_capacity = 1024;
+    fleet->commands = calloc(fleet->command_capacity, sizeof *fleet->commands);
+    return fleet->commands && make_profiles(fleet);
+}
+
+void fleet_destroy(struct fleet *fleet)
+{
+    free(fleet->profiles);
+    free(fleet->scratch);
+    free(fleet->commands);
+    fleet->profiles = NULL;
+    fleet->scratch = NULL;
+    fleet->commands = NULL;
+}
+
+const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehicle)
+{
+    uint32_t cohort = scenario_cohort_of(fleet->scenario, vehicle);
+    return &fleet->profiles[cohort * SCENARIO_SHARES + scenario_firmware_of(fleet->scenario, vehicle)];
+}
+
+uint32_t fleet_largest_profile_memory(const struct fleet *fleet)
+{
+    size_t largest = 0;
+    for (uint32_t c = 0; c < fleet->scenario->cohort_count; c++) {
+        size_t bytes = tcu_memory(&fleet->profiles[c * SCENARIO_SHARES], true);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return (uint32_t)((largest + 63) & ~(size_t)63);
+}
+
+/* ---- telemetry content ------------------------------------------------------------------------------------------- */
+
+static size_t put_text(uint8_t *out, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(out, text, length);
+    return length;
+}
+
+static size_t put_number(uint8_t *out, uint32_t value)
+{
+    uint8_t digits[10];
+    size_t count = 0;
+    do {
+        digits[count++] = (uint8_t)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    for (size_t i = 0; i < count; i++)
+        out[i] = digits[count - 1 - i];
+    return count;
+}
+
+/* What the payload has around the body: {"id":"...","n":...,"ts":...,} */
+#define PAYLOAD_FRAME 64
+
+size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out, size_t capacity)
+{
+    static const char filler[65] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    const struct scenario_cohort *cohort = &fleet->scenario->cohorts[scenario_cohort_of(fleet->scenario, vehicle)];
+    struct sim_random random;
+    sim_random_init(&random, fleet->scenario->seed, vehicle, SIM_FOR_TELEMETRY);
+    random.counter = number;
+    int64_t wanted = sim_table_draw(&cohort->payload_bytes, &random) - PAYLOAD_FRAME;
+    uint32_t signals = sim_random_u32(&random);
+    if (capacity < 96)
+        return 0;
+    size_t length = put_text(out, "\"speed\":");
+    length += put_number(out + length, signals & 127);
+    length += put_text(out + length, ",\"soc\":");
+    length += put_number(out + length, (signals >> 7) % 101);
+    length += put_text(out + length, ",\"odo\":");
+    length += put_number(out + length, (signals >> 14) + number);
+    length += put_text(out + length, ",\"raw\":\"");
+    size_t end = wanted > (int64_t)length + 1 ? (size_t)wanted : length + 1;
+    if (end > capacity)
+        end = capacity;
+    uint32_t from = signals & 63;
+    while (length + 1 < end) {
+        size_t chunk = end - 1 - length < 64 - from ? end - 1 - length : 64 - from;
+        memcpy(out + length, filler + from, chunk);
+        length += chunk;
+        from = 0;
+    }
+    out[length++] = '"';
+    return length;
+}
+
+/* ---- probes to measures ------------------------------------------------------------------------------------------- */
+
+struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path)
+{
+    return (struct measure_dimension){trace->cohort, trace->region, path};
+}
+
+void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace)
+{
+    *trace = (struct fleet_trace){.power_up_us = -1,
+                                  .key_us = -1,
+                                  .refused_us = -1,
+                                  .attempt_us = -1,
+                                  .link_up_us = -1,
+                                  .offline_us = -1,
+                                  .cohort = (uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
+                                  .region = (uint16_t)scenario_region_of(fleet->scenario, vehicle)};
+}
+
+static void count(struct fleet *fleet, const struct fleet_trace *trace, enum counter counter, int64_t now_us, int64_t amount)
+{
+    measure_count(fleet->measure, counter, fleet_who(trace, PATH_ANY), now_us, amount);
+}
+
+static void sample_since(struct fleet *fleet, enum metric metric, const struct fleet_trace *trace, uint32_t vehicle, int64_t since_us,
+                         int64_t now_us)
+{
+    if (since_us >= 0)
+        measure_sample(fleet->measure, metric, fleet_who(trace, PATH_ANY), vehicle, since_us, now_us - since_us);
+}
+
+static void tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, const char *event, int64_t now_us)
+{
+    if (!fleet->scenario->cohorts[trace->cohort].on_event || fleet->failed)
+        return;
+    if (!script_event(fleet->script, trace->cohort, vehicle, event, now_us, fleet->actions, fleet->error, sizeof fleet->error))
+        fleet->failed = true;
+}
+
+static void went_online(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
+{
+    count(fleet, trace, COUNTER_CONNECTS, now_us, 1);
+    count(fleet, trace, COUNTER_CONNECTED, now_us, 1);
+    sample_since(fleet, METRIC_CONNECT_TOTAL, trace, vehicle, trace->attempt_us, now_us);
+    sample_since(fleet, METRIC_CONNECT_CONNACK, trace, vehicle, trace->link_up_us, now_us);
+    sample_since(fleet, METRIC_RECONNECT, trace, vehicle, trace->offline_us, now_us);
+    trace->online = trace->was_online = true;
+    trace->offline_us = -1;
+    tell_script(fleet, vehicle, trace, "online", now_us);
+}
+
+static void went_offline(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
+{
+    count(fleet, trace, COUNTER_DISCONNECTS, now_us, 1);
+    count(fleet, trace, COUNTER_CONNECTED, now_us, -1);
+    trace->online = false;
+    trace->offline_us = now_us;
+    tell_script(fleet, vehicle, trace, "offline", now_us);
+}
+
+static void was_refused(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
+{
+    count(fleet, trace, COUNTER_CONNECTS_REFUSED, now_us, 1);
+    if (trace->key_us >= 0 && !trace->provisioned) {
+        count(fleet, trace, COUNTER_REGISTRATIONS_REFUSED, now_us, 1);
+        if (trace->refused_us < 0)
+            trace->refused_us = now_us;
+    }
+    tell_script(fleet, vehicle, trace, "refused", now_us);
+}
+
+static void was_provisioned(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
+{
+    trace->provisioned = true;
+    count(fleet, trace, COUNTER_PROVISIONED, now_us, 1);
+    sample_since(fleet, METRIC_PROVISION_REGISTRATION, trace, vehicle, trace->refused_us, now_us);
+    sample_since(fleet, METRIC_PROVISION_TOTAL, trace, vehicle, trace->power_up_us, now_us);
+    tell_script(fleet, vehicle, trace, "provisioned", now_us);
+}
+
+static void telemetry_acknowledged(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                                   const struct tcu_probe *probe)
+{
+    count(fleet, trace, COUNTER_PUBLISH_ACKS, now_us, 1);
+    if (probe->reason >= 0x80)
+        return;
+    measure_ledger(fleet->measure, vehicle)->acknowledged++;
+    sample_since(fleet, METRIC_TELEMETRY_ACK, trace, vehicle, probe->at_us, now_us);
+}
+
+static struct fleet_command *find_command(struct fleet *fleet, struct span id);
+
+static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe)
+{
+    struct fleet_command *command = find_command(fleet, probe->id);
+    struct ledger_commands *ledger = measure_commands(fleet->measure);
+    if (!command)
+        return; /* somebody else's command: an operator's, another run's */
+    if (probe->kind == TCU_PROBE_COMMAND_RECEIVED && !command->received) {
+        command->received = 1;
+        ledger->delivered++;
+        measure_sample(fleet->measure, METRIC_COMMAND_DELIVERY, fleet_who(trace, command->path), vehicle, command->asked_us,
+                       now_us - command->asked_us);
+        tell_script(fleet, vehicle, trace, "command", now_us);
+    } else if (probe->kind == TCU_PROBE_COMMAND_EXECUTED) {
+        ledger->executed++;
+        if (command->executed++) {
+            ledger->executed_twice++;
+            measure_command_victim(fleet->measure, COUNTER_COMMANDS, vehicle, now_us);
+        }
+    }
+}
+
+void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe)
+{
+    switch (probe->kind) {
+    case TCU_PROBE_CONNECT_BEGIN:
+        trace->attempt_us = now_us;
+        trace->link_up_us = -1;
+        count(fleet, trace, COUNTER_CONNECT_ATTEMPTS, now_us, 1);
+        break;
+    case TCU_PROBE_ONLINE: went_online(fleet, vehicle, trace, now_us); break;
+    case TCU_PROBE_REFUSED: was_refused(fleet, vehicle, trace, now_us); break;
+    case TCU_PROBE_OFFLINE: went_offline(fleet, vehicle, trace, now_us); break;
+    case TCU_PROBE_KEY_READY:
+        sample_since(fleet, METRIC_PROVISION_KEY, trace, vehicle, trace->power_up_us, now_us);
+        trace->key_us = now_us;
+        break;
+    case TCU_PROBE_CERTIFICATE_STORED: sample_since(fleet, METRIC_PROVISION_CERTIFICATE, trace, vehicle, trace->key_us, now_us); break;
+    case TCU_PROBE_PROVISIONING_FAILED: count(fleet, trace, COUNTER_CONNECTS_FAILED, now_us, 1); break;
+    case TCU_PROBE_PROVISIONED: was_provisioned(fleet, vehicle, trace, now_us); break;
+    case TCU_PROBE_TELEMETRY_INTENDED: ledger_intended(measure_ledger(fleet->measure, vehicle), probe->number); break;
+    case TCU_PROBE_TELEMETRY_SENT: count(fleet, trace, probe->reason ? COUNTER_REPUBLISHES : COUNTER_PUBLISHES, now_us, 1); break;
+    case TCU_PROBE_TELEMETRY_ACKED: telemetry_acknowledged(fleet, vehicle, trace, now_us, probe); break;
+    case TCU_PROBE_TELEMETRY_DROPPED: measure_ledger(fleet->measure, vehicle)->dropped++; break;
+    case TCU_PROBE_COMMAND_RECEIVED:
+    case TCU_PROBE_COMMAND_EXECUTED: command_probe(fleet, vehicle, trace, now_us, probe); break;
+    case TCU_PROBE_COMMAND_DUPLICATE:
+    case TCU_PROBE_COMMAND_ANSWERED: break;
+    case TCU_PROBE_POWER:
+        count(fleet, trace, COUNTER_DRIVING, now_us, probe->number == TCU_DRIVING ? 1 : -1);
+        tell_script(fleet, vehicle, trace, probe->number == TCU_DRIVING ? "ignition_on" : "ignition_off", now_us);
+        break;
+    }
+}
+
+#define FIRST_BYTE_PINGREQ 0xC0
+
+void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction, const uint8_t *data,
+                 size_t length)
+{
+    if (direction == LINK_UP) {
+        trace->bytes_up += length;
+        count(fleet, trace, COUNTER_BYTES_UP, now_us, (int64_t)length);
+        if (length == 2 && data[0] == FIRST_BYTE_PINGREQ)
+            count(fleet, trace, COUNTER_PINGS, now_us, 1);
+    } else {
+        trace->bytes_down += length;
+        count(fleet, trace, COUNTER_BYTES_DOWN, now_us, (int64_t)length);
+    }
+}
+
+void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message)
+{
+    struct cloud_telemetry telemetry;
+    uint32_t vehicle;
+    if (!cloud_telemetry_read(fleet->topic_telemetry, message, &telemetry) || !telemetry.valid ||
+        !scenario_vehicle_find(fleet->scenario, telemetry.thing, &vehicle))
+        return; /* not of this fleet */
+    struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
+                                    (uint16_t)scenario_region_of(fleet->scenario, vehicle), PATH_ANY};
+    int64_t intended_us = telemetry.wall_us - fleet->wall_offset_us;
+    now_us += fleet->scenario->cloud.service_us;
+    measure_count(fleet->measure, COUNTER_DELIVERIES, who, now_us, 1);
+    ledger_delivered(measure_ledger(fleet->measure, vehicle), telemetry.number);
+    measure_sample(fleet->measure, METRIC_TELEMETRY_END_TO_END, who, vehicle, intended_us, now_us - intended_us);
+}
+
+void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu, int64_t now_us)
+{
+    if (trace->power_up_us < 0)
+        return;
+    measure_ledger(fleet->measure, vehicle)->pending = tcu_telemetry_pending(tcu);
+    double days = (double)now_us * fleet->speedup / (double)US_PER_DAY;
+    if (days <= 0 || now_us <= 0)
+        return;
+    int64_t end_us = now_us - 1; /* belongs to the last phase of the run */
+    struct measure_dimension who = fleet_who(trace, PATH_ANY);
+    measure_sample(fleet->measure, METRIC_BYTES_UP_DAY, who, vehicle, end_us, llround((double)trace->bytes_up / days));
+    measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us, llround((double)trace->bytes_down / days));
+}
+
+/* ---- commands ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t command_slot(const struct fleet *fleet, uint64_t id)
+{
+    uint64_t hash = id * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t slot = hash >> 20 & (fleet->command_capacity - 1);
+    while (fleet->commands[slot].id && fleet->commands[slot].id != id)
+        slot = (slot + 1) & (fleet->command_capacity - 1);
+    return slot;
+}
+
+static struct fleet_command *find_command(struct fleet *fleet, struct span id)
+{
+    if (id.length != 8)
+        return NULL;
+    uint64_t value = 0;
+    for (int i = 0; i < 8; i++)
+        value = value << 8 | id.data[i];
+    struct fleet_command *command = value ? &fleet->commands[command_slot(fleet, value)] : NULL;
+    return command && command->id ? command : NULL;
+}
+
+static bool grow_commands(struct fleet *fleet)
+{
+    struct fleet bigger = {.command_capacity = fleet->command_capacity * 2};
+    bigger.commands = calloc(bigger.command_capacity, sizeof *bigger.commands);
+    if (!bigger.commands)
+        return false;
+    for (uint64_t i = 0; i < fleet->command_capacity; i++)
+        if (fleet->commands[i].id)
+            bigger.commands[command_slot(&bigger, fleet->commands[i].id)] = fleet->commands[i];
+    free(fleet->commands);
+    fleet->commands = bigger.commands;
+    fleet->command_capacity = bigger.command_capacity;
+    return true;
+}
+
+static bool command_passes(void *context, struct span thing)
+{
+    const struct fleet *fleet = context;
+    if (fleet->asking.app == FLEET_NO_APP)
+        return true;
+    double loss = fleet->scenario->apps[fleet->asking.app].loss;
+    if (loss <= 0)
+        return true;
+    uint64_t word = sim_random_at(fleet->scenario->seed, fleet->asking.vehicle, SIM_FOR_FAULTS, fleet->asking.nth);
+    return (double)(word >> 11) * 0x1p-53 >= loss;
+}
+
+static void command_result(void *context, int64_t now_us, const struct cloud_command_result *result)
+{
+    struct fleet *fleet = context;
+    uint64_t slot = command_slot(fleet, result->id);
+    struct fleet_command *command = &fleet->commands[slot];
+    if (!command->id || result->late)
+        return; /* a late answer was counted as timed out; METRIC_COMMAND_ROUND_TRIP keeps to what the app saw */
+    struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, command->vehicle),
+                                    (uint16_t)scenario_region_of(fleet->scenario, command->vehicle), command->path};
+    struct ledger_commands *ledger = measure_commands(fleet->measure);
+    if (result->outcome == CLOUD_COMMAND_TIMED_OUT || result->outcome == CLOUD_COMMAND_NOT_SENT) {
+        command->timed_out = 1;
+        ledger->timed_out++;
+        measure_count(fleet->measure, COUNTER_COMMANDS_TIMED_OUT, who, now_us, 1);
+        measure_command_victim(fleet->measure, COUNTER_COMMANDS_TIMED_OUT, command->vehicle, command->asked_us);
+        return;
+    }
+    command->answered = 1;
+    ledger->answered++;
+    measure_count(fleet->measure, COUNTER_COMMANDS_ANSWERED, who, now_us, 1);
+    measure_sample(fleet->measure, METRIC_COMMAND_ROUND_TRIP, who, command->vehicle, command->asked_us, now_us - command->asked_us);
+}
+
+void fleet_command_options(struct fleet *fleet, struct cloud_command_options *options, uint64_t id_base)
+{
+    *options = (struct cloud_command_options){.request_topic = fleet->topic_request,
+                                              .response_topic = fleet->topic_response,
+                                              .id_base = id_base,
+                                              .result = command_result,
+                                              .pass = command_passes,
+                                              .context = fleet};
+}
+
+void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle, uint16_t app,
+                       struct span name, int64_t timeout_us, bool online)
+{
+    if (fleet->command_count * 2 >= fleet->command_capacity && !grow_commands(fleet))
+        return;
+    char thing[SCENARIO_NAME + 16];
+    size_t length = scenario_vehicle_name(fleet->scenario, vehicle, thing, sizeof thing);
+    struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
+                                    (uint16_t)scenario_region_of(fleet->scenario, vehicle), online ? PATH_CONNECTED : PATH_QUEUED};
+    fleet->asking.vehicle = vehicle;
+    fleet->asking.app = app;
+    fleet->asking.nth = (uint64_t)now_us;
+    uint64_t id = cloud_command_send(commands, now_us, span_of(thing, length), name, timeout_us, vehicle);
+    struct fleet_command *command = &fleet->commands[command_slot(fleet, id)];
+    *command = (struct fleet_command){.id = id, .asked_us = now_us, .vehicle = vehicle, .app = app, .path = who.path};
+    fleet->command_count++;
+    struct ledger_commands *ledger = measure_commands(fleet->measure);
+    ledger->intended++;
+    ledger->sent++;
+    measure_count(fleet->measure, COUNTER_COMMANDS, who, now_us, 1);
+}
+
+void fleet_commands_finish(struct fleet *fleet, int64_t now_us)
+{
+    struct ledger_commands *ledger = measure_commands(fleet->measure);
+    for (uint64_t i = 0; i < fleet->command_capacity; i++) {
+        const struct fleet_command *command = &fleet->commands[i];
+        if (!command->id)
+            continue;
+        if (!command->answered && !command->timed_out)
+            ledger->pending++;
+        else if (command->timed_out && !command->received)
+            ledger->lost++;
+    }
+}

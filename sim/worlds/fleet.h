@@ -1,0 +1,105 @@
+/* fleet.h: what both worlds share: profiles made from a scenario, a vehicle's day, its measurement, the commands in flight.
+ *
+ * Nothing here knows how bytes travel. World time is what the engine or the monotonic clock counts; calendar time is the
+ * scenario's; in the live world a calendar second lasts 1/speedup world seconds (trips, phases, apps), everything else is world time.
+ */
+#ifndef WORLDS_FLEET_H
+#define WORLDS_FLEET_H
+
+#include "cloud/services.h"
+#include "sim/world.h"
+#include "vehicle/agent.h"
+
+struct fleet_command { /* one command an app asked for */
+    uint64_t id;
+    int64_t asked_us;
+    uint32_t vehicle;
+    uint16_t app;
+    uint8_t path;
+    uint8_t received, executed, answered, timed_out;
+};
+
+struct fleet {
+    struct script *script;
+    const struct scenario *scenario;
+    struct measure *measure;
+    double speedup;
+    int64_t wall_offset_us;      /* wall time at world time 0 */
+    struct tcu_profile *profiles; /* [cohort * SCENARIO_SHARES + firmware] */
+    uint8_t *scratch;
+    char topic_telemetry[64], topic_request[64], topic_response[64], topic_presence[64];
+    /* open-addressing table of commands by id */
+    struct fleet_command *commands;
+    uint64_t command_capacity, command_count;
+    struct {
+        uint64_t nth;
+        uint32_t vehicle;
+        uint16_t app;
+    } asking; /* the command being sent: read by the service's loss hook */
+    const struct world_actions *actions;
+    char error[512];             /* a script's failure; the world stops when set */
+    bool failed;
+};
+
+/* Per vehicle: what measurement needs to remember. */
+struct fleet_trace {
+    int64_t power_up_us, key_us, refused_us; /* -1: not happened */
+    int64_t attempt_us, link_up_us, offline_us;
+    uint64_t bytes_up, bytes_down;
+    uint16_t cohort, region;
+    bool was_online, provisioned, online;
+};
+
+/* Per vehicle: its owner's day. */
+enum fleet_life_event { LIFE_NOTHING, LIFE_IGNITION_ON, LIFE_IGNITION_OFF, LIFE_COMMAND, LIFE_DROP, LIFE_HOLE_BEGIN, LIFE_HOLE_END };
+struct fleet_life {
+    int64_t ignition_us;   /* next change */
+    int64_t command_us;    /* next command by an app user */
+    int64_t radio_us;      /* next drop or hole while driving */
+    int64_t hole_until_us; /* coverage comes back; TIME_NEVER: there is coverage */
+    uint32_t draws;        /* made from the vehicle's purposes */
+    int16_t day;
+    uint8_t trip, command_app;
+    bool driving, radio_is_hole;
+};
+
+/* presence_template: "" or the agent's will topic. false: out of memory. */
+bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup, int64_t wall_offset_us,
+                const char *topic_prefix, const char *presence_template);
+void fleet_destroy(struct fleet *fleet);
+const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehicle);
+uint32_t fleet_largest_profile_memory(const struct fleet *fleet);
+size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out, size_t capacity);
+struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path);
+
+void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace);
+/* All of the agent's probes go through here. */
+void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe);
+/* Bytes handed to or got from the link; counts pings. */
+void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction, const uint8_t *data, size_t length);
+/* A processor has a telemetry message. */
+void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message);
+/* Closes the books of a vehicle. */
+void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu, int64_t now_us);
+
+/* Life. power-up time is when the vehicle first gets power. */
+int64_t fleet_power_up_us(const struct fleet *fleet, uint32_t vehicle);
+void fleet_life_start(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
+int64_t fleet_life_next(const struct fleet_life *life);
+/* The next thing due at or before now_us, one a call until LIFE_NOTHING. */
+enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
+/* After LIFE_COMMAND (command_app says which app) was carried out: draws the next one. */
+void fleet_life_command_done(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
+/* For scripted actions. */
+void fleet_life_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us, bool on);
+
+/* Commands. The options' hooks are filled for a command service of this fleet; the caller sets topics' owner fields afterwards. */
+void fleet_command_options(struct fleet *fleet, struct cloud_command_options *options, uint64_t id_base);
+/* An app asks `vehicle`; app is an index into the scenario's apps or FLEET_NO_APP for a scripted command. */
+#define FLEET_NO_APP 0xFFFF
+void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle, uint16_t app,
+                       struct span command, int64_t timeout_us, bool online);
+/* Closes the books of the commands still open. */
+void fleet_commands_finish(struct fleet *fleet, int64_t now_us);
+
+#endif
