@@ -31,7 +31,8 @@ struct sim_event {
 /* NULL when memory is out. */
 struct sim_queue *sim_queue_create(const struct sim_queue_options *options);
 void sim_queue_destroy(struct sim_queue *queue);
-/* time_us >= the time of the event being handled. false: limit reached (the event is not queued). */
+/* time_us >= the time of the event being handled; between runs: >= until_us of the last one. Anything up to TIME_NEVER - 1 works.
+ * false: limit reached (the event is not queued). */
 bool sim_queue_push(struct sim_queue *queue, int64_t time_us, uint32_t entity, uint8_t class);
 int64_t sim_queue_next_time(struct sim_queue *queue); /* TIME_NEVER when empty */
 uint64_t sim_queue_pending(const struct sim_queue *queue);
@@ -50,7 +51,8 @@ struct sim_deadline {
     int64_t wanted_us; /* TIME_NEVER: none */
     int64_t queued_us; /* earliest entry in the queue known to be ours; TIME_NEVER: none */
 };
-/* Sets the wish; pushes only if no queued entry is early enough. */
+#define SIM_DEADLINE_NONE ((struct sim_deadline){TIME_NEVER, TIME_NEVER})
+/* Sets the wish; pushes only if no queued entry is early enough. A time already past means now. false: limit reached, nothing changed. */
 bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity, uint8_t class);
 /* To be called first in the handler of `class`: true if the deadline is due now (and clears it); false if the entry was stale or early,
  * in which case it has been queued again as needed. */
