@@ -1,0 +1,45 @@
+/* commands.h: one function a subcommand; argv[0] is the subcommand's name. Each returns the process's exit code:
+ * 0 all expectations hold, 1 one failed, 2 usage or scenario error, 3 environment, 4 inconclusive, 130 interrupted.
+ */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#include "sim/world.h"
+
+enum {
+    EXIT_HOLDS = 0,
+    EXIT_EXPECTATION_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_ENVIRONMENT = 3,
+    EXIT_INCONCLUSIVE = 4,
+    EXIT_INTERRUPTED = 130,
+};
+
+int cmd_run(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_cloud(int argc, char **argv);
+int cmd_tcu(int argc, char **argv);
+
+/* options.c: what run and check share. */
+struct cli_options {
+    const char *scenario;
+    struct script_override overrides[128];
+    uint32_t override_count;
+    struct script_options script;
+    struct world_options world;
+    bool json;
+    const char *out;
+    int jobs;
+};
+/* false: *code is the exit code (a line has been printed). */
+bool cli_parse(int argc, char **argv, bool running, struct cli_options *options, int *code);
+/* One line on standard error: "convoy: ...". */
+void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* progress.c */
+void cli_progress(void *context, const struct world_progress *progress);
+void cli_progress_clear(void);
+
+extern const char *const convoy_version, *const convoy_commit;
+
+#endif
