@@ -142,7 +142,7 @@ __attribute__((format(printf, 2, 3))) static void write_detail(struct expectatio
 {
     va_list arguments;
     va_start(arguments, format);
-    vwrite_detail(out, format, arguments);
+    vsnprintf(out->detail, sizeof(out->detail), format, arguments);
     va_end(arguments);
 }
 

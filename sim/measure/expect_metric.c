@@ -14,6 +14,12 @@ static bool wants_large(const struct expectation *expectation)
     return expectation->comparison == ABOVE || expectation->comparison == AT_LEAST;
 }
 
+/* As a sample would have it; a bound may be any number. */
+static int64_t bound_of(const struct expectation *expectation)
+{
+    return (int64_t)fmin(fmax(expectation->bound, -1), 9e18);
+}
+
 /* Samples that would move the quantile's bound off the bound asked for. */
 static double quantile_needs(const struct expectation *expectation, const struct histogram *histogram, bool low_known,
                              bool high_known)
@@ -26,11 +32,11 @@ static double quantile_needs(const struct expectation *expectation, const struct
         total = fmax(total, bounds_samples_for_low(q, confidence));
     if (total > n)
         return total - n;
-    double away = histogram_share(histogram, (int64_t)expectation->bound) - q, z = bounds_z(confidence);
+    double away = histogram_share(histogram, bound_of(expectation)) - q, z = bounds_z(confidence);
     total = z * z * q * (1 - q) / (away * away);
     if (total > n)
         return total - n;
-    return histogram_index((int64_t)expectation->bound) == histogram_index(histogram_quantile(histogram, q)) ? 0 : n / 10 + 1;
+    return histogram_index(bound_of(expectation)) == histogram_index(histogram_quantile(histogram, q)) ? 0 : n / 10 + 1;
 }
 
 /* Without a confidence the value is the bucket's edge on the unfavourable side: a pass is never owed to the resolution. */
