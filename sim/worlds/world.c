@@ -1,0 +1,125 @@
+/* world.c: which world, and whether the machine has what the scenario needs. Refuses with the exact remedy rather than failing in the middle.
+ */
+#include "fleet.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Measured, with head-room: what one vehicle costs in each world (see docs/architecture.md). */
+#define VIRTUAL_BYTES_PER_VEHICLE 4096
+#define LIVE_PLAIN_BYTES          8192
+#define LIVE_TLS_BYTES            65536
+#define DESCRIPTORS_RESERVED      64
+#define PORTS_PER_ADDRESS         28000
+#define SOURCE_ADDRESSES_MAX      250
+
+struct text {
+    char *at;
+    size_t left;
+};
+
+static void line(struct text *text, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    int written = vsnprintf(text->at, text->left, format, arguments);
+    va_end(arguments);
+    size_t used = written < 0 ? 0 : (size_t)written < text->left ? (size_t)written : text->left - (text->left > 0);
+    text->at += used;
+    text->left -= used;
+}
+
+static uint64_t available_memory(void)
+{
+    FILE *file = fopen("/proc/meminfo", "r");
+    char row[128];
+    unsigned long long kib = 0;
+    while (file && fgets(row, sizeof row, file))
+        if (sscanf(row, "MemAvailable: %llu", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return kib ? kib * 1024 : (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static bool uses_tls(const struct scenario *scenario)
+{
+    for (uint32_t c = 0; c < scenario->cohort_count; c++)
+        if (scenario->cohorts[c].identity == IDENTITY_CERTIFICATE)
+            return true;
+    return false;
+}
+
+static bool check_memory(uint64_t needed, const struct world_options *options, struct text *text, char *remedy, size_t remedy_capacity)
+{
+    uint64_t have = available_memory();
+    if (options->memory_limit && options->memory_limit < have)
+        have = options->memory_limit;
+    line(text, "  memory         %.2f GiB, available %.2f GiB\n", (double)needed / 0x1p30, (double)have / 0x1p30);
+    if (needed <= have)
+        return true;
+    snprintf(remedy, remedy_capacity, "needs about %.1f GiB of memory, %.1f GiB are available; use --fleet to run fewer vehicles",
+             (double)needed / 0x1p30, (double)have / 0x1p30);
+    return false;
+}
+
+static bool check_descriptors(const struct scenario *scenario, struct text *text, char *remedy, size_t remedy_capacity)
+{
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t needed = (uint64_t)scenario->fleet + DESCRIPTORS_RESERVED;
+    line(text, "  descriptors    %llu, limit %llu (hard %llu)\n", (unsigned long long)needed, (unsigned long long)limit.rlim_cur,
+         (unsigned long long)limit.rlim_max);
+    if (needed <= limit.rlim_max) {
+        if (needed > limit.rlim_cur) {
+            limit.rlim_cur = limit.rlim_max;
+            setrlimit(RLIMIT_NOFILE, &limit);
+        }
+        return true;
+    }
+    snprintf(remedy, remedy_capacity, "needs %llu file descriptors, the hard limit is %llu; run at most --fleet %llu, or raise it: ulimit -Hn %llu",
+             (unsigned long long)needed, (unsigned long long)limit.rlim_max, (unsigned long long)limit.rlim_max - DESCRIPTORS_RESERVED,
+             (unsigned long long)needed);
+    return false;
+}
+
+static bool check_ports(const struct scenario *scenario, const struct world_options *options, struct text *text, char *remedy,
+                        size_t remedy_capacity)
+{
+    uint32_t brokers = options->broker_count ? options->broker_count : 1;
+    uint32_t addresses = options->source_addresses ? options->source_addresses : (scenario->fleet / brokers) / PORTS_PER_ADDRESS + 1;
+    uint64_t have = (uint64_t)addresses * PORTS_PER_ADDRESS * brokers;
+    line(text, "  local ports    %u, %u source address%s × %d ports × %u broker%s\n", scenario->fleet, addresses, addresses == 1 ? "" : "es",
+         PORTS_PER_ADDRESS, brokers, brokers == 1 ? "" : "s");
+    if (have >= scenario->fleet && addresses <= SOURCE_ADDRESSES_MAX)
+        return true;
+    snprintf(remedy, remedy_capacity, "needs %u local ports, %llu are to be had; give more --broker endpoints or source addresses", scenario->fleet,
+             (unsigned long long)have);
+    return false;
+}
+
+bool world_preflight(const struct scenario *scenario, const struct world_options *options, char *out, size_t out_capacity, char *remedy,
+                     size_t remedy_capacity)
+{
+    struct text text = {out, out_capacity};
+    out[0] = remedy[0] = 0;
+    line(&text, "  world          %s\n", options->kind == WORLD_VIRTUAL ? "virtual" : "live");
+    line(&text, "  cores          1 busy, %ld online\n", sysconf(_SC_NPROCESSORS_ONLN));
+    if (options->kind == WORLD_VIRTUAL)
+        return check_memory((uint64_t)scenario->fleet * VIRTUAL_BYTES_PER_VEHICLE, options, &text, remedy, remedy_capacity);
+    uint64_t per_vehicle = uses_tls(scenario) ? LIVE_TLS_BYTES : LIVE_PLAIN_BYTES;
+    bool memory = check_memory((uint64_t)scenario->fleet * per_vehicle, options, &text, remedy, remedy_capacity);
+    bool descriptors = check_descriptors(scenario, &text, remedy, remedy_capacity);
+    bool ports = check_ports(scenario, options, &text, remedy, remedy_capacity);
+    return memory && descriptors && ports;
+}
+
+void world_run(struct script *script, const struct world_options *options, struct world_result *result)
+{
+    if (options->kind == WORLD_VIRTUAL)
+        world_run_virtual(script, options, result);
+    else
+        world_run_live(script, options, result);
+}
