@@ -1,0 +1,281 @@
+/* agent.c: events in, one deadline out.
+ *
+ * Every entry from outside notes the time, does its work, and on the way out sends what may be sent and tells the port when to call
+ * again. Entries nest (the MQTT session reports from inside a call we made into it): only the outermost settles. */
+#include "agent_internal.h"
+
+size_t tcu_memory(const struct tcu_profile *profile, bool builtin_session)
+{
+    size_t bytes = sizeof(struct tcu) + profile->queue_capacity * sizeof(struct agent_record);
+    return bytes + (builtin_session ? agent_session_bytes(profile) : 0);
+}
+
+static void check_profile(const struct tcu_profile *profile, struct span name)
+{
+    char topic[AGENT_TOPIC_MAX];
+    ASSERT(name.length > 0 && name.length <= TCU_NAME_MAX);
+    ASSERT(profile->queue_capacity > 0 && profile->mqtt.outgoing_maximum > 0);
+    ASSERT(profile->scratch_size >= (size_t)profile->telemetry_payload_max + AGENT_SCRATCH);
+    ASSERT(((uintptr_t)profile->scratch & 7) == 0);
+    ASSERT(agent_text_expand(profile->topics.telemetry, name, topic).length > 0);
+}
+
+struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const struct tcu_port *port, void *port_context,
+                     const struct tcu_mqtt *mqtt, void *mqtt_context, struct span name)
+{
+    struct tcu *tcu = memory;
+    check_profile(profile, name);
+    memset(tcu, 0, sizeof(*tcu));
+    tcu->profile = profile;
+    tcu->port = port;
+    tcu->port_context = port_context;
+    tcu->mqtt = mqtt ? mqtt : &agent_session_mqtt;
+    tcu->mqtt_context = mqtt ? mqtt_context : tcu;
+    tcu->name_length = (uint8_t)name.length;
+    memcpy(tcu->name, name.data, name.length);
+    tcu->deadline_us = tcu->timer_us = tcu->telemetry_due_us = TIME_NEVER;
+    if (!mqtt)
+        agent_session_init(tcu);
+    return tcu;
+}
+
+void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us, struct span id)
+{
+    struct tcu_probe probe = {.kind = kind, .reason = reason, .number = number, .at_us = at_us, .id = id};
+    if (tcu->port->probe)
+        tcu->port->probe(tcu->port_context, tcu->now_us, &probe);
+}
+
+static int64_t next_deadline(const struct tcu *tcu)
+{
+    int64_t at_us = agent_min(tcu->timer_us, tcu->telemetry_due_us);
+    if (tcu->state >= TCU_CONNECTING && tcu->mqtt->next_deadline)
+        at_us = agent_min(at_us, tcu->mqtt->next_deadline(tcu->mqtt_context));
+    return tcu->state == TCU_ONLINE ? agent_min(at_us, agent_distrust_at(tcu)) : at_us;
+}
+
+static void settle(struct tcu *tcu)
+{
+    if (tcu->state == TCU_ONLINE) {
+        agent_connection_pump(tcu);
+        agent_command_pump(tcu);
+        agent_telemetry_pump(tcu);
+    }
+    int64_t at_us = next_deadline(tcu);
+    if (at_us == tcu->deadline_us)
+        return;
+    tcu->deadline_us = at_us;
+    tcu->port->deadline(tcu->port_context, at_us);
+}
+
+void agent_begin(struct tcu *tcu, int64_t now_us)
+{
+    tcu->depth++;
+    tcu->now_us = now_us;
+}
+
+void agent_end(struct tcu *tcu)
+{
+    if (tcu->depth == 1)
+        settle(tcu);
+    tcu->depth--;
+}
+
+void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power)
+{
+    if (tcu->state != TCU_OFF)
+        return;
+    agent_begin(tcu, now_us);
+    agent_identity_load(tcu);
+    if (!tcu->loaded)
+        agent_store_load(tcu);
+    tcu->loaded = 1;
+    tcu->power = (uint8_t)power;
+    agent_tell(tcu, TCU_PROBE_POWER, 0, (uint32_t)power);
+    agent_enter(tcu, AGENT_START, 0, 0);
+    agent_telemetry_schedule(tcu);
+    agent_timer_run(tcu);
+    agent_telemetry_run(tcu);
+    agent_end(tcu);
+}
+
+void tcu_stop(struct tcu *tcu, int64_t now_us)
+{
+    agent_begin(tcu, now_us);
+    if (agent_enter(tcu, AGENT_STOP, 0, 0)) {
+        tcu->number_reserved = tcu->number;
+        agent_store_save(tcu);
+    }
+    agent_end(tcu);
+}
+
+/* Nothing is said to anybody: the power is gone. What stays is what tcu_init() was told. */
+void tcu_power_cut(struct tcu *tcu)
+{
+    ASSERT(tcu->depth == 0);
+    int64_t told_us = tcu->deadline_us;
+    bool builtin = tcu->mqtt == &agent_session_mqtt;
+    char name[TCU_NAME_MAX];
+    memcpy(name, tcu->name, sizeof(name));
+    tcu_init(tcu, tcu->profile, tcu->port, tcu->port_context, builtin ? NULL : tcu->mqtt, tcu->mqtt_context,
+             span_of(name, tcu->name_length));
+    if (told_us != TIME_NEVER)
+        tcu->port->deadline(tcu->port_context, TIME_NEVER);
+}
+
+void tcu_tick(struct tcu *tcu, int64_t now_us)
+{
+    if (tcu->state == TCU_OFF)
+        return;
+    agent_begin(tcu, now_us);
+    agent_telemetry_run(tcu);
+    agent_timer_run(tcu);
+    if (tcu->state >= TCU_CONNECTING && tcu->mqtt->tick)
+        tcu->mqtt->tick(tcu->mqtt_context, now_us);
+    if (tcu->state == TCU_ONLINE && now_us >= agent_distrust_at(tcu))
+        agent_enter(tcu, AGENT_DISTRUST, 0, 0);
+    agent_end(tcu);
+}
+
+void tcu_link_up(struct tcu *tcu, int64_t now_us)
+{
+    agent_begin(tcu, now_us);
+    if (agent_enter(tcu, AGENT_LINK_UP, 0, 0))
+        agent_session_link_up(tcu);
+    agent_end(tcu);
+}
+
+void tcu_link_down(struct tcu *tcu, int64_t now_us, enum tcu_link_end why)
+{
+    agent_begin(tcu, now_us);
+    agent_session_link_down(tcu);
+    agent_enter(tcu, AGENT_LINK_DOWN, 0, (uint32_t)why);
+    agent_end(tcu);
+}
+
+void tcu_bytes(struct tcu *tcu, int64_t now_us, const uint8_t *data, size_t length)
+{
+    agent_begin(tcu, now_us);
+    agent_session_input(tcu, data, length);
+    agent_end(tcu);
+}
+
+static void published(struct tcu *tcu, uint32_t token, uint8_t reason)
+{
+    if (!(token & TOKEN_OTHER))
+        agent_telemetry_published(tcu, token, reason);
+    else if (token == TOKEN_PRESENCE)
+        tcu->presence_sent = 0;
+    else
+        agent_command_published(tcu, token);
+}
+
+static void dropped(struct tcu *tcu, uint32_t token)
+{
+    if (!(token & TOKEN_OTHER))
+        agent_telemetry_dropped(tcu, token);
+    else if (token == TOKEN_PRESENCE)
+        tcu->presence_sent = 0;
+    else if (token == TOKEN_SUBSCRIBE)
+        tcu->subscribe_sent = 0;
+    else
+        agent_command_dropped(tcu, token);
+}
+
+static bool all_granted(const struct mq5_packet *packet)
+{
+    for (uint32_t i = 0; packet && i < packet->suback.reasons.length; i++)
+        if (packet->suback.reasons.data[i] >= MQ5_UNSPECIFIED_ERROR)
+            return false;
+    return true;
+}
+
+static void accepted(struct tcu *tcu, const struct mq5_connack *connack)
+{
+    bool limited = connack->properties.present & MQ5_BIT(MQ5_MAXIMUM_QOS);
+    tcu->peer_qos = limited && agent_v5(tcu) ? connack->properties.maximum_qos : 2;
+    agent_enter(tcu, AGENT_ACCEPTED, 0, connack->session_present);
+}
+
+void tcu_mqtt_event(struct tcu *tcu, int64_t now_us, const struct mq5_client_event *event)
+{
+    agent_begin(tcu, now_us);
+    switch (event->kind) {
+    case MQ5C_EV_CONNACK: accepted(tcu, &event->packet->connack); break;
+    case MQ5C_EV_REFUSED: agent_enter(tcu, AGENT_REFUSED, event->reason, 0); break;
+    case MQ5C_EV_DISCONNECTED: agent_enter(tcu, AGENT_DISCONNECTED, event->reason, 0); break;
+    case MQ5C_EV_MESSAGE: agent_command_message(tcu, &event->packet->publish); break;
+    case MQ5C_EV_PUBLISHED: published(tcu, event->token, event->reason); break;
+    case MQ5C_EV_DROPPED: dropped(tcu, event->token); break;
+    case MQ5C_EV_SUBSCRIBED: agent_subscribed(tcu, all_granted(event->packet)); break;
+    case MQ5C_EV_SESSION_LOST: tcu->subscribed = 0; break;
+    case MQ5C_EV_UNSUBSCRIBED:
+    case MQ5C_EV_AUTH: break; /* never asked for */
+    }
+    agent_end(tcu);
+}
+
+bool tcu_mqtt_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (!(token & TOKEN_OTHER))
+        return agent_telemetry_load(tcu, token, out);
+    if (token != TOKEN_PRESENCE && token != TOKEN_ABSENCE)
+        return agent_command_load(tcu, token, out);
+    agent_presence_load(tcu, token, out);
+    return true;
+}
+
+enum tcu_connection tcu_connection(const struct tcu *tcu)
+{
+    return (enum tcu_connection)tcu->state;
+}
+
+enum tcu_power tcu_power(const struct tcu *tcu)
+{
+    return (enum tcu_power)tcu->power;
+}
+
+uint32_t tcu_telemetry_pending(const struct tcu *tcu)
+{
+    return tcu->queue_count;
+}
+
+uint32_t tcu_telemetry_number(const struct tcu *tcu)
+{
+    return tcu->number;
+}
+
+struct span tcu_name(const struct tcu *tcu)
+{
+    return span_of(tcu->name, tcu->name_length);
+}
+
+const char *tcu_connection_name(enum tcu_connection state)
+{
+    static const char *const names[] = {"off", "provisioning", "waiting", "connecting", "online"};
+    return (unsigned)state < AGENT_STATES ? names[state] : "?";
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * UINT64_C(0x9E3779B97F4A7C15);
+    return hash ^ (hash >> 29);
+}
+
+/* No pointers, no padding, nothing that depends on where the vehicle lies in memory. */
+uint64_t tcu_state_hash(const struct tcu *tcu)
+{
+    uint64_t hash = mix(0, (uint64_t)tcu->state | (uint64_t)tcu->power << 8 | (uint64_t)tcu->backoff << 16 | (uint64_t)tcu->number << 32);
+    hash = mix(hash, (uint64_t)tcu->timer_us);
+    hash = mix(hash, (uint64_t)tcu->telemetry_due_us);
+    hash = mix(hash, (uint64_t)tcu->queue_count | (uint64_t)tcu->queue_inflight << 16 | (uint64_t)tcu->attempts << 32);
+    for (unsigned i = 0; i < tcu->queue_count; i++)
+        hash = mix(hash, agent_queue(tcu)[(tcu->queue_head + i) % tcu->profile->queue_capacity].number);
+    for (unsigned i = 0; i < AGENT_RECENT; i++)
+        if (tcu->commands.recent_hash[i] != 0)
+            hash = mix(hash, tcu->commands.recent_hash[i] + tcu->commands.recent_status[i]);
+    for (unsigned i = 0; i < AGENT_SLOTS; i++)
+        hash = mix(hash, tcu->commands.slots[i].state);
+    return hash;
+}

@@ -1,0 +1,253 @@
+/* agent_internal.h: one vehicle's memory, and what the agent's files ask of each other.
+ *
+ *   agent.c       events in, one deadline out; memory layout; what happens after every event
+ *   connection.c  the only writer of the connection state; backoff, time-outs, keep alive
+ *   identity.c    from nothing to an operational certificate
+ *   telemetry.c   what is measured when, kept until acknowledged
+ *   command.c     requests, at most one execution each, answers
+ *   power.c       ignition
+ *   store.c       the few bytes that outlive a power cut
+ *   session.c     struct tcu_mqtt on the session of vehicle/mqtt5
+ *   text.c        numbers, topic templates, the command scanner
+ *
+ * Memory: [struct tcu][queue_capacity records][struct mq5_client][its memory]. Nothing else, no heap.
+ */
+#ifndef AGENT_INTERNAL_H
+#define AGENT_INTERNAL_H
+
+#include "vehicle/agent.h"
+
+#define AGENT_SLOTS       4   /* commands between request and acknowledged answer */
+#define AGENT_RECENT      8   /* command ids remembered with their outcome */
+#define AGENT_TEXT_BYTES  192 /* topics, ids and names of the commands in the slots, packed */
+#define AGENT_COMMAND_MAX 48
+#define AGENT_TOPIC_MAX   128 /* expanded */
+#define AGENT_SCRATCH     512 /* beside the payload's body: properties, topic, JSON around the body */
+#define AGENT_STATES      (TCU_ONLINE + 1)
+#define AGENT_NO_RECENT   AGENT_RECENT
+
+/* Tokens: telemetry's is its number; the top bit is for the rest. */
+#define TOKEN_OTHER     UINT32_C(0x80000000)
+#define TOKEN_ANSWER    (TOKEN_OTHER | 0x00) /* + slot */
+#define TOKEN_DIRECT    (TOKEN_OTHER | 0x10)
+#define TOKEN_PRESENCE  (TOKEN_OTHER | 0x20)
+#define TOKEN_ABSENCE   (TOKEN_OTHER | 0x21)
+#define TOKEN_SUBSCRIBE (TOKEN_OTHER | 0x30)
+
+/* Everything that can move the connection; the table in connection.c says what each does in each state. */
+enum agent_event {
+    AGENT_START,
+    AGENT_STOP,
+    AGENT_ATTEMPT,     /* wait is over, and there is an identity to connect with */
+    AGENT_PROVISION,   /* wait is over, and there is none */
+    AGENT_TIMEOUT,
+    AGENT_KEY_READY,
+    AGENT_CERTIFIED,   /* certificate stored */
+    AGENT_UNCERTIFIED, /* key generation, request or store failed */
+    AGENT_LINK_UP,
+    AGENT_LINK_DOWN,
+    AGENT_ACCEPTED,
+    AGENT_REFUSED,
+    AGENT_DISCONNECTED, /* by DISCONNECT, protocol error or silence of the peer */
+    AGENT_DISTRUST,     /* acknowledgements are overdue */
+    AGENT_RECONNECT,    /* new keep alive wanted */
+    AGENT_EVENTS,
+};
+
+enum agent_action {
+    ACTION_IGNORE = 0, /* a late or repeated event from outside: nothing changes */
+    ACTION_BROKEN,     /* only the agent itself raises this event, and never here */
+    ACTION_STAY,       /* expected: whoever raised it goes on */
+    ACTION_WAIT_NONE,
+    ACTION_PROVISION,
+    ACTION_OPEN,
+    ACTION_ONLINE,
+    ACTION_BACK_OFF,
+    ACTION_RECONNECT,
+    ACTION_STOP,
+};
+
+struct agent_cell {
+    uint8_t next, action;
+};
+extern const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS];
+
+/* Telemetry not yet acknowledged: a number and when it was meant. The payload is built each time it is sent. */
+struct agent_record {
+    int64_t intended_us;
+    uint32_t number;
+    uint32_t sent_at; /* in flight: see agent_stamp() */
+};
+
+enum agent_status {
+    AGENT_UNKNOWN = 0, /* not executed yet */
+    AGENT_SUCCEEDED,
+    AGENT_FAILED,
+    AGENT_REJECTED,
+    AGENT_BUSY,
+    AGENT_EXPIRED,
+};
+
+enum agent_slot_state { SLOT_FREE, SLOT_EXECUTING, SLOT_READY, SLOT_SENT };
+
+struct agent_slot {
+    int64_t wall_us; /* when the answer was known */
+    uint32_t sent_at;
+    uint8_t topic_length, id_length, command_length; /* in `text`, slot by slot in this order; topic 0: the profile's */
+    uint8_t state : 2, status : 3, id_in_payload : 1;
+    uint8_t recent; /* whose outcome this is; AGENT_NO_RECENT */
+};
+
+struct agent_commands {
+    uint64_t recent_hash[AGENT_RECENT]; /* 0: unused */
+    uint8_t recent_status[AGENT_RECENT];
+    struct agent_slot slots[AGENT_SLOTS];
+    uint8_t recent_next;
+    uint8_t busy_slots, ready_slots; /* counts */
+    char text[AGENT_TEXT_BYTES];
+};
+
+/* An answer with its views, whether from a slot or straight from a request. */
+struct agent_answer {
+    struct span topic, id, command;
+    enum agent_status status;
+    bool id_in_payload;
+    int64_t wall_us;
+};
+
+struct tcu {
+    /* Read at every event. */
+    const struct tcu_profile *profile;
+    const struct tcu_port *port;
+    void *port_context;
+    const struct tcu_mqtt *mqtt;
+    void *mqtt_context;
+    int64_t deadline_us; /* as last told to the port */
+    int64_t timer_us;    /* connection and identity: end of the wait, or time-out of the attempt */
+    int64_t telemetry_due_us;
+
+    int64_t now_us; /* of the event being handled */
+    int64_t online_since_us;
+    const struct agent_answer *direct; /* behind TOKEN_DIRECT, during one publish */
+    uint32_t number;          /* last telemetry message intended */
+    uint32_t number_reserved; /* the store promises never to reuse up to here */
+    uint32_t attempts;        /* since last online */
+    uint16_t queue_head, queue_count, queue_inflight;
+    uint8_t state; /* enum tcu_connection; written by agent_enter() only */
+    uint8_t power; /* enum tcu_power */
+    uint8_t depth; /* calls into the agent on the stack */
+    uint8_t backoff;
+    uint8_t name_length;
+    uint8_t peer_qos;
+    uint8_t identity;        /* enum tcu_identity of the link */
+    uint8_t awaiting_http : 1, fresh_certificate : 1, has_certificate : 1, loaded : 1;
+    uint8_t session_kept : 1;  /* the server may hold our session, says the store */
+    uint8_t session_known : 1; /* ... and we hold our half of it */
+    uint8_t want_subscribe : 1, subscribe_sent : 1, subscribed : 1;
+    uint8_t want_presence : 1, presence_sent : 1;
+    uint8_t link_opened : 1;  /* session.c: the port has a link, or is making one */
+    uint8_t in_session : 1;   /* session.c: inside the MQTT session */
+    uint8_t resending : 1;    /* telemetry.c: not the first time this message is loaded */
+
+    struct agent_commands commands;
+    char name[TCU_NAME_MAX];
+};
+
+static inline struct agent_record *agent_queue(const struct tcu *tcu)
+{
+    return (struct agent_record *)(uintptr_t)(tcu + 1);
+}
+
+static inline struct mq5_client *agent_session(const struct tcu *tcu)
+{
+    return (struct mq5_client *)(agent_queue(tcu) + tcu->profile->queue_capacity);
+}
+
+/* Send times are kept in 2^-16 s-like units of 65,536 us, rounded up: four bytes last for nine years. */
+static inline uint32_t agent_stamp(int64_t now_us)
+{
+    return (uint32_t)((uint64_t)now_us >> 16) + 1;
+}
+
+static inline int64_t agent_unstamp(uint32_t stamp)
+{
+    return (int64_t)stamp << 16;
+}
+
+static inline int64_t agent_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline bool agent_v5(const struct tcu *tcu)
+{
+    return tcu->profile->mqtt.version == MQ5_V5;
+}
+
+/* agent.c. Around everything that comes from outside; the outermost end() sends and tells the deadline. */
+void agent_begin(struct tcu *tcu, int64_t now_us);
+void agent_end(struct tcu *tcu);
+void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us, struct span id);
+static inline void agent_tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number)
+{
+    if (tcu->port->probe)
+        agent_probe(tcu, kind, reason, number, 0, (struct span){NULL, 0});
+}
+
+/* connection.c. enter: false when the event means nothing in this state. detail: what the event's probe wants to say. */
+bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t detail);
+void agent_timer_run(struct tcu *tcu);
+void agent_connection_pump(struct tcu *tcu);
+int64_t agent_distrust_at(const struct tcu *tcu);
+void agent_keep_alive_changed(struct tcu *tcu);
+/* Everything the CONNECT says; `buffer` (AGENT_CONNECT_BYTES) and `will` hold what it points to. */
+#define AGENT_CONNECT_BYTES (AGENT_TOPIC_MAX + 8)
+void agent_connect_fill(struct tcu *tcu, struct mq5_client_connect *connect, struct mq5_publish *will, char *buffer);
+void agent_presence_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
+void agent_subscribed(struct tcu *tcu, bool granted);
+
+/* identity.c */
+void agent_identity_load(struct tcu *tcu);
+bool agent_identity_ready(const struct tcu *tcu);
+void agent_identity_begin(struct tcu *tcu);
+void agent_identity_accepted(struct tcu *tcu);
+
+/* telemetry.c */
+void agent_telemetry_schedule(struct tcu *tcu);
+void agent_telemetry_run(struct tcu *tcu);
+void agent_telemetry_pump(struct tcu *tcu);
+void agent_telemetry_published(struct tcu *tcu, uint32_t number, uint8_t reason);
+void agent_telemetry_dropped(struct tcu *tcu, uint32_t number);
+bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *out);
+uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu); /* stamp; 0: nothing in flight */
+
+/* command.c */
+void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish);
+void agent_command_pump(struct tcu *tcu);
+void agent_command_published(struct tcu *tcu, uint32_t token);
+void agent_command_dropped(struct tcu *tcu, uint32_t token);
+bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
+uint32_t agent_command_oldest_sent(const struct tcu *tcu);
+
+/* store.c */
+void agent_store_load(struct tcu *tcu);
+bool agent_store_save(struct tcu *tcu);
+
+/* session.c */
+extern const struct tcu_mqtt agent_session_mqtt;
+size_t agent_session_bytes(const struct tcu_profile *profile);
+void agent_session_init(struct tcu *tcu);
+void agent_session_link_up(struct tcu *tcu);
+void agent_session_link_down(struct tcu *tcu);
+void agent_session_input(struct tcu *tcu, const uint8_t *data, size_t length);
+
+/* text.c: writers return the end; the caller has the room. */
+char *agent_text_number(char *out, int64_t number);
+char *agent_text_copy(char *out, struct span text);
+#define agent_text_literal(out, text) agent_text_copy(out, SPAN_LITERAL(text))
+/* Replaces each '%' by the name; at most AGENT_TOPIC_MAX bytes. */
+struct span agent_text_expand(const char *pattern, struct span name, char *out);
+/* Finds "command" and "id" in a flat JSON object, or takes bare text as the command. Both empty when it is neither. */
+void agent_text_command(struct span payload, struct span *command, struct span *id);
+
+#endif

@@ -1,0 +1,328 @@
+/* command.c: requests from the cloud, executed at most once, answered until the answer is acknowledged.
+ *
+ * A command's id is its correlation data, or "id" in its payload (3.1.1). The last AGENT_RECENT ids are remembered with their outcome, over
+ * power cuts too, and an id is on record before the car is told. Not executed: retained messages (nobody asked now), expired ones,
+ * repetitions without an id (nobody could tell whether they ran), what is no command. A command beyond AGENT_SLOTS is answered "busy" and
+ * forgotten, so that it may be asked again.
+ * Answers wait in slots at QoS 1; one that finds no slot is sent once at QoS 0: whoever misses it asks again. */
+#include "agent_internal.h"
+
+#include "mqtt5/topic.h"
+
+static const char *const status_names[] = {
+    [AGENT_UNKNOWN] = "failed",     [AGENT_SUCCEEDED] = "succeeded", [AGENT_FAILED] = "failed",
+    [AGENT_REJECTED] = "rejected",  [AGENT_BUSY] = "busy",           [AGENT_EXPIRED] = "expired",
+};
+
+static void tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, struct span id)
+{
+    if (tcu->port->probe)
+        agent_probe(tcu, kind, reason, 0, 0, id);
+}
+
+/* Remembered ids. */
+
+static uint64_t hash_id(struct span id)
+{
+    uint64_t hash = UINT64_C(0xCBF29CE484222325);
+    for (uint32_t i = 0; i < id.length; i++)
+        hash = (hash ^ id.data[i]) * UINT64_C(0x100000001B3);
+    return hash ? hash : 1;
+}
+
+static unsigned recent_find(const struct agent_commands *commands, uint64_t hash)
+{
+    unsigned i = 0;
+    while (i < AGENT_RECENT && commands->recent_hash[i] != hash)
+        i++;
+    return i;
+}
+
+/* Takes the place of the oldest whose outcome is known: of those being executed there are fewer than places. */
+static unsigned recent_add(struct agent_commands *commands, uint64_t hash, enum agent_status status)
+{
+    unsigned at = commands->recent_next;
+    while (commands->recent_hash[at] != 0 && commands->recent_status[at] == AGENT_UNKNOWN)
+        at = (at + 1) % AGENT_RECENT;
+    commands->recent_hash[at] = hash;
+    commands->recent_status[at] = (uint8_t)status;
+    commands->recent_next = (uint8_t)((at + 1) % AGENT_RECENT);
+    for (unsigned i = 0; i < AGENT_SLOTS; i++)
+        if (commands->slots[i].recent == at)
+            commands->slots[i].recent = AGENT_NO_RECENT;
+    return at;
+}
+
+/* Slots and their packed text. */
+
+static unsigned slot_length(const struct agent_slot *slot)
+{
+    return (unsigned)slot->topic_length + slot->id_length + slot->command_length;
+}
+
+static unsigned text_before(const struct agent_commands *commands, unsigned index)
+{
+    unsigned length = 0;
+    for (unsigned i = 0; i < index; i++)
+        length += slot_length(&commands->slots[i]);
+    return length;
+}
+
+static struct agent_answer slot_answer(const struct tcu *tcu, unsigned index)
+{
+    const struct agent_slot *slot = &tcu->commands.slots[index];
+    const char *text = tcu->commands.text + text_before(&tcu->commands, index);
+    return (struct agent_answer){
+        .topic = span_of(text, slot->topic_length),
+        .id = span_of(text + slot->topic_length, slot->id_length),
+        .command = span_of(text + slot->topic_length + slot->id_length, slot->command_length),
+        .status = (enum agent_status)slot->status,
+        .id_in_payload = slot->id_in_payload,
+        .wall_us = slot->wall_us,
+    };
+}
+
+static void slot_set_state(struct agent_commands *commands, unsigned index, enum agent_slot_state state)
+{
+    struct agent_slot *slot = &commands->slots[index];
+    commands->busy_slots = (uint8_t)(commands->busy_slots + (slot->state == SLOT_FREE) - (state == SLOT_FREE));
+    commands->ready_slots = (uint8_t)(commands->ready_slots - (slot->state == SLOT_READY) + (state == SLOT_READY));
+    slot->state = (uint8_t)state;
+}
+
+static void slot_free(struct agent_commands *commands, unsigned index)
+{
+    struct agent_slot *slot = &commands->slots[index];
+    unsigned begin = text_before(commands, index), end = begin + slot_length(slot);
+    memmove(commands->text + begin, commands->text + end, text_before(commands, AGENT_SLOTS) - end);
+    slot_set_state(commands, index, SLOT_FREE);
+    *slot = (struct agent_slot){.recent = AGENT_NO_RECENT};
+}
+
+/* AGENT_SLOTS when there is no slot or no room. */
+static unsigned slot_take(struct agent_commands *commands, const struct agent_answer *request, unsigned recent)
+{
+    uint32_t length = request->topic.length + request->id.length + request->command.length;
+    unsigned used = text_before(commands, AGENT_SLOTS), index = 0;
+    while (index < AGENT_SLOTS && commands->slots[index].state != SLOT_FREE)
+        index++;
+    if (index == AGENT_SLOTS || length > AGENT_TEXT_BYTES - used)
+        return AGENT_SLOTS;
+    unsigned begin = text_before(commands, index);
+    memmove(commands->text + begin + length, commands->text + begin, used - begin);
+    char *at = agent_text_copy(commands->text + begin, request->topic);
+    at = agent_text_copy(at, request->id);
+    agent_text_copy(at, request->command);
+    slot_set_state(commands, index, SLOT_EXECUTING);
+    struct agent_slot *slot = &commands->slots[index];
+    slot->topic_length = (uint8_t)request->topic.length;
+    slot->id_length = (uint8_t)request->id.length;
+    slot->command_length = (uint8_t)request->command.length;
+    slot->id_in_payload = request->id_in_payload;
+    slot->recent = (uint8_t)recent;
+    return index;
+}
+
+/* Answers. */
+
+static void slot_finish(struct tcu *tcu, unsigned index, enum agent_status status)
+{
+    struct agent_slot *slot = &tcu->commands.slots[index];
+    slot->status = (uint8_t)status & 7;
+    slot->wall_us = tcu->port->wall_us(tcu->port_context, tcu->now_us);
+    slot_set_state(&tcu->commands, index, SLOT_READY);
+}
+
+static void answer(struct tcu *tcu, struct agent_answer *request, enum agent_status status)
+{
+    unsigned index = status == AGENT_BUSY ? AGENT_SLOTS : slot_take(&tcu->commands, request, AGENT_NO_RECENT);
+    if (index < AGENT_SLOTS) {
+        slot_finish(tcu, index, status);
+        return;
+    }
+    request->status = status;
+    request->wall_us = tcu->port->wall_us(tcu->port_context, tcu->now_us);
+    tcu->direct = request;
+    if (tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_DIRECT, 0) == MQ5C_DONE)
+        tell(tcu, TCU_PROBE_COMMAND_ANSWERED, (uint8_t)status, request->id);
+    tcu->direct = NULL;
+}
+
+static struct span answer_payload(const struct agent_answer *answered, char *out)
+{
+    char *at = agent_text_literal(out, "{\"status\":\"");
+    at = agent_text_copy(at, span_text(status_names[answered->status]));
+    at = agent_text_literal(at, "\",\"command\":\"");
+    at = agent_text_copy(at, answered->command);
+    at = agent_text_literal(at, "\",\"ts\":");
+    at = agent_text_number(at, answered->wall_us);
+    if (answered->id_in_payload) {
+        at = agent_text_literal(at, ",\"id\":\"");
+        at = agent_text_copy(at, answered->id);
+        at = agent_text_literal(at, "\"");
+    }
+    at = agent_text_literal(at, "}");
+    return span_of(out, (size_t)(at - out));
+}
+
+bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
+{
+    unsigned index = token - TOKEN_ANSWER;
+    struct agent_answer answered;
+    char *scratch = (char *)tcu->profile->scratch;
+    if (token == TOKEN_DIRECT && tcu->direct)
+        answered = *tcu->direct;
+    else if (index < AGENT_SLOTS && tcu->commands.slots[index].state >= SLOT_READY)
+        answered = slot_answer(tcu, index);
+    else
+        return false;
+    if (answered.topic.length == 0)
+        answered.topic = agent_text_expand(tcu->profile->topics.command_response, tcu_name(tcu), scratch);
+    out->topic = answered.topic;
+    out->payload = answer_payload(&answered, scratch + AGENT_TOPIC_MAX);
+    out->qos = token != TOKEN_DIRECT && tcu->peer_qos > 0 ? 1 : 0;
+    if (answered.id.length > 0 && !answered.id_in_payload) {
+        out->properties.present = MQ5_BIT(MQ5_CORRELATION_DATA);
+        out->properties.correlation_data = answered.id;
+    }
+    return true;
+}
+
+static void send_answer(struct tcu *tcu, unsigned index)
+{
+    struct agent_slot *slot = &tcu->commands.slots[index];
+    struct agent_answer answered = slot_answer(tcu, index);
+    slot_set_state(&tcu->commands, index, SLOT_SENT);
+    slot->sent_at = agent_stamp(tcu->now_us);
+    enum mq5_client_result result = tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_ANSWER + index, 0);
+    if (result == MQ5C_DONE) /* at QoS 0 the slot is free again, but its text has not been touched since */
+        tell(tcu, TCU_PROBE_COMMAND_ANSWERED, (uint8_t)answered.status, answered.id);
+    else if (slot->state == SLOT_SENT && (result == MQ5C_WAIT || result == MQ5C_OFFLINE))
+        slot_set_state(&tcu->commands, index, SLOT_READY);
+    else if (slot->state == SLOT_SENT)
+        slot_free(&tcu->commands, index); /* a response topic that cannot be published to */
+}
+
+void agent_command_pump(struct tcu *tcu)
+{
+    for (unsigned i = 0; i < AGENT_SLOTS && tcu->commands.ready_slots > 0 && tcu->state == TCU_ONLINE; i++)
+        if (tcu->commands.slots[i].state == SLOT_READY)
+            send_answer(tcu, i);
+}
+
+void agent_command_published(struct tcu *tcu, uint32_t token)
+{
+    unsigned index = token - TOKEN_ANSWER;
+    if (index < AGENT_SLOTS && tcu->commands.slots[index].state == SLOT_SENT)
+        slot_free(&tcu->commands, index);
+}
+
+void agent_command_dropped(struct tcu *tcu, uint32_t token)
+{
+    unsigned index = token - TOKEN_ANSWER;
+    if (index < AGENT_SLOTS && tcu->commands.slots[index].state == SLOT_SENT)
+        slot_set_state(&tcu->commands, index, SLOT_READY);
+}
+
+uint32_t agent_command_oldest_sent(const struct tcu *tcu)
+{
+    const struct agent_commands *commands = &tcu->commands;
+    uint32_t oldest = 0;
+    for (unsigned i = 0; commands->busy_slots > 0 && i < AGENT_SLOTS; i++) {
+        const struct agent_slot *slot = &commands->slots[i];
+        if (slot->state == SLOT_SENT && (oldest == 0 || slot->sent_at < oldest))
+            oldest = slot->sent_at;
+    }
+    return oldest;
+}
+
+/* Requests. */
+
+static void execute(struct tcu *tcu, struct agent_answer *request, uint64_t hash)
+{
+    struct agent_commands *commands = &tcu->commands;
+    unsigned index = slot_take(commands, request, AGENT_NO_RECENT);
+    if (index == AGENT_SLOTS) {
+        bool never = request->topic.length + request->id.length + request->command.length > AGENT_TEXT_BYTES;
+        answer(tcu, request, never ? AGENT_REJECTED : AGENT_BUSY);
+        return;
+    }
+    if (hash != 0) {
+        unsigned recent = recent_add(commands, hash, AGENT_UNKNOWN);
+        if (!agent_store_save(tcu)) { /* could not promise "never twice" */
+            commands->recent_hash[recent] = 0;
+            slot_finish(tcu, index, AGENT_REJECTED);
+            return;
+        }
+        commands->slots[index].recent = (uint8_t)recent;
+    }
+    tcu->port->execute(tcu->port_context, index, slot_answer(tcu, index).command);
+}
+
+static void repeated(struct tcu *tcu, struct agent_answer *request, unsigned recent)
+{
+    struct agent_commands *commands = &tcu->commands;
+    tell(tcu, TCU_PROBE_COMMAND_DUPLICATE, 0, request->id);
+    for (unsigned i = 0; i < AGENT_SLOTS; i++)
+        if (commands->slots[i].state != SLOT_FREE && commands->slots[i].recent == recent)
+            return; /* its answer is coming anyway */
+    answer(tcu, request, (enum agent_status)commands->recent_status[recent]);
+}
+
+static void requested(struct tcu *tcu, struct agent_answer *request, const struct mq5_publish *publish)
+{
+    struct agent_commands *commands = &tcu->commands;
+    bool expires = publish->properties.present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL);
+    uint64_t hash = request->id.length > 0 ? hash_id(request->id) : 0;
+    unsigned recent = hash ? recent_find(commands, hash) : AGENT_RECENT;
+    tell(tcu, TCU_PROBE_COMMAND_RECEIVED, 0, request->id);
+    if (publish->retain || request->command.length == 0 || (publish->dup && hash == 0)) {
+        answer(tcu, request, AGENT_REJECTED);
+    } else if (recent < AGENT_RECENT) {
+        repeated(tcu, request, recent);
+    } else if (expires && publish->properties.message_expiry_s == 0) {
+        if (hash)
+            recent_add(commands, hash, AGENT_EXPIRED);
+        answer(tcu, request, AGENT_EXPIRED);
+    } else {
+        execute(tcu, request, hash);
+    }
+}
+
+void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish)
+{
+    const struct mq5_properties *properties = &publish->properties;
+    char filter[AGENT_TOPIC_MAX];
+    struct span wanted = agent_text_expand(tcu->profile->topics.command_request, tcu_name(tcu), filter);
+    struct agent_answer request = {.status = AGENT_UNKNOWN};
+    if (wanted.length == 0 || !mq5_topic_matches(wanted, publish->topic))
+        return;
+    agent_text_command(publish->payload, &request.command, &request.id);
+    request.id_in_payload = request.id.length > 0;
+    if (properties->present & MQ5_BIT(MQ5_CORRELATION_DATA)) {
+        request.id = properties->correlation_data;
+        request.id_in_payload = false;
+    }
+    if (properties->present & MQ5_BIT(MQ5_RESPONSE_TOPIC)) {
+        struct span usual = agent_text_expand(tcu->profile->topics.command_response, tcu_name(tcu), filter);
+        if (!span_equal(usual, properties->response_topic)) /* the usual one is not worth keeping */
+            request.topic = properties->response_topic;
+    }
+    requested(tcu, &request, publish);
+}
+
+void tcu_executed(struct tcu *tcu, int64_t now_us, uint32_t index, bool success)
+{
+    struct agent_commands *commands = &tcu->commands;
+    if (index >= AGENT_SLOTS || commands->slots[index].state != SLOT_EXECUTING)
+        return; /* begun before a power cut */
+    agent_begin(tcu, now_us);
+    unsigned recent = commands->slots[index].recent;
+    slot_finish(tcu, index, success ? AGENT_SUCCEEDED : AGENT_FAILED);
+    tell(tcu, TCU_PROBE_COMMAND_EXECUTED, !success, slot_answer(tcu, index).id);
+    if (recent < AGENT_RECENT) {
+        commands->recent_status[recent] = commands->slots[index].status;
+        agent_store_save(tcu); /* if it fails, the command counts as failed after a power cut, and is still not repeated */
+    }
+    agent_end(tcu);
+}

@@ -1,0 +1,336 @@
+/* connection.c: whether the vehicle is connected, and what it does about it.
+ *
+ * agent_enter() is the only writer of tcu->state. The table gives for each state and event the next state and one action; the actions
+ * below are all there is. Waits between attempts are exponential with full jitter: uniform in [0, min(cap, base * 2^n)]. */
+#include "agent_internal.h"
+
+/* Late answers of the outside (a link that comes up after its time-out, an HTTP response after a stop) are ignored by the table. */
+const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
+    [TCU_OFF] = {
+        [AGENT_START] = {TCU_WAITING, ACTION_WAIT_NONE},
+        [AGENT_STOP] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_ATTEMPT] = {TCU_OFF, ACTION_BROKEN},
+        [AGENT_PROVISION] = {TCU_OFF, ACTION_BROKEN},
+        [AGENT_TIMEOUT] = {TCU_OFF, ACTION_BROKEN},
+        [AGENT_KEY_READY] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_CERTIFIED] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_UNCERTIFIED] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_LINK_UP] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_LINK_DOWN] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_ACCEPTED] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_REFUSED] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_DISCONNECTED] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_DISTRUST] = {TCU_OFF, ACTION_BROKEN},
+        [AGENT_RECONNECT] = {TCU_OFF, ACTION_BROKEN},
+    },
+    [TCU_PROVISIONING] = {
+        [AGENT_START] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_STOP] = {TCU_OFF, ACTION_STOP},
+        [AGENT_ATTEMPT] = {TCU_PROVISIONING, ACTION_BROKEN},
+        [AGENT_PROVISION] = {TCU_PROVISIONING, ACTION_BROKEN},
+        [AGENT_TIMEOUT] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_KEY_READY] = {TCU_PROVISIONING, ACTION_STAY},
+        [AGENT_CERTIFIED] = {TCU_CONNECTING, ACTION_OPEN},
+        [AGENT_UNCERTIFIED] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_LINK_UP] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_LINK_DOWN] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_ACCEPTED] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_REFUSED] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_DISCONNECTED] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_DISTRUST] = {TCU_PROVISIONING, ACTION_BROKEN},
+        [AGENT_RECONNECT] = {TCU_PROVISIONING, ACTION_BROKEN},
+    },
+    [TCU_WAITING] = {
+        [AGENT_START] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_STOP] = {TCU_OFF, ACTION_STOP},
+        [AGENT_ATTEMPT] = {TCU_CONNECTING, ACTION_OPEN},
+        [AGENT_PROVISION] = {TCU_PROVISIONING, ACTION_PROVISION},
+        [AGENT_TIMEOUT] = {TCU_WAITING, ACTION_BROKEN},
+        [AGENT_KEY_READY] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_CERTIFIED] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_UNCERTIFIED] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_LINK_UP] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_LINK_DOWN] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_ACCEPTED] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_REFUSED] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_DISTRUST] = {TCU_WAITING, ACTION_BROKEN},
+        [AGENT_RECONNECT] = {TCU_WAITING, ACTION_BROKEN},
+    },
+    [TCU_CONNECTING] = {
+        [AGENT_START] = {TCU_CONNECTING, ACTION_IGNORE},
+        [AGENT_STOP] = {TCU_OFF, ACTION_STOP},
+        [AGENT_ATTEMPT] = {TCU_CONNECTING, ACTION_BROKEN},
+        [AGENT_PROVISION] = {TCU_CONNECTING, ACTION_BROKEN},
+        [AGENT_TIMEOUT] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_KEY_READY] = {TCU_CONNECTING, ACTION_IGNORE},
+        [AGENT_CERTIFIED] = {TCU_CONNECTING, ACTION_IGNORE},
+        [AGENT_UNCERTIFIED] = {TCU_CONNECTING, ACTION_IGNORE},
+        [AGENT_LINK_UP] = {TCU_CONNECTING, ACTION_STAY},
+        [AGENT_LINK_DOWN] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_ACCEPTED] = {TCU_ONLINE, ACTION_ONLINE},
+        [AGENT_REFUSED] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_DISTRUST] = {TCU_CONNECTING, ACTION_BROKEN},
+        [AGENT_RECONNECT] = {TCU_CONNECTING, ACTION_BROKEN},
+    },
+    [TCU_ONLINE] = {
+        [AGENT_START] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_STOP] = {TCU_OFF, ACTION_STOP},
+        [AGENT_ATTEMPT] = {TCU_ONLINE, ACTION_BROKEN},
+        [AGENT_PROVISION] = {TCU_ONLINE, ACTION_BROKEN},
+        [AGENT_TIMEOUT] = {TCU_ONLINE, ACTION_BROKEN},
+        [AGENT_KEY_READY] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_CERTIFIED] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_UNCERTIFIED] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_LINK_UP] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_LINK_DOWN] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_ACCEPTED] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_REFUSED] = {TCU_ONLINE, ACTION_IGNORE},
+        [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_DISTRUST] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_RECONNECT] = {TCU_WAITING, ACTION_RECONNECT},
+    },
+};
+
+static uint16_t wanted_keep_alive(const struct tcu *tcu)
+{
+    const struct tcu_power_profile *power = tcu->profile->power;
+    uint16_t now_s = power[tcu->power].keep_alive_s;
+    if (tcu->profile->reconnect_on_power_change)
+        return now_s;
+    for (unsigned i = 0; i < TCU_POWER_STATES; i++) /* 0: no keep alive, which is the longest */
+        if (now_s != 0 && (power[i].keep_alive_s == 0 || power[i].keep_alive_s > now_s))
+            now_s = power[i].keep_alive_s;
+    return now_s;
+}
+
+/* The CONNECT carries the longest keep alive; a state that wants to be silent for less pings sooner. */
+static void set_ping_interval(struct tcu *tcu)
+{
+    uint16_t seconds = tcu->profile->power[tcu->power].keep_alive_s;
+    if (tcu->mqtt->ping_interval && !tcu->profile->reconnect_on_power_change)
+        tcu->mqtt->ping_interval(tcu->mqtt_context, tcu->now_us, seconds == wanted_keep_alive(tcu) ? 0 : seconds);
+}
+
+void agent_keep_alive_changed(struct tcu *tcu)
+{
+    const struct tcu_power_profile *power = tcu->profile->power;
+    if (tcu->state != TCU_ONLINE)
+        return;
+    if (!tcu->profile->reconnect_on_power_change)
+        set_ping_interval(tcu);
+    else if (power[TCU_PARKED].keep_alive_s != power[TCU_DRIVING].keep_alive_s)
+        agent_enter(tcu, AGENT_RECONNECT, 0, 0);
+}
+
+static void wait_jittered(struct tcu *tcu)
+{
+    const struct tcu_profile *profile = tcu->profile;
+    int64_t window_us = profile->backoff_cap_us;
+    if (tcu->backoff < 32 && profile->backoff_base_us <= profile->backoff_cap_us >> tcu->backoff)
+        window_us = profile->backoff_base_us << tcu->backoff;
+    if (tcu->backoff < UINT8_MAX)
+        tcu->backoff++;
+    uint32_t draw = tcu->port->random(tcu->port_context);
+    tcu->timer_us = tcu->now_us + (int64_t)(((unsigned __int128)draw * (uint64_t)(window_us + 1)) >> 32);
+}
+
+static void leave_online(struct tcu *tcu, uint8_t reason)
+{
+    if (tcu->now_us - tcu->online_since_us >= tcu->profile->stable_us)
+        tcu->backoff = 0;
+    tcu->want_subscribe = tcu->want_presence = tcu->subscribe_sent = 0;
+    agent_tell(tcu, TCU_PROBE_OFFLINE, reason, 0);
+}
+
+static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint8_t reason, uint32_t detail)
+{
+    if (from == TCU_PROVISIONING) {
+        agent_tell(tcu, TCU_PROBE_PROVISIONING_FAILED, 0, detail);
+    } else {
+        tcu->mqtt->abort(tcu->mqtt_context, tcu->now_us);
+        if (from == TCU_ONLINE)
+            leave_online(tcu, reason);
+        else
+            agent_tell(tcu, TCU_PROBE_REFUSED, event == AGENT_TIMEOUT ? MQ5_KEEP_ALIVE_TIMEOUT : reason, detail);
+    }
+    wait_jittered(tcu);
+}
+
+static void open_connection(struct tcu *tcu)
+{
+    struct mq5_client_connect connect;
+    struct mq5_publish will;
+    char buffer[AGENT_CONNECT_BYTES];
+    tcu->attempts++;
+    tcu->timer_us = tcu->now_us + tcu->profile->connect_timeout_us;
+    tcu->identity = tcu->has_certificate ? TCU_OPERATIONAL : TCU_NO_IDENTITY;
+    agent_tell(tcu, TCU_PROBE_CONNECT_BEGIN, 0, tcu->attempts);
+    agent_connect_fill(tcu, &connect, &will, buffer);
+    tcu->mqtt->connect(tcu->mqtt_context, tcu->now_us, (enum tcu_identity)tcu->identity, &connect);
+}
+
+static void go_online(struct tcu *tcu, bool resumed)
+{
+    tcu->timer_us = TIME_NEVER;
+    tcu->online_since_us = tcu->now_us;
+    tcu->attempts = 0;
+    tcu->subscribed &= resumed;
+    tcu->subscribe_sent = 0;
+    tcu->want_subscribe = !tcu->subscribed && tcu->profile->topics.command_request[0];
+    tcu->want_presence = tcu->profile->topics.presence[0] && !tcu->presence_sent; /* else it has just been resent */
+    agent_tell(tcu, TCU_PROBE_ONLINE, 0, resumed);
+    agent_identity_accepted(tcu);
+    set_ping_interval(tcu);
+}
+
+/* A clean good-bye takes the will with it: say "offline" ourselves. */
+static void stop(struct tcu *tcu, uint8_t from)
+{
+    tcu->timer_us = tcu->telemetry_due_us = TIME_NEVER;
+    tcu->backoff = 0;
+    tcu->attempts = 0;
+    if (from == TCU_CONNECTING)
+        tcu->mqtt->abort(tcu->mqtt_context, tcu->now_us);
+    if (from != TCU_ONLINE)
+        return;
+    if (tcu->profile->topics.presence[0])
+        tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_ABSENCE, 0);
+    tcu->mqtt->disconnect(tcu->mqtt_context, tcu->now_us, MQ5_SUCCESS);
+    leave_online(tcu, MQ5_SUCCESS);
+}
+
+static void reconnect(struct tcu *tcu)
+{
+    tcu->mqtt->disconnect(tcu->mqtt_context, tcu->now_us, MQ5_SUCCESS);
+    leave_online(tcu, MQ5_SUCCESS);
+    tcu->timer_us = tcu->now_us;
+}
+
+bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t detail)
+{
+    const struct agent_cell *cell = &agent_table[tcu->state][event];
+    uint8_t from = tcu->state;
+    ASSERT(cell->action != ACTION_BROKEN);
+    if (cell->action == ACTION_IGNORE)
+        return false;
+    tcu->state = cell->next;
+    switch ((enum agent_action)cell->action) {
+    case ACTION_WAIT_NONE: tcu->timer_us = tcu->now_us; break;
+    case ACTION_PROVISION: agent_identity_begin(tcu); break;
+    case ACTION_OPEN: open_connection(tcu); break;
+    case ACTION_ONLINE: go_online(tcu, detail != 0); break;
+    case ACTION_BACK_OFF: back_off(tcu, from, event, reason, detail); break;
+    case ACTION_RECONNECT: reconnect(tcu); break;
+    case ACTION_STOP: stop(tcu, from); break;
+    case ACTION_STAY:
+    case ACTION_IGNORE:
+    case ACTION_BROKEN: break;
+    }
+    return true;
+}
+
+void agent_timer_run(struct tcu *tcu)
+{
+    if (tcu->now_us < tcu->timer_us)
+        return;
+    if (tcu->state != TCU_WAITING)
+        agent_enter(tcu, AGENT_TIMEOUT, 0, 0);
+    else
+        agent_enter(tcu, agent_identity_ready(tcu) ? AGENT_ATTEMPT : AGENT_PROVISION, 0, 0);
+}
+
+static void subscribe(struct tcu *tcu)
+{
+    char topic[AGENT_TOPIC_MAX];
+    struct mq5_subscription filter = {
+        .filter = agent_text_expand(tcu->profile->topics.command_request, tcu_name(tcu), topic),
+        .qos = 1,
+        .retain_handling = MQ5_RETAIN_DO_NOT_SEND, /* a retained command would be refused anyhow */
+    };
+    if (!agent_v5(tcu))
+        filter.retain_handling = MQ5_RETAIN_SEND;
+    tcu->subscribe_sent = 1;
+    enum mq5_client_result result =
+        tcu->mqtt->subscribe(tcu->mqtt_context, tcu->now_us, TOKEN_SUBSCRIBE, &filter, 1);
+    if (result != MQ5C_DONE)
+        tcu->subscribe_sent = 0;
+    tcu->want_subscribe = result == MQ5C_WAIT;
+}
+
+/* Refused: telemetry goes on; the next connection asks again. */
+void agent_subscribed(struct tcu *tcu, bool granted)
+{
+    tcu->subscribe_sent = 0;
+    tcu->subscribed = granted;
+}
+
+void agent_connection_pump(struct tcu *tcu)
+{
+    if (tcu->want_subscribe)
+        subscribe(tcu);
+    if (tcu->want_presence && tcu->state == TCU_ONLINE) {
+        tcu->presence_sent = 1;
+        enum mq5_client_result result = tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_PRESENCE, 0);
+        if (result != MQ5C_DONE)
+            tcu->presence_sent = 0;
+        tcu->want_presence = result == MQ5C_WAIT;
+    }
+}
+
+/* When the oldest message in flight will have been unacknowledged for too long on this connection. */
+int64_t agent_distrust_at(const struct tcu *tcu)
+{
+    int64_t timeout_us = tcu->profile->acknowledge_timeout_us;
+    uint32_t telemetry = agent_telemetry_oldest_sent(tcu), answer = agent_command_oldest_sent(tcu);
+    if (timeout_us == 0 || (!telemetry && !answer && !tcu->subscribe_sent))
+        return TIME_NEVER;
+    uint32_t oldest = !answer || (telemetry && telemetry < answer) ? telemetry : answer;
+    int64_t since_us = agent_unstamp(oldest);
+    if (since_us < tcu->online_since_us || tcu->subscribe_sent)
+        since_us = tcu->online_since_us; /* resent when this connection began, or asked then */
+    return since_us + timeout_us;
+}
+
+static void presence(const struct tcu *tcu, bool online, char *topic, struct mq5_publish *out)
+{
+    out->topic = agent_text_expand(tcu->profile->topics.presence, tcu_name(tcu), topic);
+    out->payload = online ? SPAN_LITERAL("online") : SPAN_LITERAL("offline");
+    out->retain = true;
+}
+
+void agent_presence_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
+{
+    presence(tcu, token == TOKEN_PRESENCE, (char *)tcu->profile->scratch, out);
+    out->qos = token == TOKEN_PRESENCE && tcu->peer_qos > 0 ? 1 : 0; /* "offline" is said on the way out */
+}
+
+static struct span template_or_name(const struct tcu *tcu, const char *text)
+{
+    return strcmp(text, "%") == 0 ? tcu_name(tcu) : span_text(text);
+}
+
+/* 5: the first connection of a new car begins clean, every other resumes. 3.1.1: a clean session dies with its link, so only a
+ * car that does not want one asks for it. */
+void agent_connect_fill(struct tcu *tcu, struct mq5_client_connect *connect, struct mq5_publish *will, char *buffer)
+{
+    const struct tcu_profile *profile = tcu->profile;
+    bool keeps = profile->session_expiry_s > 0;
+    *connect = (struct mq5_client_connect){
+        .clean_start = !keeps || (agent_v5(tcu) && !tcu->session_kept && !tcu->session_known),
+        .keep_alive_s = wanted_keep_alive(tcu),
+        .session_expiry_s = profile->session_expiry_s,
+        .client_id = tcu_name(tcu),
+        .user_name = template_or_name(tcu, profile->user_name),
+        .password = span_text(profile->password),
+        .request_problem_information = true,
+        .session_kept = keeps && (tcu->session_kept || !agent_v5(tcu)),
+    };
+    if (!profile->topics.presence[0])
+        return;
+    memset(will, 0, sizeof(*will));
+    presence(tcu, false, buffer, will);
+    will->qos = 1;
+    connect->will = will;
+}
