@@ -78,6 +78,10 @@ struct cloud_broker_options {
     bool require_client_id;                           /* true: an empty client id is refused (0x85); false: assigned */
     bool allow_v311;                                  /* defaults(): true */
     bool dollar_topics_reserved;                      /* publishes by clients to "$..." are refused with 0x87; $-subscriptions allowed. defaults(): true */
+    /* All memory of the broker, sizes given both ways; new_size 0 frees. NULL from it is answered in the protocol (0x97), never fatal.
+     * No hook: the broker's own pools over malloc(). */
+    void *(*allocate)(void *allocate_context, void *old, size_t old_size, size_t new_size);
+    void *allocate_context;
 };
 void cloud_broker_defaults(struct cloud_broker_options *options);
 

@@ -1,0 +1,68 @@
+/* digest.c: one number for the state of a broker, the same whatever the order of its tables. Sums of hashes of parts. */
+#include "internal.h"
+
+static uint64_t hash_bytes(uint64_t hash, const void *data, uint32_t length)
+{
+    return broker_mix(hash ^ ((uint64_t)broker_hash(data, length) << 32 | length));
+}
+
+uint64_t broker_message_hash(const struct message *message)
+{
+    uint64_t hash = hash_bytes(message->qos * 2u + message->retain, message->bytes,
+                               message->size - (uint32_t)sizeof(struct message));
+    hash = broker_mix(hash + message->topic_length);
+    if (message->present & MESSAGE_EXPIRY)
+        hash = broker_mix(hash + (uint64_t)broker_message_expires_us(message));
+    return hash;
+}
+
+static uint64_t hash_subscription(const struct subscription *subscription)
+{
+    const struct topic_node *node = subscription->node;
+    uint64_t hash = broker_mix(subscription->options + (uint64_t)subscription->id * 64);
+    if (subscription->options & SUB_SHARED) {
+        hash = hash_bytes(hash, subscription->group->name, subscription->group->name_length);
+        node = subscription->group->head.node;
+    }
+    for (; node->parent; node = node->parent)
+        hash = hash_bytes(hash, node->level, node->length);
+    return hash;
+}
+
+static uint64_t hash_deliveries(const struct delivery *list)
+{
+    uint64_t hash = 0;
+    for (; list; list = list->next) {
+        hash = broker_mix(hash + list->packet_id + list->qos * UINT64_C(65536) + list->state * UINT64_C(0x1000000));
+        if (list->message)
+            hash = broker_mix(hash + broker_message_hash(list->message));
+    }
+    return hash;
+}
+
+static uint64_t hash_session(const struct session *session)
+{
+    uint64_t hash = hash_bytes(session->expiry_s, session->client_id, session->client_id_length), subscriptions = 0;
+    hash = broker_mix(hash + (session->connection ? 1 : 0) + (uint64_t)session->expires_us);
+    for (const struct subscription *at = session->subscriptions; at; at = at->session_next)
+        subscriptions += hash_subscription(at);
+    hash = broker_mix(hash + subscriptions);
+    if (session->flow)
+        hash = broker_mix(hash + hash_deliveries(session->flow->sent) + 3 * hash_deliveries(session->flow->queued));
+    if (session->received)
+        hash = hash_bytes(hash, session->received->ids, session->received->count * (uint32_t)sizeof(uint16_t));
+    if (session->will)
+        hash = broker_mix(hash + broker_message_hash(session->will->message) + (uint64_t)session->will->due_us);
+    return hash;
+}
+
+uint64_t cloud_broker_state_hash(const struct cloud_broker *broker)
+{
+    uint64_t sum = broker_retained_hash(broker);
+    for (uint32_t i = 0; i < broker->session_table_size; i++)
+        for (const struct session *session = broker->session_table[i]; session; session = session->chain)
+            sum += hash_session(session);
+    for (const struct cloud_local *local = broker->locals; local; local = local->next)
+        sum += 5 * hash_session(local->session);
+    return broker_mix(sum);
+}

@@ -1,0 +1,237 @@
+/* link.c: a link from its opening to its end, and the bytes that come over it.
+ *
+ * Packets are decoded where they lie; only one cut by the end of a chunk is copied, into memory that exists until it is whole.
+ */
+#include "internal.h"
+
+struct grower {
+    struct cloud_broker *broker;
+    struct cut_packet *cut;
+};
+
+static size_t cut_size(uint32_t capacity)
+{
+    return sizeof(struct cut_packet) + capacity;
+}
+
+static uint8_t *grow_cut(void *context, uint8_t *buffer, uint32_t old_capacity, uint32_t wanted, uint32_t *new_capacity)
+{
+    struct grower *grower = context;
+    uint32_t capacity = wanted < 48 ? 48 : wanted;
+    struct cut_packet *cut = grower->cut;
+    cut = broker_memory_resize(grower->broker, cut, cut ? cut_size(old_capacity) : 0, cut_size(capacity));
+    if (!cut)
+        return NULL;
+    cut->capacity = capacity;
+    grower->cut = cut;
+    *new_capacity = capacity;
+    return cut->bytes;
+}
+
+static void free_cut(struct cloud_broker *broker, struct cut_packet *cut)
+{
+    if (cut)
+        broker_memory_put(broker, cut, cut_size(cut->capacity));
+}
+
+void broker_link_free(struct cloud_broker *broker, struct cloud_connection *connection)
+{
+    free_cut(broker, connection->cut);
+    broker_alias_free(broker, connection->aliases_in);
+    broker_alias_free(broker, connection->aliases_out);
+    broker_memory_put(broker, connection, sizeof(*connection));
+}
+
+static void leave_list(struct cloud_broker *broker, struct cloud_connection *connection)
+{
+    if (connection->previous)
+        connection->previous->next = connection->next;
+    else
+        broker->connections = connection->next;
+    if (connection->next)
+        connection->next->previous = connection->previous;
+    else
+        broker->connections_last = connection->previous;
+    broker->connection_count--;
+}
+
+void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, enum cloud_close_reason reason,
+                     bool tell_door)
+{
+    if (connection->flags & LINK_DEAD)
+        return;
+    struct session *session = connection->session;
+    connection->flags |= LINK_DEAD;
+    leave_list(broker, connection);
+    broker_timer_remove(broker, &connection->timer);
+    connection->next = broker->dead_connections;
+    broker->dead_connections = connection;
+    if (session)
+        session->connection = NULL;
+    if (tell_door)
+        broker->ops.close(broker->context, connection->link, reason);
+    if (!session)
+        return;
+    if (broker->ops.disconnected)
+        broker->ops.disconnected(broker->context, now_us, broker_client_id(session), connection->peer, reason);
+    if (!(session->flags & SESSION_DEAD) && !session->connection)
+        broker_session_away(broker, session, now_us);
+}
+
+static void send_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, uint8_t reason, const char *what)
+{
+    struct mq5_packet packet = {.type = MQ5_DISCONNECT};
+    packet.disconnect.reason = mq5_reason_allowed(MQ5_DISCONNECT, reason, MQ5_FROM_SERVER) ? reason : MQ5_UNSPECIFIED_ERROR;
+    if (what && !(connection->flags & LINK_NO_PROBLEM_INFORMATION)) {
+        packet.disconnect.properties.present = MQ5_BIT(MQ5_REASON_STRING);
+        packet.disconnect.properties.reason_string = span_text(what);
+    }
+    if (!broker_send(broker, connection, &packet)) { /* 3.14.2-3 */
+        packet.disconnect.properties.present = 0;
+        broker_send(broker, connection, &packet);
+    }
+}
+
+void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason, const char *what,
+                      enum cloud_close_reason close_reason)
+{
+    if (connection->flags & LINK_DEAD)
+        return;
+    if (connection->session && (connection->flags & LINK_V5))
+        send_disconnect(broker, connection, reason, what);
+    broker_link_end(broker, connection, now_us, close_reason, true);
+}
+
+static void handle_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                              const struct mq5_disconnect *disconnect)
+{
+    struct session *session = connection->session;
+    uint32_t cap = broker->options.maximum_session_expiry_s;
+    if (disconnect->properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL)) {
+        uint32_t expiry_s = disconnect->properties.session_expiry_s;
+        if (expiry_s && (connection->flags & LINK_EXPIRY_ZERO)) {
+            broker_link_fail(broker, connection, now_us, MQ5_PROTOCOL_ERROR, "session expiry cannot be raised from 0",
+                             CLOUD_CLOSED_CLIENT_ERROR);
+            return;
+        }
+        session->expiry_s = cap && expiry_s > cap ? cap : expiry_s;
+    }
+    if (disconnect->reason == MQ5_SUCCESS)
+        broker_will_discard(broker, session);
+    broker_link_end(broker, connection, now_us, CLOUD_CLOSED_BY_CLIENT, true);
+}
+
+static void handle(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_packet *packet)
+{
+    switch (packet->type) {
+    case MQ5_PUBLISH: broker_handle_publish(broker, connection, now_us, &packet->publish); break;
+    case MQ5_PUBACK:
+    case MQ5_PUBREC:
+    case MQ5_PUBCOMP: broker_handle_ack(broker, connection, now_us, packet); break;
+    case MQ5_PUBREL: broker_handle_release(broker, connection, now_us, &packet->ack); break;
+    case MQ5_SUBSCRIBE: broker_handle_subscribe(broker, connection, now_us, packet); break;
+    case MQ5_UNSUBSCRIBE: broker_handle_unsubscribe(broker, connection, now_us, packet); break;
+    case MQ5_PINGREQ: broker_send(broker, connection, &(struct mq5_packet){.type = MQ5_PINGRESP}); break;
+    case MQ5_DISCONNECT: handle_disconnect(broker, connection, now_us, &packet->disconnect); break;
+    default: /* a second CONNECT (3.1.0-2), or AUTH although no method was agreed upon (4.12.0-7) */
+        broker_link_fail(broker, connection, now_us, MQ5_PROTOCOL_ERROR,
+                         packet->type == MQ5_AUTH ? "AUTH without an authentication method" : "second CONNECT",
+                         CLOUD_CLOSED_CLIENT_ERROR);
+    }
+}
+
+static void handle_first(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_packet *packet)
+{
+    if (packet->type == MQ5_CONNECT)
+        broker_handle_connect(broker, connection, now_us, packet);
+    else
+        broker_link_end(broker, connection, now_us, CLOUD_CLOSED_CLIENT_ERROR, true); /* 3.1.0-1 */
+}
+
+/* The version a CONNECT names that could not be decoded as a whole: 0 if it does not get that far. */
+static uint8_t version_named(struct span packet)
+{
+    static const uint8_t name[] = {0, 4, 'M', 'Q', 'T', 'T'};
+    uint32_t at = 1;
+    if (packet.length < 2 || packet.data[0] >> 4 != MQ5_CONNECT)
+        return 0;
+    while (at < packet.length && at < 5 && packet.data[at] & 0x80)
+        at++;
+    at++;
+    if (at + sizeof(name) + 1 > packet.length || memcmp(packet.data + at, name, sizeof(name)) != 0)
+        return 0;
+    return packet.data[at + sizeof(name)];
+}
+
+static void handle_error(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                         const struct mq5_stream *stream, const struct mq5_error *error)
+{
+    enum cloud_close_reason why = error->status == MQ5_NO_SPACE ? CLOUD_CLOSED_LIMIT : CLOUD_CLOSED_CLIENT_ERROR;
+    uint8_t reason = error->status == MQ5_NO_SPACE ? MQ5_QUOTA_EXCEEDED : error->reason;
+    if (connection->session) {
+        broker_link_fail(broker, connection, now_us, reason, error->what, why);
+        return;
+    }
+    uint8_t version = version_named(mq5_stream_packet_bytes(stream));
+    if (version >= MQ5_V5 || (version && (reason == MQ5_CLIENT_IDENTIFIER_NOT_VALID || reason == MQ5_UNSUPPORTED_PROTOCOL_VERSION)))
+        broker_refuse_connect(broker, connection, now_us, version < MQ5_V5 ? MQ5_V311 : MQ5_V5, reason, error->what, why);
+    else
+        broker_link_end(broker, connection, now_us, why, true);
+}
+
+/* One packet or error; false when there is nothing more to do. */
+static bool step(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_stream *stream,
+                 const uint8_t **data, size_t *length)
+{
+    struct mq5_packet packet;
+    struct mq5_error error = {0};
+    enum mq5_status status = mq5_stream_next(stream, data, length, &packet, &error);
+    if (status == MQ5_MORE)
+        return false;
+    broker->counts.packets_in++;
+    connection->last_input_us = now_us;
+    if (status != MQ5_OK) {
+        error.status = status;
+        handle_error(broker, connection, now_us, stream, &error);
+        return false;
+    }
+    if (broker->ops.inbound &&
+        !broker->ops.inbound(broker->context, now_us,
+                             connection->session ? broker_client_id(connection->session)
+                             : packet.type == MQ5_CONNECT ? packet.connect.client_id
+                                                          : (struct span){NULL, 0},
+                             &packet))
+        return !(connection->flags & LINK_DEAD);
+    if (connection->flags & LINK_DEAD)
+        return false;
+    if (connection->session)
+        handle(broker, connection, now_us, &packet);
+    else
+        handle_first(broker, connection, now_us, &packet);
+    return !(connection->flags & LINK_DEAD);
+}
+
+void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const uint8_t *data, size_t length)
+{
+    struct grower grower = {broker, connection->cut};
+    struct mq5_stream stream = {.max_packet = broker->options.maximum_packet_size,
+                                .version = connection->session ? (uint8_t)broker_version(connection) : MQ5_V5,
+                                .sender = MQ5_FROM_CLIENT,
+                                .grow = grow_cut,
+                                .grow_context = &grower};
+    connection->cut = NULL;
+    if (grower.cut) {
+        stream.buffer = grower.cut->bytes;
+        stream.capacity = grower.cut->capacity;
+        stream.used = grower.cut->used;
+    }
+    broker->counts.bytes_in += length;
+    while (step(broker, connection, now_us, &stream, &data, &length))
+        ;
+    if (grower.cut && stream.used && !stream.consumed_pending && !(connection->flags & LINK_DEAD)) {
+        grower.cut->used = stream.used;
+        connection->cut = grower.cut;
+    } else {
+        free_cut(broker, grower.cut);
+    }
+}

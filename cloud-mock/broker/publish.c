@@ -1,0 +1,146 @@
+/* publish.c: PUBLISH from a client, and its side of QoS 1 and 2 (3.3.4, 4.3). */
+#include "internal.h"
+
+static size_t set_size(uint32_t capacity)
+{
+    return sizeof(struct id_set) + capacity * sizeof(uint16_t);
+}
+
+/* Where the id is, or would be. */
+static uint32_t set_place(const struct id_set *set, uint16_t id)
+{
+    uint32_t low = 0, high = set ? set->count : 0;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (set->ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool set_has(const struct id_set *set, uint16_t id)
+{
+    uint32_t at = set_place(set, id);
+    return set && at < set->count && set->ids[at] == id;
+}
+
+static bool set_add(struct cloud_broker *broker, struct session *session, uint16_t id)
+{
+    struct id_set *set = session->received;
+    if (!set || set->count == set->capacity) {
+        uint32_t old = set ? set->capacity : 0, capacity = old ? old * 2 : 6;
+        struct id_set *moved = broker_memory_resize(broker, set, set ? set_size(old) : 0, set_size(capacity));
+        if (!moved)
+            return false;
+        if (!set)
+            moved->count = 0;
+        moved->capacity = capacity;
+        session->received = set = moved;
+    }
+    uint32_t at = set_place(set, id);
+    memmove(set->ids + at + 1, set->ids + at, (set->count - at) * sizeof(uint16_t));
+    set->ids[at] = id;
+    set->count++;
+    return true;
+}
+
+static bool set_remove(struct cloud_broker *broker, struct session *session, uint16_t id)
+{
+    struct id_set *set = session->received;
+    if (!set_has(set, id))
+        return false;
+    uint32_t at = set_place(set, id);
+    set->count--;
+    memmove(set->ids + at, set->ids + at + 1, (set->count - at) * sizeof(uint16_t));
+    if (set->count == 0) {
+        broker_memory_put(broker, set, set_size(set->capacity));
+        session->received = NULL;
+    }
+    return true;
+}
+
+/* What is a fault of the whole link rather than of this message; MQ5_SUCCESS: none. */
+static uint8_t link_fault(struct cloud_broker *broker, struct cloud_connection *connection, struct mq5_publish *publish)
+{
+    if (publish->qos > broker->options.maximum_qos)
+        return MQ5_QOS_NOT_SUPPORTED;
+    if (publish->retain && !broker->options.retain_available)
+        return MQ5_RETAIN_NOT_SUPPORTED;
+    if (publish->properties.present & MQ5_BIT(MQ5_TOPIC_ALIAS))
+        return broker_alias_resolve(broker, connection, publish);
+    return MQ5_SUCCESS;
+}
+
+static uint8_t accept_message(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                              const struct mq5_publish *publish)
+{
+    if (broker->options.dollar_topics_reserved && publish->topic.data[0] == '$')
+        return MQ5_NOT_AUTHORIZED;
+    if (broker->ops.authorise_publish) {
+        uint8_t reason = broker->ops.authorise_publish(broker->context, broker_client_id(connection->session), connection->peer, publish);
+        if (reason >= 0x80)
+            return reason;
+        if (connection->flags & LINK_DEAD)
+            return MQ5_UNSPECIFIED_ERROR;
+    }
+    return broker_route(broker, now_us, publish, connection->session);
+}
+
+/* 3.1.1 has no way to refuse a message but to close (3.3.5 there). */
+static void refuse_311(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason)
+{
+    broker_link_end(broker, connection, now_us,
+                    reason == MQ5_QUOTA_EXCEEDED ? CLOUD_CLOSED_LIMIT : CLOUD_CLOSED_NOT_AUTHORISED, true);
+}
+
+static void handle_exactly_once(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                                const struct mq5_publish *publish)
+{
+    struct session *session = connection->session;
+    if (set_has(session->received, publish->packet_id)) { /* 4.3.3-10: said again, not delivered again */
+        broker_send_ack(broker, connection, now_us, MQ5_PUBREC, publish->packet_id, MQ5_SUCCESS);
+        return;
+    }
+    if (session->received && session->received->count >= broker->options.receive_maximum) {
+        broker_link_fail(broker, connection, now_us, MQ5_RECEIVE_MAXIMUM_EXCEEDED, NULL, CLOUD_CLOSED_CLIENT_ERROR);
+        return;
+    }
+    uint8_t reason = MQ5_QUOTA_EXCEEDED;
+    if (set_add(broker, session, publish->packet_id)) {
+        reason = accept_message(broker, connection, now_us, publish);
+        if (reason >= 0x80 && !(session->flags & SESSION_DEAD))
+            set_remove(broker, session, publish->packet_id);
+    }
+    if (reason >= 0x80 && !(connection->flags & LINK_V5))
+        refuse_311(broker, connection, now_us, reason);
+    else
+        broker_send_ack(broker, connection, now_us, MQ5_PUBREC, publish->packet_id, reason);
+}
+
+void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_publish *publish)
+{
+    broker->counts.publishes_in++;
+    uint8_t reason = link_fault(broker, connection, publish);
+    if (reason != MQ5_SUCCESS) {
+        broker_link_fail(broker, connection, now_us, reason, NULL,
+                         reason == MQ5_QUOTA_EXCEEDED ? CLOUD_CLOSED_LIMIT : CLOUD_CLOSED_CLIENT_ERROR);
+        return;
+    }
+    if (publish->qos == 2) {
+        handle_exactly_once(broker, connection, now_us, publish);
+        return;
+    }
+    reason = accept_message(broker, connection, now_us, publish);
+    if (reason >= 0x80 && !(connection->flags & LINK_V5))
+        refuse_311(broker, connection, now_us, reason);
+    else if (publish->qos == 1)
+        broker_send_ack(broker, connection, now_us, MQ5_PUBACK, publish->packet_id, reason);
+}
+
+void broker_handle_release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_ack *ack)
+{
+    bool known = set_remove(broker, connection->session, ack->packet_id);
+    broker_send_ack(broker, connection, now_us, MQ5_PUBCOMP, ack->packet_id, known ? MQ5_SUCCESS : MQ5_PACKET_ID_NOT_FOUND);
+}

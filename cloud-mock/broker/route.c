@@ -1,0 +1,68 @@
+/* route.c: one message to everybody who is to have it: first who, then one after the other. */
+#include "internal.h"
+
+#define FEW_IDS 64
+
+/* The identifiers of one match side by side. */
+static uint16_t gather_ids(const struct cloud_broker *broker, const struct match *match, uint32_t *ids, uint16_t capacity)
+{
+    uint16_t count = 0;
+    if (match->id)
+        ids[count++] = match->id;
+    for (uint32_t at = match->more_ids; at && count < capacity; at = broker->match_ids[at - 1].next)
+        ids[count++] = broker->match_ids[at - 1].id;
+    return count;
+}
+
+static void deliver_match(struct cloud_broker *broker, struct routed *routed, const struct match *match)
+{
+    uint32_t few[FEW_IDS], *ids = few, capacity = FEW_IDS;
+    if (match->more_ids && match->session->subscription_count > FEW_IDS) {
+        ids = broker_memory_get(broker, match->session->subscription_count * sizeof(uint32_t));
+        capacity = ids ? match->session->subscription_count : FEW_IDS;
+        ids = ids ? ids : few;
+    }
+    const struct mq5_publish *publish = routed->publish;
+    struct target target = {.session = match->session,
+                            .group = match->group,
+                            .ids = ids,
+                            .id_count = gather_ids(broker, match, ids, (uint16_t)capacity),
+                            .qos = match->qos < publish->qos ? match->qos : publish->qos,
+                            .retain = publish->retain && match->retain_as_published};
+    broker_deliver(broker, routed, &target);
+    if (ids != few)
+        broker_memory_put(broker, ids, capacity * sizeof(uint32_t));
+}
+
+static uint8_t deliver_all(struct cloud_broker *broker, struct routed *routed, const struct topic_levels *levels,
+                           const struct session *publisher)
+{
+    uint32_t base = broker->match_count, id_base = broker->match_id_count;
+    if (!broker_topic_match(broker, levels, publisher, base)) {
+        broker->match_id_count = id_base;
+        return MQ5_QUOTA_EXCEEDED;
+    }
+    uint32_t end = broker->match_count;
+    for (uint32_t i = base; i < end; i++) {
+        struct match match = broker->matches[i]; /* a copy: the array may move under a publish within */
+        deliver_match(broker, routed, &match);
+    }
+    broker_topic_match_end(broker, base);
+    broker->match_id_count = id_base;
+    return end > base ? MQ5_SUCCESS : MQ5_NO_MATCHING_SUBSCRIBERS;
+}
+
+uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish, struct session *publisher)
+{
+    struct topic_levels levels;
+    struct routed routed = {now_us, publish, NULL};
+    uint8_t reason = MQ5_SUCCESS;
+    if (!broker_topic_split(publish->topic, &levels))
+        return MQ5_TOPIC_NAME_INVALID;
+    if (publish->retain)
+        reason = broker_retained_store(broker, now_us, publish, &levels, &routed);
+    if (reason == MQ5_SUCCESS)
+        reason = deliver_all(broker, &routed, &levels, publisher);
+    broker_message_release(broker, routed.stored);
+    return reason;
+}
