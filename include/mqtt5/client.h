@@ -119,7 +119,7 @@ struct mq5_client {
     uint8_t generation; /* counts links, so that a call notices that a handler has ended or replaced the one it works for */
     uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1, peer_subscription_id_available : 1;
     uint8_t qos2_in : 1, ids_unordered : 1, in_input : 1, awaiting_ping : 1;
-    uint8_t session_known : 1, clean_start : 1, unanswered : 1, accepted : 1;
+    uint8_t session_known : 1, session_possible : 1, clean_start : 1, unanswered : 1, accepted : 1;
     uint8_t expiry_was_zero : 1, no_problem_information : 1, reauthenticating : 1;
 };
 

@@ -232,7 +232,7 @@ static void update_session_known(struct mq5_client *client)
     if (client->accepted)
         client->session_known = client->session_expiry_s > 0;
     else if (client->unanswered && client->session_expiry_s > 0)
-        client->session_known = 1;
+        client->session_possible = 1;
     client->accepted = client->unanswered = 0;
 }
 

@@ -39,7 +39,7 @@ static bool session_is_unexpected(const struct mq5_client *client, const struct 
 {
     if (!connack->session_present)
         return false;
-    return client->clean_start || (client->config->version == MQ5_V5 && !client->session_known);
+    return client->clean_start || (client->config->version == MQ5_V5 && !client->session_known && !client->session_possible);
 }
 
 static void settle_session(struct mq5_client *client, int64_t now_us, bool session_present)
@@ -47,6 +47,7 @@ static void settle_session(struct mq5_client *client, int64_t now_us, bool sessi
     bool lost = !session_present && (client->session_known || client->outgoing_count > 0);
     uint8_t generation = client->generation;
     client->session_known = client->accepted = 1;
+    client->session_possible = 0;
     if (session_present) {
         mq5_outgoing_resume(client, now_us);
         return;
