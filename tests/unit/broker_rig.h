@@ -1,0 +1,882 @@
+/* broker_rig.h: conversations with a broker as text, so that a rule of the standard is a page one can read.
+ *
+ *   opt receive_maximum=2            an option of the broker (before the first other line)
+ *   a> CONNECT id=x expiry=60        what link a sends; a link is opened when it first speaks, and again after it was closed
+ *   a< CONNACK 00                    the next thing link a gets; everything sent must be asked for before the next input
+ *   a< CLOSE CLIENT_ERROR            the broker closed the link
+ *   a! lost                          the link is lost
+ *   +1500                            time passes (ms), deadlines fire on their time
+ *   L> SUB q1 t/#                    L..Z are services in the same process; L< q1 t/a=payload is what they get
+ *   kick x 98, shutdown, deny topic, refuse id reason
+ *
+ * The same text is run in several ways: whole, cut at every byte, and with each allocation failing.
+ */
+#ifndef BROKER_RIG_H
+#define BROKER_RIG_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "cloud/broker.h"
+
+#define RIG_LINKS 26
+
+struct rig_link {
+    struct rig *rig;
+    char name;
+    struct cloud_connection *connection;
+    bool open;
+    enum mq5_version version;
+    struct cloud_peer peer;
+    struct cloud_local *local;
+    char out[16384];
+    size_t out_length, out_read;
+};
+
+struct rig {
+    struct cloud_broker_options options;
+    struct cloud_broker *broker;
+    int64_t now_us;
+    struct rig_link link[2 * RIG_LINKS]; /* a..z are links, A..Z services */
+    size_t piece;                        /* bytes given to the broker at once; 0: all */
+    size_t cut_at;                       /* cut the stream of each link's bytes once, after so many; 0: not */
+    bool lenient;                        /* allocations fail: whatever comes out is accepted */
+    const char *script;
+    int line;
+    char deny[256], refuse_id[64];
+    uint8_t refuse_reason;
+    long allocations, fail_at;
+    long blocks;
+    size_t bytes;
+    char log[4096]; /* hooks */
+    size_t log_length;
+};
+
+static void rig_fail(struct rig *rig, const char *format, ...)
+{
+    va_list list;
+    if (rig->lenient)
+        return;
+    va_start(list, format);
+    fprintf(stderr, "line %d (piece %zu, cut %zu): ", rig->line, rig->piece, rig->cut_at);
+    vfprintf(stderr, format, list);
+    fprintf(stderr, "\n");
+    va_end(list);
+#ifndef RIG_SHOW_ALL /* for writing scripts: prints every difference instead of stopping at the first */
+    fail();
+#endif
+}
+
+static void *rig_allocate(void *context, void *old, size_t old_size, size_t new_size)
+{
+    struct rig *rig = context;
+    if (new_size == 0) {
+        rig->blocks--;
+        rig->bytes -= old_size;
+        free(old);
+        return NULL;
+    }
+    if (++rig->allocations == rig->fail_at)
+        return NULL;
+    rig->blocks++;
+    rig->bytes += new_size;
+    return malloc(new_size);
+}
+
+/* --- what comes out --- */
+
+static void rig_put(struct rig_link *link, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int written = vsnprintf(link->out + link->out_length, sizeof(link->out) - link->out_length, format, list);
+    va_end(list);
+    if (link->out_length + (size_t)written < sizeof(link->out))
+        link->out_length += (size_t)written;
+}
+
+static void rig_put_span(struct rig_link *link, struct span span)
+{
+    for (uint32_t i = 0; i < span.length && i < 40; i++)
+        rig_put(link, span.data[i] > 32 && span.data[i] < 127 ? "%c" : "%%%02X", span.data[i]);
+    if (span.length > 40)
+        rig_put(link, "..%u", span.length);
+}
+
+static bool rig_has(const struct mq5_properties *properties, int property)
+{
+    return properties->present & MQ5_BIT(property);
+}
+
+static void rig_put_text(struct rig_link *link, const struct mq5_properties *p, int property, const char *name, struct span value)
+{
+    if (!rig_has(p, property))
+        return;
+    rig_put(link, " %s=", name);
+    rig_put_span(link, value);
+}
+
+static void rig_put_number(struct rig_link *link, const struct mq5_properties *p, int property, const char *name, uint32_t value)
+{
+    if (rig_has(p, property))
+        rig_put(link, " %s=%u", name, value);
+}
+
+static void rig_put_properties(struct rig_link *link, const struct mq5_properties *p)
+{
+    struct mq5_user_property pair;
+    uint32_t id;
+    rig_put_number(link, p, MQ5_TOPIC_ALIAS, "alias", p->topic_alias);
+    rig_put_number(link, p, MQ5_PAYLOAD_FORMAT_INDICATOR, "pf", p->payload_format);
+    rig_put_number(link, p, MQ5_MESSAGE_EXPIRY_INTERVAL, "exp", p->message_expiry_s);
+    rig_put_text(link, p, MQ5_CONTENT_TYPE, "ct", p->content_type);
+    rig_put_text(link, p, MQ5_RESPONSE_TOPIC, "rt", p->response_topic);
+    rig_put_text(link, p, MQ5_CORRELATION_DATA, "cd", p->correlation_data);
+    rig_put_number(link, p, MQ5_SESSION_EXPIRY_INTERVAL, "expiry", p->session_expiry_s);
+    rig_put_number(link, p, MQ5_RECEIVE_MAXIMUM, "rm", p->receive_maximum);
+    rig_put_number(link, p, MQ5_MAXIMUM_QOS, "qmax", p->maximum_qos);
+    rig_put_number(link, p, MQ5_RETAIN_AVAILABLE, "ra", p->retain_available);
+    rig_put_number(link, p, MQ5_MAXIMUM_PACKET_SIZE, "max", p->maximum_packet_size);
+    rig_put_text(link, p, MQ5_ASSIGNED_CLIENT_IDENTIFIER, "assigned", p->assigned_client_id);
+    rig_put_number(link, p, MQ5_TOPIC_ALIAS_MAXIMUM, "tam", p->topic_alias_maximum);
+    rig_put_text(link, p, MQ5_REASON_STRING, "why", p->reason_string);
+    rig_put_number(link, p, MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE, "wa", p->wildcard_available);
+    rig_put_number(link, p, MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE, "sia", p->subscription_id_available);
+    rig_put_number(link, p, MQ5_SHARED_SUBSCRIPTION_AVAILABLE, "sha", p->shared_available);
+    rig_put_number(link, p, MQ5_SERVER_KEEP_ALIVE, "ska", p->server_keep_alive_s);
+    for (uint32_t offset = 0; mq5_subscription_id_next(p->encoded, &offset, &id);)
+        rig_put(link, " sid=%u", id);
+    for (uint32_t i = 0; i < p->subscription_id_count && p->subscription_ids; i++)
+        rig_put(link, " sid=%u", p->subscription_ids[i]);
+    for (uint32_t offset = 0; rig_has(p, MQ5_USER_PROPERTY) && mq5_user_property_next(p->encoded, &offset, &pair);) {
+        rig_put(link, " up=");
+        rig_put_span(link, pair.name);
+        rig_put(link, ":");
+        rig_put_span(link, pair.value);
+    }
+}
+
+static void rig_put_publish(struct rig_link *link, const struct mq5_publish *publish)
+{
+    rig_put(link, "q%u ", publish->qos);
+    if (publish->packet_id)
+        rig_put(link, "#%u ", publish->packet_id);
+    if (publish->dup)
+        rig_put(link, "dup ");
+    if (publish->retain)
+        rig_put(link, "retain ");
+    rig_put_span(link, publish->topic);
+    rig_put(link, "=");
+    rig_put_span(link, publish->payload);
+    rig_put_properties(link, &publish->properties);
+}
+
+static void rig_put_packet(struct rig_link *link, const struct mq5_packet *packet)
+{
+    rig_put(link, "%s", mq5_type_name(packet->type));
+    switch (packet->type) {
+    case MQ5_CONNACK:
+        rig_put(link, " %02X%s", packet->connack.reason, packet->connack.session_present ? " present" : "");
+        rig_put_properties(link, &packet->connack.properties);
+        break;
+    case MQ5_PUBLISH:
+        rig_put(link, " ");
+        rig_put_publish(link, &packet->publish);
+        break;
+    case MQ5_PUBACK:
+    case MQ5_PUBREC:
+    case MQ5_PUBREL:
+    case MQ5_PUBCOMP:
+        rig_put(link, " #%u %02X", packet->ack.packet_id, packet->ack.reason);
+        rig_put_properties(link, &packet->ack.properties);
+        break;
+    case MQ5_SUBACK:
+    case MQ5_UNSUBACK:
+        rig_put(link, " #%u", packet->suback.packet_id);
+        for (uint32_t i = 0; i < packet->suback.reasons.length; i++)
+            rig_put(link, " %02X", packet->suback.reasons.data[i]);
+        rig_put_properties(link, &packet->suback.properties);
+        break;
+    case MQ5_DISCONNECT: rig_put(link, " %02X", packet->disconnect.reason); break;
+    default: break;
+    }
+    rig_put(link, "\n");
+}
+
+static void rig_send(void *context, void *link_handle, const uint8_t *data, size_t length)
+{
+    struct rig_link *link = link_handle;
+    struct mq5_packet packet;
+    struct mq5_error error;
+    enum mq5_status status = mq5_decode(link->version, MQ5_FROM_SERVER, data, length, &packet, &error);
+    if (!link->open)
+        rig_fail(link->rig, "bytes after close to %c", link->name);
+    if (status != MQ5_OK) {
+        rig_fail(link->rig, "broker sent what a client may not take: %s (%s)", error.what, error.ref);
+        return;
+    }
+    rig_put_packet(link, &packet);
+}
+
+static void rig_close(void *context, void *link_handle, enum cloud_close_reason reason)
+{
+    struct rig_link *link = link_handle;
+    if (!link->open)
+        rig_fail(link->rig, "%c closed twice", link->name);
+    link->open = false;
+    link->connection = NULL;
+    rig_put(link, "CLOSE %s\n", cloud_close_reason_name(reason));
+}
+
+static void rig_log(struct rig *rig, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int written = vsnprintf(rig->log + rig->log_length, sizeof(rig->log) - rig->log_length, format, list);
+    va_end(list);
+    if (rig->log_length + (size_t)written < sizeof(rig->log))
+        rig->log_length += (size_t)written;
+}
+
+static struct cloud_authorisation rig_authorise_connect(void *context, int64_t now_us, const struct mq5_connect *connect,
+                                                        const struct cloud_peer *peer)
+{
+    struct rig *rig = context;
+    if (rig->refuse_id[0] && span_equal(connect->client_id, span_text(rig->refuse_id)))
+        return (struct cloud_authorisation){rig->refuse_reason ? rig->refuse_reason : MQ5_NOT_AUTHORIZED, rig->refuse_reason == 0};
+    return (struct cloud_authorisation){MQ5_SUCCESS, false};
+}
+
+static uint8_t rig_authorise_publish(void *context, struct span client_id, const struct cloud_peer *peer, const struct mq5_publish *publish)
+{
+    struct rig *rig = context;
+    return rig->deny[0] && span_equal(publish->topic, span_text(rig->deny)) ? MQ5_NOT_AUTHORIZED : MQ5_SUCCESS;
+}
+
+static uint8_t rig_authorise_subscribe(void *context, struct span client_id, const struct cloud_peer *peer, struct span filter, uint8_t qos)
+{
+    struct rig *rig = context;
+    return rig->deny[0] && span_equal(filter, span_text(rig->deny)) ? MQ5_NOT_AUTHORIZED : MQ5_SUCCESS;
+}
+
+static void rig_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                          const struct mq5_connect *connect, bool resumed)
+{
+    rig_log(context, "+%.*s%s ", (int)client_id.length, (const char *)client_id.data, resumed ? "*" : "");
+}
+
+static void rig_disconnected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                             enum cloud_close_reason reason)
+{
+    rig_log(context, "-%.*s:%s ", (int)client_id.length, (const char *)client_id.data, cloud_close_reason_name(reason));
+}
+
+static const struct cloud_broker_ops rig_ops = {.send = rig_send,
+                                                .close = rig_close,
+                                                .authorise_connect = rig_authorise_connect,
+                                                .authorise_publish = rig_authorise_publish,
+                                                .authorise_subscribe = rig_authorise_subscribe,
+                                                .connected = rig_connected,
+                                                .disconnected = rig_disconnected};
+
+static void rig_deliver(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct rig_link *link = context;
+    rig_put_publish(link, message);
+    rig_put(link, "\n");
+}
+
+/* --- what goes in --- */
+
+/* The words of a line. */
+struct rig_words {
+    char text[4096];
+    char *word[64];
+    int count;
+};
+
+static void rig_split(const char *line, struct rig_words *words)
+{
+    words->count = 0;
+    snprintf(words->text, sizeof(words->text), "%s", line);
+    for (char *word = strtok(words->text, " "); word && words->count < 64; word = strtok(NULL, " "))
+        words->word[words->count++] = word;
+}
+
+static const char *rig_value(const struct rig_words *words, const char *key)
+{
+    size_t length = strlen(key);
+    for (int i = 1; i < words->count; i++)
+        if (strncmp(words->word[i], key, length) == 0 && words->word[i][length] == '=')
+            return words->word[i] + length + 1;
+    return NULL;
+}
+
+static bool rig_flag(const struct rig_words *words, const char *key)
+{
+    for (int i = 1; i < words->count; i++)
+        if (strcmp(words->word[i], key) == 0)
+            return true;
+    return false;
+}
+
+static bool rig_number(const struct rig_words *words, const char *key, uint32_t *out)
+{
+    const char *value = rig_value(words, key);
+    if (value)
+        *out = (uint32_t)strtoul(value, NULL, 0);
+    return value;
+}
+
+/* "*400" stands for 400 bytes; a trailing "..." is not special. */
+static struct span rig_span(const char *text)
+{
+    static char many[8][70000];
+    static int turn;
+    if (!text)
+        return (struct span){NULL, 0};
+    if (text[0] == '*' && text[1]) {
+        size_t length = strtoul(text + 1, NULL, 10);
+        turn = (turn + 1) % 8;
+        memset(many[turn], 'x', length);
+        return span_of(many[turn], length);
+    }
+    return span_text(text);
+}
+
+#define RIG_NUMBER(key, property, field)                                                                                       \
+    do {                                                                                                                       \
+        uint32_t number_;                                                                                                      \
+        if (rig_number(words, key, &number_)) {                                                                                \
+            p->present |= MQ5_BIT(property);                                                                                   \
+            p->field = (__typeof__(p->field))number_;                                                                          \
+        }                                                                                                                      \
+    } while (0)
+#define RIG_TEXT(key, property, field)                                                                                         \
+    do {                                                                                                                       \
+        if (rig_value(words, key)) {                                                                                           \
+            p->present |= MQ5_BIT(property);                                                                                   \
+            p->field = rig_span(rig_value(words, key));                                                                        \
+        }                                                                                                                      \
+    } while (0)
+
+static void rig_message_properties(const struct rig_words *words, struct mq5_properties *p, struct mq5_user_property *pairs)
+{
+    RIG_NUMBER("exp", MQ5_MESSAGE_EXPIRY_INTERVAL, message_expiry_s);
+    RIG_NUMBER("pf", MQ5_PAYLOAD_FORMAT_INDICATOR, payload_format);
+    RIG_NUMBER("alias", MQ5_TOPIC_ALIAS, topic_alias);
+    RIG_TEXT("ct", MQ5_CONTENT_TYPE, content_type);
+    RIG_TEXT("rt", MQ5_RESPONSE_TOPIC, response_topic);
+    RIG_TEXT("cd", MQ5_CORRELATION_DATA, correlation_data);
+    p->user = pairs;
+    for (int i = 1; i < words->count; i++) {
+        char *colon = strchr(words->word[i], ':');
+        if (strncmp(words->word[i], "up=", 3) != 0 || !colon)
+            continue;
+        pairs[p->user_count].name = span_of(words->word[i] + 3, (size_t)(colon - words->word[i] - 3));
+        pairs[p->user_count++].value = span_text(colon + 1);
+    }
+}
+
+static void rig_make_connect(const struct rig_words *words, struct mq5_connect *connect, struct mq5_user_property *pairs)
+{
+    struct mq5_properties *p = &connect->properties;
+    uint32_t number;
+    const char *will = rig_value(words, "will");
+    connect->version = rig_number(words, "v", &number) ? (uint8_t)number : 5;
+    connect->clean_start = rig_flag(words, "clean");
+    connect->keep_alive_s = rig_number(words, "ka", &number) ? (uint16_t)number : 0;
+    connect->client_id = rig_span(rig_value(words, "id"));
+    if (rig_value(words, "user")) {
+        connect->has_user_name = connect->has_password = true;
+        connect->user_name = connect->password = rig_span(rig_value(words, "user"));
+    }
+    RIG_NUMBER("expiry", MQ5_SESSION_EXPIRY_INTERVAL, session_expiry_s);
+    RIG_NUMBER("rm", MQ5_RECEIVE_MAXIMUM, receive_maximum);
+    RIG_NUMBER("max", MQ5_MAXIMUM_PACKET_SIZE, maximum_packet_size);
+    RIG_NUMBER("tam", MQ5_TOPIC_ALIAS_MAXIMUM, topic_alias_maximum);
+    RIG_NUMBER("rpi", MQ5_REQUEST_PROBLEM_INFORMATION, request_problem_information);
+    RIG_NUMBER("rri", MQ5_REQUEST_RESPONSE_INFORMATION, request_response_information);
+    RIG_TEXT("auth", MQ5_AUTHENTICATION_METHOD, authentication_method);
+    if (!will)
+        return;
+    char *equals = strchr(will, ':');
+    connect->has_will = true;
+    connect->will_topic = span_of(will, (size_t)(equals - will));
+    connect->will_payload = span_text(equals + 1);
+    connect->will_qos = rig_number(words, "wq", &number) ? (uint8_t)number : 0;
+    connect->will_retain = rig_flag(words, "wr");
+    p = &connect->will_properties;
+    rig_message_properties(words, p, pairs);
+    RIG_NUMBER("wd", MQ5_WILL_DELAY_INTERVAL, will_delay_s);
+}
+
+static void rig_make_publish(const struct rig_words *words, struct mq5_publish *publish, struct mq5_user_property *pairs)
+{
+    *publish = (struct mq5_publish){.retain = rig_flag(words, "retain"), .dup = rig_flag(words, "dup")};
+    for (int i = 1; i < words->count; i++) {
+        char *word = words->word[i], *equals = strchr(word, '=');
+        if (word[0] == 'q' && word[1] >= '0' && word[1] <= '2' && !word[2])
+            publish->qos = (uint8_t)(word[1] - '0');
+        else if (word[0] == '#')
+            publish->packet_id = (uint16_t)strtoul(word + 1, NULL, 10);
+        else if (equals && i + 1 >= 2 && !publish->topic.data && strncmp(word, "up=", 3) != 0) {
+            publish->topic = equals == word ? span_of("", 0) : span_of(word, (size_t)(equals - word));
+            publish->payload = rig_span(equals + 1);
+        }
+    }
+    rig_message_properties(words, &publish->properties, pairs);
+}
+
+/* a/b:1,nl,rap,rh1 */
+static void rig_make_filter(char *word, struct mq5_subscription *out)
+{
+    char *colon = strrchr(word, ':');
+    *out = (struct mq5_subscription){0};
+    out->filter = colon ? span_of(word, (size_t)(colon - word)) : span_text(word);
+    if (!colon)
+        return;
+    out->qos = (uint8_t)(colon[1] - '0');
+    out->no_local = strstr(colon, ",nl");
+    out->retain_as_published = strstr(colon, ",rap");
+    out->retain_handling = strstr(colon, ",rh1") ? 1 : strstr(colon, ",rh2") ? 2 : 0;
+}
+
+static void rig_make_subscribe(const struct rig_words *words, struct mq5_subscribe *subscribe, struct mq5_subscription *list, uint32_t *id)
+{
+    struct mq5_properties *p = &subscribe->properties;
+    subscribe->list = list;
+    for (int i = 1; i < words->count; i++) {
+        if (words->word[i][0] == '#' && words->word[i][1] >= '0' && words->word[i][1] <= '9')
+            subscribe->packet_id = (uint16_t)strtoul(words->word[i] + 1, NULL, 10);
+        else if (strncmp(words->word[i], "sid=", 4) != 0)
+            rig_make_filter(words->word[i], &list[subscribe->count++]);
+    }
+    if (rig_number(words, "sid", id)) {
+        p->present |= MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER);
+        p->subscription_ids = id;
+        p->subscription_id_count = 1;
+    }
+}
+
+static uint8_t rig_type(const char *name)
+{
+    for (uint8_t type = MQ5_CONNECT; type <= MQ5_AUTH; type++)
+        if (strcmp(mq5_type_name(type), name) == 0)
+            return type;
+    return 0;
+}
+
+static void rig_make_ack(const struct rig_words *words, struct mq5_packet *packet)
+{
+    if (words->count > 1)
+        packet->ack.packet_id = (uint16_t)strtoul(words->word[1] + 1, NULL, 10);
+    if (words->count > 2)
+        packet->ack.reason = (uint8_t)strtoul(words->word[2], NULL, 16);
+}
+
+static void rig_make_disconnect(const struct rig_words *words, struct mq5_disconnect *disconnect)
+{
+    struct mq5_properties *p = &disconnect->properties;
+    if (words->count > 1)
+        disconnect->reason = (uint8_t)strtoul(words->word[1], NULL, 16);
+    RIG_NUMBER("expiry", MQ5_SESSION_EXPIRY_INTERVAL, session_expiry_s);
+    RIG_TEXT("auth", MQ5_AUTHENTICATION_METHOD, authentication_method);
+}
+
+static size_t rig_raw(const struct rig_words *words, uint8_t *out)
+{
+    size_t length = 0;
+    for (int i = 1; i < words->count; i++)
+        for (const char *at = words->word[i]; at[0] && at[1]; at += 2) {
+            char pair[3] = {at[0], at[1], 0};
+            out[length++] = (uint8_t)strtoul(pair, NULL, 16);
+        }
+    return length;
+}
+
+static size_t rig_encode(struct rig_link *link, const struct rig_words *words, uint8_t *out, size_t capacity)
+{
+    static struct mq5_packet packet;
+    static struct mq5_user_property pairs[16];
+    static struct mq5_subscription list[64];
+    uint32_t id;
+    size_t written = 0;
+    struct mq5_raw raw = {0};
+    if (strcmp(words->word[0], "RAW") == 0)
+        return rig_raw(words, out);
+    memset(&packet, 0, sizeof(packet));
+    packet.type = rig_type(words->word[0]);
+    switch (packet.type) {
+    case MQ5_CONNECT:
+        rig_make_connect(words, &packet.connect, pairs);
+        link->version = packet.connect.version == 4 ? MQ5_V311 : MQ5_V5;
+        break;
+    case MQ5_PUBLISH: rig_make_publish(words, &packet.publish, pairs); break;
+    case MQ5_SUBSCRIBE:
+    case MQ5_UNSUBSCRIBE: rig_make_subscribe(words, &packet.subscribe, list, &id); break;
+    case MQ5_DISCONNECT:
+    case MQ5_AUTH: rig_make_disconnect(words, &packet.disconnect); break;
+    case 0: rig_fail(link->rig, "unknown packet %s", words->word[0]); break;
+    default: rig_make_ack(words, &packet); break;
+    }
+    enum mq5_status status = mq5_encode(link->version, &packet, out, capacity, &written);
+    if (status != MQ5_OK) /* what may not be sent is what some tests want to send */
+        status = mq5_encode_raw(link->version, &packet, &raw, out, capacity, &written);
+    if (status != MQ5_OK)
+        rig_fail(link->rig, "cannot encode %s", words->word[0]);
+    return written;
+}
+
+static void rig_feed(struct rig_link *link, const uint8_t *bytes, size_t length)
+{
+    struct rig *rig = link->rig;
+    for (size_t at = 0; at < length && link->open;) {
+        size_t piece = length - at;
+        if (rig->piece && piece > rig->piece)
+            piece = rig->piece;
+        if (rig->cut_at && at == 0 && rig->cut_at < length)
+            piece = rig->cut_at;
+        /* A copy of its own, so that a sanitizer sees every byte read too far or too late. */
+        uint8_t *copy = malloc(piece);
+        memcpy(copy, bytes + at, piece);
+        bool alive = cloud_broker_input(rig->broker, link->connection, rig->now_us, copy, piece);
+        free(copy);
+        if (alive != link->open)
+            rig_fail(rig, "input() and close() do not agree");
+        at += piece;
+    }
+}
+
+static bool rig_open(struct rig_link *link)
+{
+    if (link->open)
+        return true;
+    link->out_length = link->out_read = 0;
+    link->open = true;
+    link->connection = cloud_broker_opened(link->rig->broker, link->rig->now_us, link, &link->peer);
+    if (!link->connection) {
+        link->open = false;
+        rig_put(link, "FULL\n");
+    }
+    return link->open;
+}
+
+static void rig_service(struct rig_link *link, const struct rig_words *words)
+{
+    struct rig *rig = link->rig;
+    struct mq5_user_property pairs[16];
+    char name[2] = {link->name, 0};
+    uint8_t reason = 0;
+    if (!link->local)
+        link->local = cloud_broker_attach(rig->broker, span_text(name), rig_deliver, link);
+    if (!link->local)
+        return;
+    if (strcmp(words->word[0], "SUB") == 0)
+        reason = cloud_local_subscribe(link->local, rig->now_us, span_text(words->word[2]), (uint8_t)(words->word[1][1] - '0'));
+    else if (strcmp(words->word[0], "UNSUB") == 0)
+        cloud_local_unsubscribe(link->local, span_text(words->word[1]));
+    else if (strcmp(words->word[0], "DETACH") == 0) {
+        cloud_local_detach(link->local);
+        link->local = NULL;
+        return;
+    } else {
+        struct mq5_publish publish;
+        rig_make_publish(words, &publish, pairs);
+        if (publish.properties.user_count)
+            publish.properties.present |= MQ5_BIT(MQ5_USER_PROPERTY);
+        reason = cloud_local_publish(link->local, rig->now_us, &publish);
+    }
+    if (reason > 2)
+        rig_put(link, "reason %02X\n", reason);
+}
+
+static struct rig_link *rig_link(struct rig *rig, char name)
+{
+    return name >= 'a' && name <= 'z' ? &rig->link[name - 'a'] : &rig->link[RIG_LINKS + name - 'A'];
+}
+
+static void rig_input(struct rig_link *link, const char *text)
+{
+    static uint8_t bytes[200000];
+    struct rig_words words;
+    size_t length = 0;
+    rig_split(text, &words);
+    if (link->name < 'a') {
+        rig_service(link, &words);
+        return;
+    }
+    if (!rig_open(link) || strcmp(text, "OPEN") == 0)
+        return;
+    char whole[4096]; /* several packets in one segment: joined by " & " */
+    snprintf(whole, sizeof(whole), "%s", text);
+    for (char *part = whole; part;) {
+        char *next = strstr(part, " & ");
+        if (next) {
+            *next = 0;
+            next += 3;
+        }
+        rig_split(part, &words);
+        length += rig_encode(link, &words, bytes + length, sizeof(bytes) - length);
+        part = next;
+    }
+    rig_feed(link, bytes, length);
+}
+
+/* --- the script --- */
+
+static void rig_expect(struct rig_link *link, const char *text)
+{
+    const char *out = link->out + link->out_read;
+    size_t available = link->out_length - link->out_read;
+    const char *end = available ? memchr(out, '\n', available) : NULL;
+    size_t length = end ? (size_t)(end - out) : 0;
+    if (!end)
+        rig_fail(link->rig, "%c got nothing, expected: %s", link->name, text);
+    else if (length != strlen(text) || strncmp(out, text, length) != 0)
+        rig_fail(link->rig, "%c\n  got:      %.*s\n  expected: %s", link->name, (int)length, out, text);
+    if (end)
+        link->out_read += length + 1;
+}
+
+static void rig_all_read(struct rig *rig)
+{
+    for (int i = 0; i < 2 * RIG_LINKS; i++) {
+        struct rig_link *link = &rig->link[i];
+        if (link->out_read < link->out_length)
+            rig_fail(rig, "%c got more: %.*s", link->name, (int)(link->out_length - link->out_read), link->out + link->out_read);
+        link->out_read = link->out_length = 0;
+    }
+}
+
+static void rig_pass_time(struct rig *rig, int64_t us)
+{
+    int64_t until = rig->now_us + us;
+    while (cloud_broker_next_deadline(rig->broker) <= until) {
+        int64_t deadline = cloud_broker_next_deadline(rig->broker);
+        if (deadline > rig->now_us)
+            rig->now_us = deadline;
+        cloud_broker_tick(rig->broker, rig->now_us);
+    }
+    rig->now_us = until;
+}
+
+static void rig_option(struct rig *rig, const char *text)
+{
+    struct rig_words words;
+    rig_split(text, &words);
+    struct cloud_broker_options *o = &rig->options;
+    uint32_t n;
+#define RIG_OPTION(name)                                                                                                       \
+    if (rig_number(&words, #name, &n))                                                                                         \
+    o->name = (__typeof__(o->name))n
+    RIG_OPTION(maximum_connections);
+    RIG_OPTION(maximum_sessions);
+    RIG_OPTION(maximum_retained);
+    RIG_OPTION(maximum_subscriptions_per_session);
+    RIG_OPTION(maximum_queued_per_session);
+    RIG_OPTION(maximum_queued_bytes);
+    RIG_OPTION(maximum_packet_size);
+    RIG_OPTION(maximum_session_expiry_s);
+    RIG_OPTION(receive_maximum);
+    RIG_OPTION(topic_alias_maximum);
+    RIG_OPTION(outbound_topic_aliases);
+    RIG_OPTION(keep_alive_minimum_s);
+    RIG_OPTION(keep_alive_maximum_s);
+    RIG_OPTION(maximum_qos);
+    RIG_OPTION(retain_available);
+    RIG_OPTION(wildcard_available);
+    RIG_OPTION(subscription_ids_available);
+    RIG_OPTION(shared_available);
+    RIG_OPTION(require_client_id);
+    RIG_OPTION(allow_v311);
+    RIG_OPTION(dollar_topics_reserved);
+#undef RIG_OPTION
+}
+
+static void rig_command(struct rig *rig, const char *line)
+{
+    struct rig_words words;
+    rig_split(line, &words);
+    if (strcmp(words.word[0], "kick") == 0) {
+        if (!cloud_broker_kick(rig->broker, rig->now_us, span_text(words.word[1]), (uint8_t)strtoul(words.word[2], NULL, 16)))
+            rig_fail(rig, "nobody to kick");
+    } else if (strcmp(words.word[0], "shutdown") == 0) {
+        cloud_broker_shutdown(rig->broker, rig->now_us);
+    } else if (strcmp(words.word[0], "deny") == 0) {
+        snprintf(rig->deny, sizeof(rig->deny), "%s", words.count > 1 ? words.word[1] : "");
+    } else if (strcmp(words.word[0], "refuse") == 0) {
+        snprintf(rig->refuse_id, sizeof(rig->refuse_id), "%s", words.word[1]);
+        rig->refuse_reason = (uint8_t)strtoul(words.word[2], NULL, 16);
+    } else {
+        rig_fail(rig, "unknown line: %s", line);
+    }
+}
+
+static bool rig_start(struct rig *rig)
+{
+    if (!rig->broker)
+        rig->broker = cloud_broker_create(&rig->options, &rig_ops, rig, 7);
+    return rig->broker;
+}
+
+static bool rig_line(struct rig *rig, const char *line)
+{
+    if (!line[0] || line[0] == '/')
+        return true;
+    if (strncmp(line, "opt ", 4) == 0) {
+        rig_option(rig, line);
+        return true;
+    }
+    if (!rig_start(rig))
+        return false;
+    struct rig_link *link = line[1] && strchr("><!", line[1]) && line[2] == ' ' ? rig_link(rig, line[0]) : NULL;
+    if (link && line[1] == '<') {
+        rig_expect(link, line + 3);
+        return true;
+    }
+    rig_all_read(rig);
+    if (link && line[1] == '>') {
+        rig_input(link, line + 3);
+    } else if (link) {
+        if (link->open) {
+            link->open = false;
+            cloud_broker_closed(rig->broker, link->connection, rig->now_us);
+        } else {
+            rig_fail(rig, "%c is not open", link->name);
+        }
+    } else if (line[0] == '+') {
+        rig_pass_time(rig, strtoll(line + 1, NULL, 10) * US_PER_MS);
+    } else {
+        rig_command(rig, line);
+    }
+    return true;
+}
+
+static void rig_init(struct rig *rig)
+{
+    memset(rig, 0, sizeof(*rig));
+    cloud_broker_defaults(&rig->options);
+    rig->options.allocate = rig_allocate;
+    rig->options.allocate_context = rig;
+    for (int i = 0; i < 2 * RIG_LINKS; i++) {
+        rig->link[i].rig = rig;
+        rig->link[i].version = MQ5_V5;
+        rig->link[i].name = (char)(i < RIG_LINKS ? 'a' + i : 'A' + i - RIG_LINKS);
+    }
+}
+
+static void rig_end(struct rig *rig)
+{
+    if (rig->broker) {
+        struct cloud_broker_counts counts;
+        cloud_broker_state_hash(rig->broker);
+        cloud_broker_count(rig->broker, &counts);
+        if (counts.memory_bytes != rig->bytes) {
+            rig->lenient = false;
+            rig_fail(rig, "memory counted %llu, held %zu", (unsigned long long)counts.memory_bytes, rig->bytes);
+        }
+    }
+    cloud_broker_destroy(rig->broker);
+    rig->broker = NULL;
+    assert_int_equal(rig->blocks, 0);
+    assert_int_equal(rig->bytes, 0);
+}
+
+/* Runs the lines, up to the end of the text. */
+static void rig_play(struct rig *rig, const char *script)
+{
+    char line[4096];
+    rig->line = 0;
+    while (*script) {
+        const char *end = strchr(script, '\n');
+        size_t length = end ? (size_t)(end - script) : strlen(script);
+        snprintf(line, sizeof(line), "%.*s", (int)length, script);
+        rig->line++;
+        if (!rig_line(rig, line))
+            break;
+        script += length + (end != NULL);
+    }
+    if (rig->broker)
+        rig_all_read(rig);
+}
+
+static struct rig *rig_new(void)
+{
+    struct rig *rig = malloc(sizeof(*rig));
+    rig_init(rig);
+    return rig;
+}
+
+/* Whole, byte by byte, and every packet cut once at each of its first 40 bytes: always the same answers. */
+static void rig_run(const char *script)
+{
+    struct rig *rig = rig_new();
+    for (size_t way = 0; way < 42; way++) {
+        rig_init(rig);
+        rig->piece = way == 1;
+        rig->cut_at = way < 2 ? 0 : way - 1;
+        rig_play(rig, script);
+        rig_end(rig);
+    }
+    free(rig);
+}
+
+/* Each allocation fails once: nothing breaks, nothing leaks. Returns how many there were. */
+static long rig_sweep(const char *script)
+{
+    struct rig *rig = rig_new();
+    long last;
+    for (long at = 1;; at++) {
+        rig_init(rig);
+        rig->lenient = true;
+        rig->fail_at = at;
+        rig_play(rig, script);
+        last = rig->allocations;
+        rig_end(rig);
+        if (last < at)
+            break;
+    }
+    free(rig);
+    return last;
+}
+
+
+struct rig_case {
+    const char *name, *script;
+};
+
+static void rig_run_cases(const struct rig_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        fprintf(stderr, "           %s\n", cases[i].name);
+        rig_run(cases[i].script);
+    }
+}
+
+static void rig_sweep_cases(const struct rig_case *cases, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        assert_true(rig_sweep(cases[i].script) > 0);
+}
+
+#define RIG_MAIN(cases)                                                                                                        \
+    static void conversations(void **state)                                                                                    \
+    {                                                                                                                          \
+        rig_run_cases(cases, sizeof(cases) / sizeof(*cases));                                                                  \
+    }                                                                                                                          \
+    static void each_allocation_fails(void **state)                                                                            \
+    {                                                                                                                          \
+        rig_sweep_cases(cases, sizeof(cases) / sizeof(*cases));                                                                \
+    }                                                                                                                          \
+    int main(void)                                                                                                             \
+    {                                                                                                                          \
+        const struct CMUnitTest tests[] = {cmocka_unit_test(conversations), cmocka_unit_test(each_allocation_fails)};          \
+        return cmocka_run_group_tests(tests, NULL, NULL);                                                                      \
+    }
+
+#endif
