@@ -36,7 +36,7 @@
 #define OVERFLOW_PAIRS 31
 #define BLOCK_BYTES_FIRST (64u << 10)
 #define BLOCK_BYTES_MOST  (2u << 20)
-#define INSERTION_MOST 48 /* fewer events than this in a window: no counting */
+#define INSERTION_MOST 16 /* fewer events than this in a window: no counting */
 #define CLUSTER_MOST   24 /* more in one slot: times are bunched, insertion would go square */
 #define PREFETCH_AHEAD 16
 #define NEXT_UNKNOWN   INT64_MIN
