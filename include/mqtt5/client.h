@@ -20,19 +20,28 @@ enum mq5_client_state {
 };
 
 enum mq5_client_event_kind {
-    MQ5C_EV_CONNACK,      /* accepted: .packet->connack; session resumed or not is in it. Comes when what was in flight has been
-                             settled: resent as far as the peer's receive maximum allows, or dropped (SESSION_LOST, DROPPED...) */
-    MQ5C_EV_REFUSED,      /* .reason: CONNACK error code, or 0x8D when no CONNACK came in time */
-    MQ5C_EV_MESSAGE,      /* .packet->publish, topic resolved from its alias; the QoS answer is sent when the handler returns */
-    MQ5C_EV_PUBLISHED,    /* .token finished: PUBACK or PUBCOMP, .reason as given (>= 0x80: refused); QoS 0: once written */
-    MQ5C_EV_SUBSCRIBED,   /* .token, .packet->suback */
-    MQ5C_EV_UNSUBSCRIBED, /* .token, .packet->suback */
-    MQ5C_EV_AUTH,         /* .packet->auth: answer with mq5_client_auth() */
-    MQ5C_EV_DISCONNECTED, /* the server's DISCONNECT (.reason, .packet) or our own end after a protocol error of the peer (.reason
-                             sent, .what) or ping time-out (0x8D); the world must close the link */
-    MQ5C_EV_SESSION_LOST, /* reconnected without session: tokens in flight are dropped one by one as MQ5C_EV_DROPPED after it */
-    MQ5C_EV_DROPPED,      /* .token will not be acknowledged any more; the application decides whether to publish it anew.
-                             Also: a subscribe cut off by the link, a message that cannot be resent (.reason: why) */
+    /* Accepted: .packet->connack; session resumed or not is in it. Comes when what was in flight has been settled: resent as
+     * far as the peer's receive maximum allows, or dropped (SESSION_LOST, DROPPED...). */
+    MQ5C_EV_CONNACK,
+    /* .reason: CONNACK error code, or 0x8D when no CONNACK came in time. */
+    MQ5C_EV_REFUSED,
+    /* .packet->publish, topic resolved from its alias; the QoS answer is sent when the handler returns. */
+    MQ5C_EV_MESSAGE,
+    /* .token finished: PUBACK or PUBCOMP, .reason as given (>= 0x80: refused); QoS 0: once written. */
+    MQ5C_EV_PUBLISHED,
+    /* .token, .packet->suback. */
+    MQ5C_EV_SUBSCRIBED,
+    MQ5C_EV_UNSUBSCRIBED,
+    /* .packet->auth: answer with mq5_client_auth(). */
+    MQ5C_EV_AUTH,
+    /* The server's DISCONNECT (.reason, .packet) or our own end after a protocol error of the peer (.reason sent, .what) or
+     * ping time-out (0x8D); the world must close the link. */
+    MQ5C_EV_DISCONNECTED,
+    /* Reconnected without session: tokens in flight are dropped one by one as MQ5C_EV_DROPPED after it. */
+    MQ5C_EV_SESSION_LOST,
+    /* .token will not be acknowledged any more; the application decides whether to publish it anew. Also: a subscribe cut off
+     * by the link, a message that cannot be resent (.reason: why). */
+    MQ5C_EV_DROPPED,
 };
 
 struct mq5_client_event {
@@ -48,7 +57,7 @@ struct mq5_inflight {
     uint32_t token;
     uint16_t packet_id;
     uint8_t state; /* internal */
-    uint8_t sent;  /* internal: a publish: it counts against the peer's receive maximum on this connection; else: filters asked for */
+    uint8_t sent;  /* internal: a publish counts against this connection's quota; of a subscribe: filters asked for */
 };
 
 struct mq5_client;
@@ -69,14 +78,14 @@ struct mq5_client_ops {
 /* Shared, read-only, outlives the session. */
 struct mq5_client_config {
     uint8_t version;              /* enum mq5_version */
-    uint16_t receive_maximum;     /* ours, advertised; 0: 32. Inbound QoS 2 ids kept: twice that (ids of the last connection come on top) */
+    uint16_t receive_maximum;     /* ours, advertised; 0: 32. Twice as many inbound QoS 2 ids are kept */
     uint16_t topic_alias_maximum; /* ours, advertised; needs alias memory, without it 0 is advertised */
-    uint32_t maximum_packet_size; /* ours, advertised; 0: not sent. Above stream_buffer it only fits packets that arrive in one piece */
+    uint32_t maximum_packet_size; /* ours, advertised; 0: not sent. stream_buffer should hold as much */
     uint32_t connack_timeout_us;  /* 0: 30 s */
     uint32_t ping_timeout_us;     /* 0: 30 s, never above the keep alive */
-    uint16_t outgoing_maximum;    /* in-flight operations of ours (publishes, subscribes); the peer's receive maximum limits further */
+    uint16_t outgoing_maximum;    /* operations of ours in flight: publishes, subscribes */
     uint8_t outgoing_alias_slots; /* 0..16: alias slots the application may name in mq5_client_publish() */
-    uint8_t *scratch;             /* encoding buffer of one thread's whole fleet; NULL: 1 KiB of stack. The largest packet we can send */
+    uint8_t *scratch;             /* encoding buffer of one thread's fleet, for its largest packet; NULL: 1 KiB */
     uint32_t scratch_size;
 };
 
@@ -91,11 +100,12 @@ struct mq5_client_connect {
     const struct mq5_user_property *user;
     uint16_t user_count;
     bool request_response_information, request_problem_information;
-    bool session_kept; /* storage says this client id has a session (power cycle): Session Present is no surprise then */
+    bool session_kept; /* storage knows of a session (power cycle): Session Present is no surprise then */
 };
 
-/* Public only so that owners can embed it; fields are the session's own (read through the getters). 120 bytes. `memory` holds, in
- * this order: in-flight operations (8 bytes each), inbound QoS 2 ids (2 each), inbound aliases, the start of a cut packet. */
+/* Public only so that owners can embed it; fields are the session's own (read through the getters). 120 bytes. `memory`
+ * holds, in this order: in-flight operations (8 bytes each), inbound QoS 2 ids (2 each), inbound aliases, the start of a cut
+ * packet. */
 struct mq5_client {
     const struct mq5_client_config *config;
     const struct mq5_client_ops *ops;
@@ -108,16 +118,19 @@ struct mq5_client {
     uint32_t peer_maximum_packet_size; /* 0: none */
     uint32_t session_expiry_s;         /* in force */
     uint32_t authentication_hash;      /* of the method named in CONNECT; 0: none */
-    uint16_t outgoing_head, outgoing_count; /* ring: released (PUBREL sent), then the others in the order they were sent first */
+    /* In-flight operations are a ring: released (PUBREL sent) first, then the others in the order they were sent first. */
+    uint16_t outgoing_head, outgoing_count;
     uint16_t released_count, operations_count; /* of them: released; SUBSCRIBE and UNSUBSCRIBE */
     uint16_t resend_left;                      /* publishes of an earlier connection still to be resent on this one */
-    uint16_t incoming_count, incoming_carried; /* QoS 2 ids not released yet; of them: of earlier connections (in front) */
+    uint16_t incoming_count, incoming_carried; /* QoS 2 ids to be released; of them, in front: of earlier links */
     uint16_t next_packet_id, quota_used;
     uint16_t keep_alive_s, peer_receive_maximum, peer_alias_maximum;
+    uint16_t ping_interval_s; /* wanted by the owner; 0: as negotiated */
     uint16_t aliases_sent; /* bit per slot established on this connection */
     uint8_t state, peer_maximum_qos;
-    uint8_t generation; /* counts links, so that a call notices that a handler has ended or replaced the one it works for */
-    uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1, peer_subscription_id_available : 1;
+    uint8_t generation; /* counts links: a call notices that a handler has ended or replaced the one it works for */
+    uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1;
+    uint8_t peer_subscription_id_available : 1;
     uint8_t qos2_in : 1, ids_unordered : 1, in_input : 1, awaiting_ping : 1;
     uint8_t session_known : 1, session_possible : 1, clean_start : 1, unanswered : 1, accepted : 1;
     uint8_t expiry_was_zero : 1, no_problem_information : 1, reauthenticating : 1;
@@ -125,10 +138,12 @@ struct mq5_client {
 
 /* Bytes of memory the session needs beside struct mq5_client for this configuration: alias_bytes for inbound aliases (each takes its
  * topic and 4 bytes; 0x97 when the peer's do not fit), stream_buffer to gather a packet cut by the border of an input. */
-size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer);
+size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes,
+                         uint32_t stream_buffer);
 /* `memory` (aligned to 8) must stay as long as the client. */
-void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config, const struct mq5_client_ops *ops,
-                     void *context, void *memory, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer);
+void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config,
+                     const struct mq5_client_ops *ops, void *context, void *memory, bool qos2_in, uint32_t alias_bytes,
+                     uint32_t stream_buffer);
 
 /* Life of a connection, told by the owner. */
 /* The link is up: sends CONNECT. ILLEGAL/NO_SPACE as mq5_encode(), state unchanged then. State must be MQ5C_IDLE. */
@@ -143,27 +158,37 @@ int64_t mq5_client_next_deadline(const struct mq5_client *client);
 
 enum mq5_client_result {
     MQ5C_DONE = 0,
-    MQ5C_WAIT,       /* peer's receive maximum or our outgoing_maximum is used up: try after the next MQ5C_EV_PUBLISHED or _DROPPED */
-    MQ5C_OFFLINE,    /* not online */
-    MQ5C_NOT_WITH_PEER, /* above the peer's limits: maximum QoS, retain, maximum packet size, wildcard, shared, subscription id */
-    MQ5C_BAD,        /* not encodable, larger than the scratch, load() had nothing, or no part of this connection's authentication */
+    /* Peer's receive maximum or our outgoing_maximum is used up: try after the next MQ5C_EV_PUBLISHED or _DROPPED. */
+    MQ5C_WAIT,
+    /* Not online. */
+    MQ5C_OFFLINE,
+    /* Above the peer's limits: maximum QoS, retain, maximum packet size, wildcard, shared, subscription id. */
+    MQ5C_NOT_WITH_PEER,
+    /* Not encodable, larger than the scratch, load() had nothing, or no part of this connection's authentication. */
+    MQ5C_BAD,
 };
 /* Sends the message behind `token` (asks for it through load). QoS 0 is reported as PUBLISHED before this returns.
  * alias_slot: 0 none, else 1..outgoing_alias_slots: this slot always carries the same topic within a connection; the session sends the
  * name once and the alias alone from then on, as far as the peer allows. Publishes wait until those of an earlier link are resent. */
-enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now_us, uint32_t token, uint8_t alias_slot);
+enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now_us, uint32_t token,
+                                          uint8_t alias_slot);
 enum mq5_client_result mq5_client_subscribe(struct mq5_client *client, int64_t now_us, uint32_t token,
-                                            const struct mq5_subscription *list, uint32_t count, uint32_t subscription_id);
+                                            const struct mq5_subscription *list, uint32_t count,
+                                            uint32_t subscription_id);
 enum mq5_client_result mq5_client_unsubscribe(struct mq5_client *client, int64_t now_us, uint32_t token,
                                               const struct mq5_subscription *list, uint32_t count);
 /* Re-authentication or the next step of it. */
-enum mq5_client_result mq5_client_auth(struct mq5_client *client, int64_t now_us, uint8_t reason, struct span method, struct span data);
+enum mq5_client_result mq5_client_auth(struct mq5_client *client, int64_t now_us, uint8_t reason, struct span method,
+                                       struct span data);
 /* Clean end: sends DISCONNECT (5: reason, 0x80 in place of one that clients may not give, and session_expiry_s if it differs from the
  * one in force) and goes to MQ5C_CLOSED. */
 void mq5_client_disconnect(struct mq5_client *client, int64_t now_us, uint8_t reason, uint32_t session_expiry_s);
 uint32_t mq5_client_session_expiry(const struct mq5_client *client); /* in force, seconds */
 /* Change of keep alive takes a new connection; this tells the one in force (server's or ours). */
 uint16_t mq5_client_keep_alive(const struct mq5_client *client);
+/* Ping when quiet for this long, though the keep alive in force is longer; 0: as negotiated. Stays over reconnects; the next deadline
+ * follows at once. */
+void mq5_client_ping_interval(struct mq5_client *client, int64_t now_us, uint16_t seconds);
 bool mq5_client_online(const struct mq5_client *client);
 uint16_t mq5_client_inflight(const struct mq5_client *client);
 

@@ -37,8 +37,10 @@ static void test_connect_says_everything(void **state)
                                               .user_count = 1,
                                               .request_response_information = true};
     rig_connect(&rig);
-    rig_check(&rig, "> CONNECT clean=1 keep=7 id=car user=u password=secret expiry=11 receive=3 size=2000 aliases=4 problem=0 "
-                    "response=1 method=M data=D k:v will q1 retain w=gone message_expiry=90 delay=30\n");
+    rig_check(
+        &rig,
+        "> CONNECT clean=1 keep=7 id=car user=u password=secret expiry=11 receive=3 size=2000 aliases=4 problem=0 "
+        "response=1 method=M data=D k:v will q1 retain w=gone message_expiry=90 delay=30\n");
     assert_int_equal(mq5_client_keep_alive(&rig.client), 7);
     assert_int_equal(rig.client.state, MQ5C_CONNECTING);
 }
@@ -151,8 +153,9 @@ static void test_limits_of_the_server(void **state)
     struct mq5_packet packet = peer_connack(false, MQ5_SUCCESS);
     struct mq5_properties *p = &packet.connack.properties;
     p->present = MQ5_BIT(MQ5_SERVER_KEEP_ALIVE) | MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) | MQ5_BIT(MQ5_MAXIMUM_QOS) |
-                 MQ5_BIT(MQ5_RETAIN_AVAILABLE) | MQ5_BIT(MQ5_MAXIMUM_PACKET_SIZE) | MQ5_BIT(MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE) |
-                 MQ5_BIT(MQ5_SHARED_SUBSCRIPTION_AVAILABLE) | MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE);
+                 MQ5_BIT(MQ5_RETAIN_AVAILABLE) | MQ5_BIT(MQ5_MAXIMUM_PACKET_SIZE) |
+                 MQ5_BIT(MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE) | MQ5_BIT(MQ5_SHARED_SUBSCRIPTION_AVAILABLE) |
+                 MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE);
     p->server_keep_alive_s = 5;
     p->session_expiry_s = 10;
     p->maximum_qos = 1;
@@ -212,7 +215,8 @@ static void test_session_present_without_session(void **state)
     rig_defaults(&rig, MQ5_V5);
     rig_init(&rig);
     rig_link(&rig, true);
-    rig_check(&rig, "> CONNECT clean=0 keep=60 id=car expiry=3600 receive=3 aliases=4\n> DISCONNECT 82\n! DISCONNECTED 82\n");
+    rig_check(&rig,
+              "> CONNECT clean=0 keep=60 id=car expiry=3600 receive=3 aliases=4\n> DISCONNECT 82\n! DISCONNECTED 82\n");
 
     rig_init(&rig); /* storage knows of one */
     rig.connect.session_kept = true;
@@ -433,8 +437,9 @@ static void test_extended_authentication(void **state)
     assert_int_equal(mq5_client_auth(&rig.client, 0, 0x18, scram, scram), MQ5C_DONE);
     packet = peer_auth(MQ5_AUTH, 0x00, "SCRAM");
     peer_send(&rig, &packet);
-    rig_check(&rig, "> AUTH 19 method=SCRAM data=SCRAM\n! AUTH 18 method=SCRAM data=d\n> AUTH 18 method=SCRAM data=SCRAM\n"
-                    "! AUTH 00 method=SCRAM data=d\n");
+    rig_check(&rig,
+              "> AUTH 19 method=SCRAM data=SCRAM\n! AUTH 18 method=SCRAM data=d\n> AUTH 18 method=SCRAM data=SCRAM\n"
+              "! AUTH 00 method=SCRAM data=d\n");
     peer_send(&rig, &packet); /* the server cannot begin one */
     rig_check(&rig, "> DISCONNECT 82\n! DISCONNECTED 82\n");
 }

@@ -31,8 +31,9 @@ static void test_publish_each_qos(void **state)
         peer_ack(&rig, MQ5_PUBREC, 2, 0);
         peer_ack(&rig, MQ5_PUBACK, 1, 0);
         peer_ack(&rig, MQ5_PUBCOMP, 2, 0);
-        rig_check(&rig, "> PUBLISH q0 t=p\n! PUBLISHED t0 00\n> PUBLISH q1 #1 t=p\n> PUBLISH q2 #2 t=p\n> PUBREL #2 00\n"
-                        "! PUBLISHED t1 00\n! PUBLISHED t2 00\n");
+        rig_check(&rig,
+                  "> PUBLISH q0 t=p\n! PUBLISHED t0 00\n> PUBLISH q1 #1 t=p\n> PUBLISH q2 #2 t=p\n> PUBREL #2 00\n"
+                  "! PUBLISHED t1 00\n! PUBLISHED t2 00\n");
         assert_int_equal(mq5_client_inflight(&rig.client), 0);
         assert_int_equal(rig.client.quota_used, 0);
     }
@@ -63,8 +64,9 @@ static void test_refused_by_the_server(void **state)
     peer_ack(&rig, MQ5_PUBACK, 1, MQ5_NOT_AUTHORIZED);
     peer_ack(&rig, MQ5_PUBREC, 2, MQ5_QUOTA_EXCEEDED); /* ends the flow: no PUBREL */
     peer_ack(&rig, MQ5_PUBACK, 3, MQ5_NO_MATCHING_SUBSCRIBERS);
-    rig_check(&rig, "> PUBLISH q1 #1 t=p\n> PUBLISH q2 #2 t=p\n> PUBLISH q1 #3 t=p\n! PUBLISHED t0 87\n! PUBLISHED t1 97\n"
-                    "! PUBLISHED t2 10\n");
+    rig_check(&rig,
+              "> PUBLISH q1 #1 t=p\n> PUBLISH q2 #2 t=p\n> PUBLISH q1 #3 t=p\n! PUBLISHED t0 87\n! PUBLISHED t1 97\n"
+              "! PUBLISHED t2 10\n");
     rig_down(&rig);
     rig_link(&rig, true); /* and nothing of it comes back */
     rig_check(&rig, "> CONNECT clean=0 keep=60 id=car expiry=3600 receive=3 aliases=4\n! CONNACK session=1\n");
@@ -205,8 +207,9 @@ static void test_session_lost(void **state)
     rig_down(&rig);
     rig_forget(&rig);
     rig_link(&rig, false);
-    rig_check(&rig, "> CONNECT clean=0 keep=60 id=car expiry=3600 receive=3 aliases=4\n! SESSION_LOST\n! DROPPED t1 00\n"
-                    "! DROPPED t0 00\n! CONNACK session=0\n");
+    rig_check(&rig,
+              "> CONNECT clean=0 keep=60 id=car expiry=3600 receive=3 aliases=4\n! SESSION_LOST\n! DROPPED t1 00\n"
+              "! DROPPED t0 00\n! CONNACK session=0\n");
     peer_publish(&rig, 2, 9, "a", "b"); /* the id means another message now */
     rig_publish(&rig, 0, 1);
     rig_check(&rig, "! MESSAGE q2 #9 a=b\n> PUBREC #9 00\n> PUBLISH q1 #3 t=p\n");
@@ -231,6 +234,27 @@ static void test_publish_anew_from_dropped(void **state)
     assert_non_null(strstr(rig.log, "! SESSION_LOST\n! DROPPED t0 00\n> PUBLISH q1 #9 t=p\n! DROPPED t1 00\n"));
     assert_non_null(strstr(rig.log, "> PUBLISH q1 #16 t=p\n! CONNACK session=0\n"));
     assert_null(strstr(rig.log, "dup"));
+}
+
+static void publish_while_resuming(struct rig *r, const struct mq5_client_event *event)
+{
+    if (event->kind == MQ5C_EV_DROPPED)
+        assert_int_equal(mq5_client_publish(&r->client, r->now_us, 9, 0), event->token == 2 ? MQ5C_DONE : MQ5C_WAIT);
+}
+
+/* What is new stands behind all that is resent, also when the quota has room. */
+static void test_new_waits_for_old(void **state)
+{
+    set_up(MQ5_V5);
+    for (uint32_t token = 0; token < 3; token++)
+        rig_publish(&rig, token, 1);
+    rig_down(&rig);
+    rig.gone[0] = rig.gone[2] = true;
+    rig.on_event = publish_while_resuming;
+    rig_forget(&rig);
+    rig_link(&rig, true);
+    rig_check(&rig, "> CONNECT clean=0 keep=60 id=car expiry=3600 receive=3 aliases=4\n! DROPPED t0 80\n"
+                    "> PUBLISH q1 #2 dup t=p\n! DROPPED t2 80\n> PUBLISH q1 #4 t=p\n! CONNACK session=1\n");
 }
 
 static void disconnect_on_lost(struct rig *r, const struct mq5_client_event *event)
@@ -293,10 +317,10 @@ static void test_answers_that_fit_nothing(void **state)
         peer_ack(&rig, MQ5_PUBREL, 5, 0);
         rig_check(&rig, version == MQ5_V5 ? "> PUBREL #5 92\n> PUBCOMP #5 92\n" : "> PUBREL #5 00\n> PUBCOMP #5 00\n");
         /* wrong: {what is in flight under id 1, answer} */
-        static const uint8_t wrong[][2] = {{1, MQ5_PUBREC}, {1, MQ5_PUBCOMP}, {1, MQ5_SUBACK},    {2, MQ5_PUBACK},
-                                           {2, MQ5_PUBCOMP}, {3, MQ5_PUBACK}, {3, MQ5_SUBACK},    {4, MQ5_PUBACK},
-                                           {4, MQ5_PUBREC}, {4, MQ5_UNSUBACK}, {5, MQ5_SUBACK},   {5, MQ5_PUBCOMP},
-                                           {0, MQ5_SUBACK}, {0, MQ5_UNSUBACK}};
+        static const uint8_t wrong[][2] = {{1, MQ5_PUBREC},  {1, MQ5_PUBCOMP},  {1, MQ5_SUBACK}, {2, MQ5_PUBACK},
+                                           {2, MQ5_PUBCOMP}, {3, MQ5_PUBACK},   {3, MQ5_SUBACK}, {4, MQ5_PUBACK},
+                                           {4, MQ5_PUBREC},  {4, MQ5_UNSUBACK}, {5, MQ5_SUBACK}, {5, MQ5_PUBCOMP},
+                                           {0, MQ5_SUBACK},  {0, MQ5_UNSUBACK}};
         for (uint32_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
             set_up((enum mq5_version)version);
             if (wrong[i][0] >= 1 && wrong[i][0] <= 3)
@@ -327,7 +351,8 @@ static void test_answers_that_fit_nothing(void **state)
 
 static void test_subscribe(void **state)
 {
-    struct mq5_subscription list[2] = {{.filter = SPAN_LITERAL("a/+"), .qos = 1}, {.filter = SPAN_LITERAL("$share/g/b"), .qos = 2}};
+    struct mq5_subscription list[2] = {{.filter = SPAN_LITERAL("a/+"), .qos = 1},
+                                       {.filter = SPAN_LITERAL("$share/g/b"), .qos = 2}};
     set_up(MQ5_V5);
     assert_int_equal(mq5_client_subscribe(&rig.client, 0, 5, list, 2, 7), MQ5C_DONE);
     assert_int_equal(mq5_client_unsubscribe(&rig.client, 0, 6, list, 1), MQ5C_DONE);
@@ -455,8 +480,10 @@ static void test_outgoing_aliases(void **state)
     assert_int_equal(mq5_client_publish(&rig.client, 0, 1, 1), MQ5C_DONE);
     assert_int_equal(mq5_client_publish(&rig.client, 0, 1, 1), MQ5C_DONE);
     assert_int_equal(mq5_client_publish(&rig.client, 0, 0, 5), MQ5C_DONE); /* no such slot of ours */
-    rig_check(&rig, "> PUBLISH q1 #1 dup t=p\n> PUBLISH q1 #2 dup t=p\n! CONNACK session=1 aliases=9\n> PUBLISH q1 #3 t=p alias=1\n"
-                    "> PUBLISH q1 #4 =p alias=1\n> PUBLISH q0 t=p\n! PUBLISHED t0 00\n");
+    rig_check(
+        &rig,
+        "> PUBLISH q1 #1 dup t=p\n> PUBLISH q1 #2 dup t=p\n! CONNACK session=1 aliases=9\n> PUBLISH q1 #3 t=p alias=1\n"
+        "> PUBLISH q1 #4 =p alias=1\n> PUBLISH q0 t=p\n! PUBLISHED t0 00\n");
     rig_down(&rig);
     rig_link(&rig, true); /* this one allows none */
     rig_forget(&rig);
@@ -536,7 +563,8 @@ static void echo(struct rig *r, const struct mq5_client_event *event)
 {
     struct mq5_subscription list = {.filter = SPAN_LITERAL("f")};
     if (event->kind == MQ5C_EV_MESSAGE)
-        assert_int_equal(mq5_client_publish(&r->client, r->now_us, 20 + event->packet->publish.packet_id, 0), MQ5C_DONE);
+        assert_int_equal(mq5_client_publish(&r->client, r->now_us, 20 + event->packet->publish.packet_id, 0),
+                         MQ5C_DONE);
     if (event->kind == MQ5C_EV_PUBLISHED && event->token < 30)
         assert_int_equal(mq5_client_publish(&r->client, r->now_us, event->token + 10, 0), MQ5C_DONE);
     if (event->kind == MQ5C_EV_CONNACK)
@@ -557,9 +585,10 @@ static void test_reentrancy(void **state)
     peer_publish(&rig, 2, 4, "a", "y");
     peer_ack(&rig, MQ5_PUBACK, 3, 0);
     peer_ack(&rig, MQ5_PUBACK, 4, 0);
-    rig_check(&rig, "! SUBSCRIBED t1 00\n> UNSUBSCRIBE #2 f\n! MESSAGE q1 #3 a=x\n> PUBLISH q1 #3 t=p\n> PUBACK #3 00\n"
-                    "! MESSAGE q2 #4 a=y\n> PUBLISH q1 #4 t=p\n> PUBREC #4 00\n! PUBLISHED t23 00\n> PUBLISH q1 #5 t=p\n"
-                    "! PUBLISHED t24 00\n> PUBLISH q1 #6 t=p\n");
+    rig_check(&rig,
+              "! SUBSCRIBED t1 00\n> UNSUBSCRIBE #2 f\n! MESSAGE q1 #3 a=x\n> PUBLISH q1 #3 t=p\n> PUBACK #3 00\n"
+              "! MESSAGE q2 #4 a=y\n> PUBLISH q1 #4 t=p\n> PUBREC #4 00\n! PUBLISHED t23 00\n> PUBLISH q1 #5 t=p\n"
+              "! PUBLISHED t24 00\n> PUBLISH q1 #6 t=p\n");
 }
 
 static void drop_link_on_message(struct rig *r, const struct mq5_client_event *event)
@@ -643,6 +672,7 @@ int main(void)
         cmocka_unit_test(test_what_cannot_be_resent),
         cmocka_unit_test(test_session_lost),
         cmocka_unit_test(test_publish_anew_from_dropped),
+        cmocka_unit_test(test_new_waits_for_old),
         cmocka_unit_test(test_link_lost_while_settling),
         cmocka_unit_test(test_waits),
         cmocka_unit_test(test_answers_that_fit_nothing),

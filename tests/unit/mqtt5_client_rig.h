@@ -49,8 +49,8 @@ static inline bool rig_has(const struct mq5_properties *properties, enum mq5_pro
     return properties->present & MQ5_BIT(property);
 }
 
-static inline void rig_log_number(struct rig *rig, const struct mq5_properties *p, enum mq5_property property, const char *name,
-                                  uint32_t value)
+static inline void rig_log_number(struct rig *rig, const struct mq5_properties *p, enum mq5_property property,
+                                  const char *name, uint32_t value)
 {
     if (rig_has(p, property))
         rig_log(rig, " %s=%u", name, value);
@@ -147,8 +147,8 @@ static inline void rig_send(void *context, const uint8_t *data, size_t length)
 
 static inline void rig_event(void *context, const struct mq5_client_event *event)
 {
-    static const char *const names[] = {"CONNACK", "REFUSED",      "MESSAGE",      "PUBLISHED", "SUBSCRIBED", "UNSUBSCRIBED",
-                                        "AUTH",    "DISCONNECTED", "SESSION_LOST", "DROPPED"};
+    static const char *const names[] = {"CONNACK",      "REFUSED", "MESSAGE",      "PUBLISHED",    "SUBSCRIBED",
+                                        "UNSUBSCRIBED", "AUTH",    "DISCONNECTED", "SESSION_LOST", "DROPPED"};
     struct rig *rig = context;
     rig_log(rig, "! %s", names[event->kind]);
     switch (event->kind) {
@@ -248,7 +248,8 @@ static inline size_t peer_encode(struct rig *rig, const struct mq5_packet *packe
 {
     size_t length = 0;
     const struct mq5_raw raw = {0};
-    assert_int_equal(mq5_encode_raw((enum mq5_version)rig->config.version, packet, &raw, out, capacity, &length), MQ5_OK);
+    assert_int_equal(mq5_encode_raw((enum mq5_version)rig->config.version, packet, &raw, out, capacity, &length),
+                     MQ5_OK);
     return length;
 }
 
@@ -276,7 +277,8 @@ static inline struct mq5_packet peer_message(uint8_t qos, uint16_t packet_id, co
     return packet;
 }
 
-static inline void peer_publish(struct rig *rig, uint8_t qos, uint16_t packet_id, const char *topic, const char *payload)
+static inline void peer_publish(struct rig *rig, uint8_t qos, uint16_t packet_id, const char *topic,
+                                const char *payload)
 {
     struct mq5_packet packet = peer_message(qos, packet_id, topic, payload);
     peer_send(rig, &packet);

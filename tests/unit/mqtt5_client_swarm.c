@@ -11,9 +11,9 @@
 
 #include "mqtt5/client.h"
 
-#define MESSAGES 120 /* each way */
-#define TOPICS   3   /* topic i carries QoS i */
-#define FLIGHTS  3   /* the client's receive maximum */
+#define MESSAGES   120 /* each way */
+#define TOPICS     3   /* topic i carries QoS i */
+#define FLIGHTS    3   /* the client's receive maximum */
 #define LINK_BYTES 65536
 
 struct pipe {
@@ -71,7 +71,8 @@ static struct world *world;
 #define CHECK(condition)                                                                                               \
     do {                                                                                                               \
         if (!(condition))                                                                                              \
-            fail_msg("CONVOY_SWARM_SEED=%llu: not %s (line %d)", (unsigned long long)world->seed, #condition, __LINE__);    \
+            fail_msg("CONVOY_SWARM_SEED=%llu: not %s (line %d)", (unsigned long long)world->seed, #condition,          \
+                     __LINE__);                                                                                        \
     } while (0)
 
 static uint64_t draw(uint64_t bound)
@@ -230,7 +231,7 @@ static void broker_takes_message(const struct mq5_publish *publish)
         arrived(&world->at_broker, topic, publish->payload);
         return;
     }
-    CHECK(world->counted[publish->packet_id] != world->epoch); /* not in use on this connection */
+    CHECK(world->counted[publish->packet_id] != world->epoch);      /* not in use on this connection */
     CHECK(!publish->dup || (world->resumed && !world->fresh_seen)); /* never resent on a live link */
     world->fresh_seen |= !publish->dup;
     world->counted[publish->packet_id] = world->epoch;
@@ -261,7 +262,8 @@ static void broker_takes_answer(uint8_t type, const struct mq5_ack *ack)
         i++;
     CHECK(i < world->flight_count);
     /* A PUBCOMP lost with its link: the id is unknown when the PUBREL comes again. */
-    CHECK(ack->reason == MQ5_SUCCESS || (type == MQ5_PUBCOMP && world->resumed && ack->reason == MQ5_PACKET_ID_NOT_FOUND));
+    CHECK(ack->reason == MQ5_SUCCESS ||
+          (type == MQ5_PUBCOMP && world->resumed && ack->reason == MQ5_PACKET_ID_NOT_FOUND));
     if (type == MQ5_PUBREC) {
         world->flights[i].released = true;
         broker_ack(MQ5_PUBREL, ack->packet_id);
@@ -418,7 +420,8 @@ static void link_down(void)
 
 static void link_up(void)
 {
-    struct mq5_client_connect connect = {.keep_alive_s = 10, .session_expiry_s = 3600, .client_id = SPAN_LITERAL("car")};
+    struct mq5_client_connect connect = {
+        .keep_alive_s = 10, .session_expiry_s = 3600, .client_id = SPAN_LITERAL("car")};
     world->link = true;
     world->fresh_seen = false;
     world->answer_count = world->outstanding = 0;
@@ -461,8 +464,9 @@ static bool settled(void)
         if (!world->finished[i])
             return false;
     }
-    return world->next_message == MESSAGES && world->flight_count == 0 && world->answer_count == 0 && world->to_client.length == 0 &&
-           world->to_broker.length == 0 && mq5_client_online(&world->client) && !world->deaf;
+    return world->next_message == MESSAGES && world->flight_count == 0 && world->answer_count == 0 &&
+           world->to_client.length == 0 && world->to_broker.length == 0 && mq5_client_online(&world->client) &&
+           !world->deaf;
 }
 
 static void check_arrivals(const struct arrivals *arrivals)

@@ -72,16 +72,18 @@ static void go_to(enum mq5_client_state wanted, uint8_t type)
     rig_forget(&rig);
 }
 
-/* Next state for each cell, written down from the specification: 0 IDLE, C CONNECTING, A AUTH, O ONLINE, X CLOSED and our DISCONNECT
- * with 0x82, x CLOSED without one. Column 0 is the reserved type. */
+/* Next state for each cell, written down from the specification: 0 IDLE, C CONNECTING, A AUTH, O ONLINE, X CLOSED and our
+ * DISCONNECT with 0x82, x CLOSED without one. Column 0 is the reserved type, the others are the types in their order. */
+/* clang-format off */
 static const char *const expected_cells[CLIENT_STATES] = {
-    /*                    0123456789ABCDEF: CONNECT CONNACK PUBLISH PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK UNSUB.. UNSUBACK PING.. */
+    /* type:             0123456789ABCDEF */
     [MQ5C_IDLE]       = "0000000000000000",
     [MQ5C_CONNECTING] = "XXOXXXXXXXXXXXXA",
     [MQ5C_AUTH]       = "XXOXXXXXXXXXXXXA",
     [MQ5C_ONLINE]     = "XXXOOOOOXOXOXOxO",
     [MQ5C_CLOSED]     = "xxxxxxxxxxxxxxxx",
 };
+/* clang-format on */
 
 static void check_cell(enum mq5_client_state from, uint8_t type, char expected)
 {
@@ -141,7 +143,9 @@ static void lively(struct rig *r, const struct mq5_client_event *event)
         for (uint32_t token = 0; token < 4; token++)
             mq5_client_publish(&r->client, 0, token, 0);
         break;
-    case MQ5C_EV_AUTH: mq5_client_auth(&r->client, 0, MQ5_CONTINUE_AUTHENTICATION, SPAN_LITERAL("M"), SPAN_LITERAL("y")); break;
+    case MQ5C_EV_AUTH:
+        mq5_client_auth(&r->client, 0, MQ5_CONTINUE_AUTHENTICATION, SPAN_LITERAL("M"), SPAN_LITERAL("y"));
+        break;
     case MQ5C_EV_MESSAGE: mq5_client_publish(&r->client, 0, 4 + (r->log_length & 1), 0); break;
     case MQ5C_EV_SUBSCRIBED: mq5_client_unsubscribe(&r->client, 0, 41, list, 1); break;
     default: break;
@@ -199,7 +203,9 @@ static size_t server_bytes(uint8_t *bytes, int ending)
     if (ending == 2)
         length = append(bytes, length, sample(MQ5_CONNACK));
     if (ending == 3)
-        length = append(bytes, length, peer_message(0, 0, "t", "a payload that is longer than what we said we would take in a single packet"));
+        length = append(
+            bytes, length,
+            peer_message(0, 0, "t", "a payload that is longer than what we said we would take in a single packet"));
     return append(bytes, length, peer_message(0, 0, "after", "the end"));
 }
 
@@ -250,7 +256,7 @@ static void test_half_a_packet_dies_with_its_link(void **state)
 {
     rig_defaults(&rig, MQ5_V5);
     rig_online(&rig);
-    rig_bytes(&rig, "\x30\x20\x00\x05" "abc", 7);
+    rig_bytes(&rig, "\x30\x20\x00\x05xyz", 7);
     rig_down(&rig);
     rig_link(&rig, true);
     assert_true(mq5_client_online(&rig.client));

@@ -6,6 +6,7 @@
 #define DEFAULT_TIMEOUT_US (30 * US_PER_S)
 
 /* [from][to]. A link that goes away ends every state. */
+/* clang-format off */
 const bool mq5_client_edges[CLIENT_STATES][CLIENT_STATES] = {
     /* to:               IDLE   CONNECTING AUTH   ONLINE CLOSED */
     [MQ5C_IDLE]       = {false, true,      false, false, false},
@@ -14,6 +15,7 @@ const bool mq5_client_edges[CLIENT_STATES][CLIENT_STATES] = {
     [MQ5C_ONLINE]     = {true,  false,     false, false, true},
     [MQ5C_CLOSED]     = {true,  false,     false, false, false},
 };
+/* clang-format on */
 
 static int64_t timeout_us(uint32_t configured_us)
 {
@@ -45,13 +47,15 @@ uint32_t mq5_client_method_hash(struct span method)
     return hash ? hash : 1;
 }
 
-size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer)
+size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes,
+                         uint32_t stream_buffer)
 {
     return client_outgoing_bytes(config) + client_incoming_bytes(config, qos2_in) + alias_bytes + stream_buffer;
 }
 
-void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config, const struct mq5_client_ops *ops,
-                     void *context, void *memory, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer)
+void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config,
+                     const struct mq5_client_ops *ops, void *context, void *memory, bool qos2_in, uint32_t alias_bytes,
+                     uint32_t stream_buffer)
 {
     memset(client, 0, sizeof(*client));
     client->config = config;
@@ -90,7 +94,8 @@ static void connect_properties(const struct mq5_client *client, const struct mq5
                    (connect->user_count ? MQ5_BIT(MQ5_USER_PROPERTY) : 0);
 }
 
-static void connect_packet(const struct mq5_client *client, const struct mq5_client_connect *connect, struct mq5_packet *out)
+static void connect_packet(const struct mq5_client *client, const struct mq5_client_connect *connect,
+                           struct mq5_packet *out)
 {
     struct mq5_connect *packet = &out->connect;
     memset(out, 0, sizeof(*out));
@@ -125,9 +130,7 @@ static void new_connection(struct mq5_client *client, const struct mq5_client_co
     client->session_known |= connect->session_kept;
     client->unanswered = 1;
     client->keep_alive_s = connect->keep_alive_s;
-    client->session_expiry_s = v5                     ? connect->session_expiry_s
-                               : connect->clean_start ? 0
-                                                      : MQ5_SESSION_NEVER_EXPIRES;
+    client->session_expiry_s = v5 ? connect->session_expiry_s : connect->clean_start ? 0 : MQ5_SESSION_NEVER_EXPIRES;
     client->expiry_was_zero = client->session_expiry_s == 0;
     client->no_problem_information = v5 && !connect->request_problem_information;
     client->authentication_hash =
@@ -180,7 +183,8 @@ void mq5_client_dispatch(struct mq5_client *client, int64_t now_us, struct mq5_p
         mq5_client_fail(client, now_us, cell->reason, "this packet must not come now");
 }
 
-static void input_failed(struct mq5_client *client, int64_t now_us, enum mq5_status status, const struct mq5_error *error)
+static void input_failed(struct mq5_client *client, int64_t now_us, enum mq5_status status,
+                         const struct mq5_error *error)
 {
     if (status == MQ5_NO_SPACE || status == MQ5_TOO_LARGE)
         mq5_client_fail(client, now_us, MQ5_PACKET_TOO_LARGE, "packet larger than we take");
@@ -246,19 +250,31 @@ void mq5_client_link_down(struct mq5_client *client, int64_t now_us)
     mq5_outgoing_drop_operations(client);
 }
 
+/* The sooner of what the owner wants and what the server was promised; 0: never. */
+static uint16_t ping_interval_s(const struct mq5_client *client)
+{
+    uint16_t wanted_s = client->ping_interval_s, promised_s = client->keep_alive_s;
+    return wanted_s == 0 || (promised_s != 0 && promised_s < wanted_s) ? promised_s : wanted_s;
+}
+
+void mq5_client_ping_interval(struct mq5_client *client, int64_t now_us, uint16_t seconds)
+{
+    client->ping_interval_s = seconds;
+}
+
 static int64_t ping_timeout_us(const struct mq5_client *client)
 {
-    int64_t keep_alive_us = client->keep_alive_s * US_PER_S, timeout = timeout_us(client->config->ping_timeout_us);
+    int64_t keep_alive_us = ping_interval_s(client) * US_PER_S, timeout = timeout_us(client->config->ping_timeout_us);
     return timeout < keep_alive_us ? timeout : keep_alive_us;
 }
 
 int64_t mq5_client_next_deadline(const struct mq5_client *client)
 {
-    if (client->state != MQ5C_ONLINE || client->awaiting_ping || client->keep_alive_s == 0)
+    if (client->state != MQ5C_ONLINE || client->awaiting_ping || ping_interval_s(client) == 0)
         return client->deadline_us;
     int64_t quiet_since_us =
         client->last_sent_us < client->last_received_us ? client->last_sent_us : client->last_received_us;
-    return quiet_since_us + client->keep_alive_s * US_PER_S;
+    return quiet_since_us + ping_interval_s(client) * US_PER_S;
 }
 
 static void ping(struct mq5_client *client, int64_t now_us)

@@ -11,9 +11,9 @@
 
 #include "mqtt5/client.h"
 
-#define CLIENT_STATES       (MQ5C_CLOSED + 1)
-#define CLIENT_PACKET_TYPES (MQ5_AUTH + 1)
-#define CLIENT_STACK_BYTES  1024
+#define CLIENT_STATES                  (MQ5C_CLOSED + 1)
+#define CLIENT_PACKET_TYPES            (MQ5_AUTH + 1)
+#define CLIENT_STACK_BYTES             1024
 #define CLIENT_DEFAULT_RECEIVE_MAXIMUM 32
 #define CLIENT_ALIAS_HEADER_BYTES      4
 
@@ -81,7 +81,8 @@ static inline size_t client_incoming_bytes(const struct mq5_client_config *confi
 
 static inline uint8_t *client_alias_memory(const struct mq5_client *client)
 {
-    return client->memory + client_outgoing_bytes(client->config) + client_incoming_bytes(client->config, client->qos2_in);
+    return client->memory + client_outgoing_bytes(client->config) +
+           client_incoming_bytes(client->config, client->qos2_in);
 }
 
 static inline uint16_t client_alias_maximum(const struct mq5_client *client)
@@ -112,8 +113,8 @@ static inline void client_no_properties(struct mq5_properties *properties)
     properties->encoded = (struct span){NULL, 0};
 }
 
-static inline void client_emit(struct mq5_client *client, enum mq5_client_event_kind kind, uint8_t reason, uint32_t token,
-                               const char *what, const struct mq5_packet *packet)
+static inline void client_emit(struct mq5_client *client, enum mq5_client_event_kind kind, uint8_t reason,
+                               uint32_t token, const char *what, const struct mq5_packet *packet)
 {
     struct mq5_client_event event = {.kind = kind, .reason = reason, .token = token, .what = what, .packet = packet};
     client->ops->event(client->context, &event);

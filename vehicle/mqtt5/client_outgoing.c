@@ -157,7 +157,8 @@ static uint8_t resend_one(struct mq5_client *client, int64_t now_us, const struc
 void mq5_outgoing_resend(struct mq5_client *client, int64_t now_us)
 {
     uint8_t generation = client->generation;
-    while (client->resend_left > 0 && client->quota_used < client->peer_receive_maximum && client_live(client, generation)) {
+    while (client->resend_left > 0 && client->quota_used < client->peer_receive_maximum &&
+           client_live(client, generation)) {
         uint32_t position = (uint32_t)client->outgoing_count - client->operations_count - client->resend_left;
         struct mq5_inflight *entry = mq5_outgoing_at(client, position);
         uint8_t reason = resend_one(client, now_us, entry);

@@ -39,7 +39,8 @@ static bool session_is_unexpected(const struct mq5_client *client, const struct 
 {
     if (!connack->session_present)
         return false;
-    return client->clean_start || (client->config->version == MQ5_V5 && !client->session_known && !client->session_possible);
+    return client->clean_start ||
+           (client->config->version == MQ5_V5 && !client->session_known && !client->session_possible);
 }
 
 static void settle_session(struct mq5_client *client, int64_t now_us, bool session_present)
@@ -158,7 +159,8 @@ static void on_publish(struct mq5_client *client, int64_t now_us, struct mq5_pac
     }
 }
 
-static bool problem_information_unwanted(struct mq5_client *client, int64_t now_us, const struct mq5_properties *properties)
+static bool problem_information_unwanted(struct mq5_client *client, int64_t now_us,
+                                         const struct mq5_properties *properties)
 {
     if (!client->no_problem_information || !(has(properties, MQ5_REASON_STRING) || has(properties, MQ5_USER_PROPERTY)))
         return false;
@@ -271,7 +273,8 @@ static void on_suback(struct mq5_client *client, int64_t now_us, struct mq5_pack
         mq5_client_fail(client, now_us, MQ5_PROTOCOL_ERROR, "not one reason code for each filter");
     } else {
         mq5_outgoing_remove(client, (uint32_t)position);
-        client_emit(client, subscribe ? MQ5C_EV_SUBSCRIBED : MQ5C_EV_UNSUBSCRIBED, MQ5_SUCCESS, entry.token, NULL, packet);
+        client_emit(client, subscribe ? MQ5C_EV_SUBSCRIBED : MQ5C_EV_UNSUBSCRIBED, MQ5_SUCCESS, entry.token, NULL,
+                    packet);
     }
 }
 
@@ -286,10 +289,6 @@ static void on_pingresp(struct mq5_client *client, int64_t now_us, struct mq5_pa
 
 static void on_disconnect(struct mq5_client *client, int64_t now_us, struct mq5_packet *packet)
 {
-    if (has(&packet->disconnect.properties, MQ5_SESSION_EXPIRY_INTERVAL)) {
-        mq5_client_fail(client, now_us, MQ5_PROTOCOL_ERROR, "session expiry in the server's DISCONNECT");
-        return;
-    }
     mq5_client_enter(client, now_us, MQ5C_CLOSED);
     client_emit(client, MQ5C_EV_DISCONNECTED, packet->disconnect.reason, 0, NULL, packet);
 }
@@ -320,11 +319,12 @@ static void on_auth_again(struct mq5_client *client, int64_t now_us, struct mq5_
     client_emit(client, MQ5C_EV_AUTH, packet->auth.reason, 0, NULL, packet);
 }
 
+/* Before a link and after its end nothing is heard; before CONNACK only AUTH may come (3.14.0-1 forbids even DISCONNECT). */
+/* clang-format off */
 #define TAKE(handler) {handler, 0}
 #define WRONG         {NULL, MQ5_PROTOCOL_ERROR}
 #define DEAF          {NULL, 0}
 
-/* Before a link and after its end nothing is heard; before CONNACK only AUTH may come (3.14.0-1 forbids even DISCONNECT). */
 const struct client_cell mq5_client_cells[CLIENT_STATES][CLIENT_PACKET_TYPES] = {
     [MQ5C_IDLE] = {
         [0] = DEAF, [MQ5_CONNECT] = DEAF, [MQ5_CONNACK] = DEAF, [MQ5_PUBLISH] = DEAF,
@@ -346,10 +346,9 @@ const struct client_cell mq5_client_cells[CLIENT_STATES][CLIENT_PACKET_TYPES] = 
     },
     [MQ5C_ONLINE] = {
         [0] = WRONG, [MQ5_CONNECT] = WRONG, [MQ5_CONNACK] = WRONG, [MQ5_PUBLISH] = TAKE(on_publish),
-        [MQ5_PUBACK] = TAKE(on_puback), [MQ5_PUBREC] = TAKE(on_pubrec), [MQ5_PUBREL] = TAKE(on_pubrel),
-        [MQ5_PUBCOMP] = TAKE(on_pubcomp), [MQ5_SUBSCRIBE] = WRONG, [MQ5_SUBACK] = TAKE(on_suback),
-        [MQ5_UNSUBSCRIBE] = WRONG, [MQ5_UNSUBACK] = TAKE(on_suback), [MQ5_PINGREQ] = WRONG,
-        [MQ5_PINGRESP] = TAKE(on_pingresp), [MQ5_DISCONNECT] = TAKE(on_disconnect), [MQ5_AUTH] = TAKE(on_auth_again),
+        [MQ5_PUBACK] = TAKE(on_puback), [MQ5_PUBREC] = TAKE(on_pubrec), [MQ5_PUBREL] = TAKE(on_pubrel), [MQ5_PUBCOMP] = TAKE(on_pubcomp),
+        [MQ5_SUBSCRIBE] = WRONG, [MQ5_SUBACK] = TAKE(on_suback), [MQ5_UNSUBSCRIBE] = WRONG, [MQ5_UNSUBACK] = TAKE(on_suback),
+        [MQ5_PINGREQ] = WRONG, [MQ5_PINGRESP] = TAKE(on_pingresp), [MQ5_DISCONNECT] = TAKE(on_disconnect), [MQ5_AUTH] = TAKE(on_auth_again),
     },
     [MQ5C_CLOSED] = {
         [0] = DEAF, [MQ5_CONNECT] = DEAF, [MQ5_CONNACK] = DEAF, [MQ5_PUBLISH] = DEAF,
@@ -358,3 +357,4 @@ const struct client_cell mq5_client_cells[CLIENT_STATES][CLIENT_PACKET_TYPES] = 
         [MQ5_PINGREQ] = DEAF, [MQ5_PINGRESP] = DEAF, [MQ5_DISCONNECT] = DEAF, [MQ5_AUTH] = DEAF,
     },
 };
+/* clang-format on */

@@ -32,7 +32,8 @@ void mq5_client_ack(struct mq5_client *client, int64_t now_us, enum mq5_type typ
     packet.ack.reason = client->config->version == MQ5_V5 ? reason : MQ5_SUCCESS;
     client_no_properties(&packet.ack.properties);
     if (mq5_client_write(client, now_us, &packet) != MQ5_OK)
-        mq5_client_fail(client, now_us, MQ5_PACKET_TOO_LARGE, "the server's maximum packet size leaves no room for an answer");
+        mq5_client_fail(client, now_us, MQ5_PACKET_TOO_LARGE,
+                        "the server's maximum packet size leaves no room for an answer");
 }
 
 bool mq5_client_load(struct mq5_client *client, uint32_t token, struct mq5_packet *packet)
@@ -108,8 +109,7 @@ enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now
 
 static bool has_wildcard(struct span filter)
 {
-    return filter.length > 0 &&
-           (memchr(filter.data, '+', filter.length) || memchr(filter.data, '#', filter.length));
+    return filter.length > 0 && (memchr(filter.data, '+', filter.length) || memchr(filter.data, '#', filter.length));
 }
 
 static bool is_shared(struct span filter)
@@ -128,8 +128,8 @@ static bool peer_takes_filters(const struct mq5_client *client, const struct mq5
     return true;
 }
 
-static enum mq5_client_result operate(struct mq5_client *client, int64_t now_us, uint32_t token, struct mq5_packet *packet,
-                                      const struct mq5_subscription *list, uint32_t count)
+static enum mq5_client_result operate(struct mq5_client *client, int64_t now_us, uint32_t token,
+                                      struct mq5_packet *packet, const struct mq5_subscription *list, uint32_t count)
 {
     if (client->outgoing_count >= client->config->outgoing_maximum)
         return MQ5C_WAIT;
@@ -145,7 +145,8 @@ static enum mq5_client_result operate(struct mq5_client *client, int64_t now_us,
 }
 
 enum mq5_client_result mq5_client_subscribe(struct mq5_client *client, int64_t now_us, uint32_t token,
-                                            const struct mq5_subscription *list, uint32_t count, uint32_t subscription_id)
+                                            const struct mq5_subscription *list, uint32_t count,
+                                            uint32_t subscription_id)
 {
     struct mq5_packet packet;
     if (client->state != MQ5C_ONLINE)
