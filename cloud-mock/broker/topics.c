@@ -88,7 +88,7 @@ static size_t node_size(uint16_t length)
 static struct topic_node *add_child(struct cloud_broker *broker, struct topic_node *parent, const char *text, uint32_t hash,
                                     uint16_t length)
 {
-    if (broker->topic_count >= broker->topic_table_size && !grow_table(broker))
+    if (broker->topic_count >= broker->topic_table_size + broker->topic_table_size / 4 && !grow_table(broker))
         return NULL;
     struct topic_node *node = broker_memory_get_clear(broker, node_size(length));
     if (!node)
