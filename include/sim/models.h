@@ -36,8 +36,9 @@ enum link_direction { LINK_UP = 0, LINK_DOWN = 1 };
 
 struct link_state {
     int64_t free_us[2];     /* when the last byte of what was sent before has arrived, per direction: keeps order, shares bandwidth */
-    int64_t last_active_us;
+    int64_t last_active_us; /* lies ahead while the radio is waking; LINK_FRESH: just set up, so awake */
 };
+#define LINK_FRESH (-1)
 void link_reset(struct link_state *state);
 /* Arrival time of `bytes` handed over at now_us; later than every earlier arrival in this direction. */
 int64_t link_transfer(const struct link_profile *profile, struct link_state *state, struct sim_random *random,
@@ -57,7 +58,7 @@ struct link_setup {
     int64_t tls_us;
     uint32_t bytes_up, bytes_down;
 };
-/* in: tls; out: the rest. computing_us: CPU time of both ends for the handshake. */
+/* in: tls; out: the rest. The radio counts as idle before it (resolve_us holds its waking), as awake after it. computing_us: CPU time of both ends for the handshake. */
 void link_setup_draw(const struct link_profile *profile, struct sim_random *random, int64_t computing_us, struct link_setup *setup);
 
 /* ---- trips -------------------------------------------------------------------------------------------------------- */
@@ -69,8 +70,12 @@ struct trip_profile {
     double trips_per_day;                        /* mean over all vehicles */
     double parked_all_day;                       /* share of vehicles that do not move on a day */
     double duration_mean_s, duration_sigma;      /* lognormal: mean, sigma of the logarithm */
-    bool commute;                                /* two of the trips are out in the morning and back in the evening */
-    struct sim_table weekday, weekend;           /* start second within the day */
+    bool commute;                                /* on weekdays half of the vehicles go out in the morning and back in the evening */
+    /* Built: cumulative shares in parts of 2^32, by hour; what the commuters' two trips leave of a weekday is in `other`. */
+    uint32_t weekday[24], weekend[24], out[24], back[24], other[24];
+    uint32_t move_ppm;                           /* vehicles that move on a day */
+    uint32_t commuter_ppm;                       /* vehicles that commute, by vehicle and not by day */
+    uint32_t more_ppm[3];                        /* each further trip, up to TRIPS_PER_DAY_MAX: weekday, commuter's weekday, weekend */
     struct sim_table duration;                   /* microseconds */
 };
 /* The default weekday commute: hourly shares of the 2001 national survey (see docs), 2.2 trips a day, 23.3 minutes. */
