@@ -39,7 +39,8 @@ void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *conne
         struct mq5_packet packet = {.type = type};
         packet.ack.packet_id = packet_id;
         packet.ack.reason = reason;
-        if (!broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), &packet))
+        if (!broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), &packet) ||
+            (connection->flags & LINK_DEAD))
             return;
     }
     bool with_reason = reason != MQ5_SUCCESS && (connection->flags & LINK_V5);
@@ -60,6 +61,8 @@ bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *c
     uint16_t alias = 0;
     packet->type = MQ5_PUBLISH;
     if (broker->ops.outbound && !broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), packet))
+        return true;
+    if (connection->flags & LINK_DEAD) /* the hook ended it, and with the session perhaps the message */
         return true;
     if (!(connection->flags & LINK_V5)) {
         publish->properties = (struct mq5_properties){0};
