@@ -43,7 +43,8 @@ void broker_alias_free(struct cloud_broker *broker, struct alias_table *table)
     broker_memory_put(broker, table, table_size(table->capacity));
 }
 
-uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connection *connection, struct mq5_publish *publish)
+uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connection *connection,
+                             struct mq5_publish *publish)
 {
     uint16_t alias = publish->properties.topic_alias;
     publish->properties.present &= ~MQ5_BIT(MQ5_TOPIC_ALIAS);
@@ -62,7 +63,8 @@ uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connectio
     return MQ5_SUCCESS;
 }
 
-uint16_t broker_alias_for(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic, bool *known)
+uint16_t broker_alias_for(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic,
+                          bool *known)
 {
     *known = false;
     if (!connection->aliases_out)

@@ -8,14 +8,9 @@
 
 const char *cloud_close_reason_name(enum cloud_close_reason reason)
 {
-    static const char *const names[] = {"CLIENT_INITIATED_DISCONNECT",
-                                        "CONNECTION_LOST",
-                                        "MQTT_KEEP_ALIVE_TIMEOUT",
-                                        "DUPLICATE_CLIENTID",
-                                        "CLIENT_ERROR",
-                                        "AUTH_ERROR",
-                                        "SERVER_INITIATED_DISCONNECT",
-                                        "THROTTLED"};
+    static const char *const names[] = {"CLIENT_INITIATED_DISCONNECT", "CONNECTION_LOST", "MQTT_KEEP_ALIVE_TIMEOUT",
+                                        "DUPLICATE_CLIENTID",          "CLIENT_ERROR",    "AUTH_ERROR",
+                                        "SERVER_INITIATED_DISCONNECT", "THROTTLED"};
     return (size_t)reason < sizeof(names) / sizeof(*names) ? names[reason] : "?";
 }
 
@@ -49,8 +44,8 @@ static void fill_in(struct cloud_broker_options *options)
 
 #define FIRST_SCRATCH_BYTES 2048
 
-struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *options, const struct cloud_broker_ops *ops, void *context,
-                                         uint64_t seed)
+struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *options, const struct cloud_broker_ops *ops,
+                                         void *context, uint64_t seed)
 {
     struct cloud_broker *broker;
     if (options->allocate)
@@ -84,7 +79,8 @@ static void free_session(struct cloud_broker *broker, struct session *session)
     broker_subscription_remove_all(broker, session);
     broker_will_discard(broker, session);
     if (session->received)
-        broker_memory_put(broker, session->received, sizeof(struct id_set) + session->received->capacity * sizeof(uint16_t));
+        broker_memory_put(broker, session->received,
+                          sizeof(struct id_set) + session->received->capacity * sizeof(uint16_t));
     broker_session_free(broker, session);
 }
 
@@ -126,7 +122,8 @@ void cloud_broker_destroy(struct cloud_broker *broker)
         free(broker);
 }
 
-struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_t now_us, void *link, const struct cloud_peer *peer)
+struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_t now_us, void *link,
+                                             const struct cloud_peer *peer)
 {
     if (broker->connection_count >= broker->options.maximum_connections)
         return NULL;
@@ -151,7 +148,8 @@ struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_
     return connection;
 }
 
-bool cloud_broker_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const uint8_t *data, size_t length)
+bool cloud_broker_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                        const uint8_t *data, size_t length)
 {
     broker_enter(broker);
     broker_link_input(broker, connection, now_us, data, length);

@@ -17,13 +17,14 @@ static uint8_t code_311(uint8_t reason)
     }
 }
 
-void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t version,
-                           uint8_t reason, const char *what, enum cloud_close_reason close_reason)
+void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           uint8_t version, uint8_t reason, const char *what, enum cloud_close_reason close_reason)
 {
     struct mq5_packet packet = {.type = MQ5_CONNACK};
     if (version == MQ5_V5) {
         connection->flags |= LINK_V5;
-        packet.connack.reason = mq5_reason_allowed(MQ5_CONNACK, reason, MQ5_FROM_SERVER) ? reason : MQ5_UNSPECIFIED_ERROR;
+        packet.connack.reason =
+            mq5_reason_allowed(MQ5_CONNACK, reason, MQ5_FROM_SERVER) ? reason : MQ5_UNSPECIFIED_ERROR;
         if (what) {
             packet.connack.properties.present = MQ5_BIT(MQ5_REASON_STRING);
             packet.connack.properties.reason_string = span_text(what);
@@ -67,7 +68,8 @@ static uint8_t check(const struct cloud_broker *broker, const struct mq5_connect
     return MQ5_SUCCESS;
 }
 
-static void learn_limits(const struct cloud_broker *broker, struct cloud_connection *connection, const struct mq5_connect *connect)
+static void learn_limits(const struct cloud_broker *broker, struct cloud_connection *connection,
+                         const struct mq5_connect *connect)
 {
     const struct mq5_properties *properties = &connect->properties;
     connection->receive_maximum = 65535;
@@ -141,8 +143,8 @@ static struct session *find_session(struct cloud_broker *broker, struct cloud_co
     return broker_session_create(broker, client_id, false);
 }
 
-static void announce(const struct cloud_broker *broker, const struct cloud_connection *connection, const struct mq5_connect *connect,
-                     struct span assigned, struct mq5_properties *out)
+static void announce(const struct cloud_broker *broker, const struct cloud_connection *connection,
+                     const struct mq5_connect *connect, struct span assigned, struct mq5_properties *out)
 {
     const struct cloud_broker_options *options = &broker->options;
     const struct session *session = connection->session;
@@ -190,8 +192,8 @@ static void accept_connect(struct cloud_broker *broker, struct cloud_connection 
     broker_flow_drain(broker, session, now_us);
 }
 
-static bool join(struct cloud_broker *broker, struct cloud_connection *connection, struct session *session, int64_t now_us,
-                 const struct mq5_connect *connect)
+static bool join(struct cloud_broker *broker, struct cloud_connection *connection, struct session *session,
+                 int64_t now_us, const struct mq5_connect *connect)
 {
     if (!broker_will_set(broker, session, now_us, connect)) /* also cancels a delayed one (3.1.3-9) */
         return false;
@@ -207,11 +209,13 @@ static bool join(struct cloud_broker *broker, struct cloud_connection *connectio
 }
 
 /* Asks the hook. false: answered, or the link is gone. */
-static bool authorised(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_connect *connect)
+static bool authorised(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                       const struct mq5_connect *connect)
 {
     if (!broker->ops.authorise_connect)
         return true;
-    struct cloud_authorisation answer = broker->ops.authorise_connect(broker->context, now_us, connect, connection->peer);
+    struct cloud_authorisation answer =
+        broker->ops.authorise_connect(broker->context, now_us, connect, connection->peer);
     if (connection->flags & LINK_DEAD)
         return false;
     if (answer.reason == MQ5_SUCCESS)
@@ -219,11 +223,13 @@ static bool authorised(struct cloud_broker *broker, struct cloud_connection *con
     if (answer.silent)
         broker_link_end(broker, connection, now_us, CLOUD_CLOSED_NOT_AUTHORISED, true);
     else
-        broker_refuse_connect(broker, connection, now_us, connect->version, answer.reason, NULL, CLOUD_CLOSED_NOT_AUTHORISED);
+        broker_refuse_connect(broker, connection, now_us, connect->version, answer.reason, NULL,
+                              CLOUD_CLOSED_NOT_AUTHORISED);
     return false;
 }
 
-void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_packet *packet)
+void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           const struct mq5_packet *packet)
 {
     const struct mq5_connect *connect = &packet->connect;
     const char *what = NULL;
@@ -245,7 +251,8 @@ void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection 
         if (session && !resumed)
             broker_session_end(broker, session, now_us);
         if (!(connection->flags & LINK_DEAD))
-            broker_refuse_connect(broker, connection, now_us, connect->version, MQ5_QUOTA_EXCEEDED, NULL, CLOUD_CLOSED_LIMIT);
+            broker_refuse_connect(broker, connection, now_us, connect->version, MQ5_QUOTA_EXCEEDED, NULL,
+                                  CLOUD_CLOSED_LIMIT);
         return;
     }
     accept_connect(broker, connection, now_us, connect, assigned, resumed);

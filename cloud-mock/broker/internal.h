@@ -29,7 +29,13 @@ struct timer_entry {
 };
 
 /* A stored message. Texts follow in this order: topic, payload, content type, response topic, correlation, user properties. */
-enum { MESSAGE_FORMAT = 1, MESSAGE_EXPIRY = 2, MESSAGE_CONTENT_TYPE = 4, MESSAGE_RESPONSE = 8, MESSAGE_CORRELATION = 16 };
+enum {
+    MESSAGE_FORMAT = 1,
+    MESSAGE_EXPIRY = 2,
+    MESSAGE_CONTENT_TYPE = 4,
+    MESSAGE_RESPONSE = 8,
+    MESSAGE_CORRELATION = 16
+};
 struct message {
     uint32_t references, size;
     int64_t published_us;
@@ -87,8 +93,8 @@ struct delivery {
 /* QoS 1 and 2 towards a client; exists only while something is under way or waiting. */
 struct flow {
     struct delivery *sent, *sent_last, *queued, *queued_last;
-    struct delivery *resend;  /* first of `sent` that this link has not seen */
-    int64_t next_expiry_us;   /* not later than the first expiry among the queued */
+    struct delivery *resend; /* first of `sent` that this link has not seen */
+    int64_t next_expiry_us;  /* not later than the first expiry among the queued */
     uint32_t queued_count;
     uint32_t identifiers_run; /* identifiers given since the window was last empty: below 65,535 none can be in use */
     uint32_t on_link;         /* sent over this link and not finished */
@@ -255,7 +261,8 @@ static inline uint64_t broker_mix(uint64_t value)
 }
 
 /* timers.c */
-bool broker_timer_set(struct cloud_broker *broker, struct timer *timer, int64_t deadline_us); /* sooner only; false: no memory */
+bool broker_timer_set(struct cloud_broker *broker, struct timer *timer,
+                      int64_t deadline_us); /* sooner only; false: no memory */
 void broker_timer_remove(struct cloud_broker *broker, struct timer *timer);
 void broker_timer_fire(struct cloud_broker *broker, int64_t now_us);
 
@@ -281,7 +288,8 @@ struct topic_node *broker_topic_find(const struct cloud_broker *broker, const st
 struct topic_node *broker_topic_make(struct cloud_broker *broker, const struct topic_levels *levels);
 void broker_topic_prune(struct cloud_broker *broker, struct topic_node *node);
 /* Pushes what matches onto broker->matches; false: no memory (nothing pushed). */
-bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *levels, const struct session *publisher, uint32_t base);
+bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *levels, const struct session *publisher,
+                        uint32_t base);
 /* Lets go of the matches above `base`. */
 void broker_topic_match_end(struct cloud_broker *broker, uint32_t base);
 void broker_topic_destroy(struct cloud_broker *broker);
@@ -294,11 +302,12 @@ void broker_share_release(struct cloud_broker *broker, struct share_group *group
 void broker_share_redistribute(struct cloud_broker *broker, int64_t now_us, struct delivery *list);
 
 /* subscribe.c */
-uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter, uint8_t options,
-                                uint32_t id, bool *is_new);
+uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter,
+                                uint8_t options, uint32_t id, bool *is_new);
 bool broker_subscription_remove(struct cloud_broker *broker, struct session *session, struct span filter);
 void broker_subscription_remove_all(struct cloud_broker *broker, struct session *session);
-struct subscription *broker_subscription_find(const struct cloud_broker *broker, const struct session *session, struct span filter);
+struct subscription *broker_subscription_find(const struct cloud_broker *broker, const struct session *session,
+                                              struct span filter);
 void broker_handle_subscribe(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                              const struct mq5_packet *packet);
 void broker_handle_unsubscribe(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
@@ -313,7 +322,8 @@ struct routed {
     struct message *stored;            /* made when first needed; owned by whoever routes */
 };
 /* Stores retained messages and delivers. MQ5_SUCCESS, MQ5_NO_MATCHING_SUBSCRIBERS, MQ5_QUOTA_EXCEEDED, MQ5_TOPIC_NAME_INVALID. */
-uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish, struct session *publisher);
+uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish,
+                     struct session *publisher);
 
 /* queue.c: deliveries of a session */
 struct target {
@@ -332,11 +342,14 @@ void broker_flow_purge(struct cloud_broker *broker, struct session *session, int
 /* Takes everything out; the shared deliveries that another member may get are handed back as a list, in order. */
 struct delivery *broker_flow_clear(struct cloud_broker *broker, struct session *session);
 void broker_delivery_free(struct cloud_broker *broker, struct delivery *delivery);
-void broker_handle_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_packet *packet);
+void broker_handle_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                       const struct mq5_packet *packet);
 
 /* publish.c */
-void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_publish *publish);
-void broker_handle_release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_ack *ack);
+void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           struct mq5_publish *publish);
+void broker_handle_release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           const struct mq5_ack *ack);
 
 /* retained.c */
 uint8_t broker_retained_store(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish,
@@ -347,7 +360,8 @@ void broker_retained_destroy(struct cloud_broker *broker);
 uint64_t broker_retained_hash(const struct cloud_broker *broker);
 
 /* will.c */
-bool broker_will_set(struct cloud_broker *broker, struct session *session, int64_t now_us, const struct mq5_connect *connect);
+bool broker_will_set(struct cloud_broker *broker, struct session *session, int64_t now_us,
+                     const struct mq5_connect *connect);
 void broker_will_discard(struct cloud_broker *broker, struct session *session);
 void broker_will_publish(struct cloud_broker *broker, struct session *session, int64_t now_us);
 
@@ -370,26 +384,30 @@ static inline bool broker_session_present(const struct session *session)
 }
 
 /* connect.c */
-void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_packet *packet);
-void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t version,
-                           uint8_t reason, const char *what, enum cloud_close_reason close_reason);
+void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           const struct mq5_packet *packet);
+void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           uint8_t version, uint8_t reason, const char *what, enum cloud_close_reason close_reason);
 
 /* link.c: the life of a link, and its bytes */
-void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const uint8_t *data, size_t length);
+void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                       const uint8_t *data, size_t length);
 /* Ends the link: tells the door (unless the door told us), the hooks, and lets the session go on without. */
-void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, enum cloud_close_reason reason,
-                     bool tell_door);
+void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                     enum cloud_close_reason reason, bool tell_door);
 /* Version 5: DISCONNECT with the reason first. */
-void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason, const char *what,
-                      enum cloud_close_reason close_reason);
+void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason,
+                      const char *what, enum cloud_close_reason close_reason);
 void broker_link_free(struct cloud_broker *broker, struct cloud_connection *connection);
 
 /* send.c */
-bool broker_send(struct cloud_broker *broker, struct cloud_connection *connection, const struct mq5_packet *packet); /* false: not sent, too large */
-void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type, uint16_t packet_id,
-                     uint8_t reason);
+bool broker_send(struct cloud_broker *broker, struct cloud_connection *connection,
+                 const struct mq5_packet *packet); /* false: not sent, too large */
+void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type,
+                     uint16_t packet_id, uint8_t reason);
 /* Gives it an alias if the client allows. false: too large for this client. */
-bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_packet *packet);
+bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                         struct mq5_packet *packet);
 static inline enum mq5_version broker_version(const struct cloud_connection *connection)
 {
     return connection->flags & LINK_V5 ? MQ5_V5 : MQ5_V311;
@@ -397,13 +415,16 @@ static inline enum mq5_version broker_version(const struct cloud_connection *con
 
 /* alias.c */
 /* Resolves (and learns) the topic of a publish; MQ5_SUCCESS or the reason to disconnect with. */
-uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connection *connection, struct mq5_publish *publish);
+uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connection *connection,
+                             struct mq5_publish *publish);
 /* 0: no alias. *known: the client has it already. */
-uint16_t broker_alias_for(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic, bool *known);
+uint16_t broker_alias_for(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic,
+                          bool *known);
 void broker_alias_forget(struct cloud_broker *broker, struct cloud_connection *connection, uint16_t alias);
 void broker_alias_free(struct cloud_broker *broker, struct alias_table *table);
 
 /* local.c */
-void broker_local_deliver(struct cloud_broker *broker, struct session *session, int64_t now_us, const struct mq5_publish *publish);
+void broker_local_deliver(struct cloud_broker *broker, struct session *session, int64_t now_us,
+                          const struct mq5_publish *publish);
 
 #endif

@@ -55,8 +55,8 @@ static void leave_list(struct cloud_broker *broker, struct cloud_connection *con
     broker->connection_count--;
 }
 
-void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, enum cloud_close_reason reason,
-                     bool tell_door)
+void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                     enum cloud_close_reason reason, bool tell_door)
 {
     if (connection->flags & LINK_DEAD)
         return;
@@ -78,10 +78,12 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
         broker_session_away(broker, session, now_us);
 }
 
-static void send_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, uint8_t reason, const char *what)
+static void send_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, uint8_t reason,
+                            const char *what)
 {
     struct mq5_packet packet = {.type = MQ5_DISCONNECT};
-    packet.disconnect.reason = mq5_reason_allowed(MQ5_DISCONNECT, reason, MQ5_FROM_SERVER) ? reason : MQ5_UNSPECIFIED_ERROR;
+    packet.disconnect.reason =
+        mq5_reason_allowed(MQ5_DISCONNECT, reason, MQ5_FROM_SERVER) ? reason : MQ5_UNSPECIFIED_ERROR;
     if (what && !(connection->flags & LINK_NO_PROBLEM_INFORMATION)) {
         packet.disconnect.properties.present = MQ5_BIT(MQ5_REASON_STRING);
         packet.disconnect.properties.reason_string = span_text(what);
@@ -92,8 +94,8 @@ static void send_disconnect(struct cloud_broker *broker, struct cloud_connection
     }
 }
 
-void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason, const char *what,
-                      enum cloud_close_reason close_reason)
+void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason,
+                      const char *what, enum cloud_close_reason close_reason)
 {
     if (connection->flags & LINK_DEAD)
         return;
@@ -121,7 +123,8 @@ static void handle_disconnect(struct cloud_broker *broker, struct cloud_connecti
     broker_link_end(broker, connection, now_us, CLOUD_CLOSED_BY_CLIENT, true);
 }
 
-static void handle(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_packet *packet)
+static void handle(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                   struct mq5_packet *packet)
 {
     switch (packet->type) {
     case MQ5_PUBLISH: broker_handle_publish(broker, connection, now_us, &packet->publish); break;
@@ -140,7 +143,8 @@ static void handle(struct cloud_broker *broker, struct cloud_connection *connect
     }
 }
 
-static void handle_first(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_packet *packet)
+static void handle_first(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                         const struct mq5_packet *packet)
 {
     if (packet->type == MQ5_CONNECT)
         broker_handle_connect(broker, connection, now_us, packet);
@@ -173,15 +177,17 @@ static void handle_error(struct cloud_broker *broker, struct cloud_connection *c
         return;
     }
     uint8_t version = version_named(mq5_stream_packet_bytes(stream));
-    if (version >= MQ5_V5 || (version && (reason == MQ5_CLIENT_IDENTIFIER_NOT_VALID || reason == MQ5_UNSUPPORTED_PROTOCOL_VERSION)))
-        broker_refuse_connect(broker, connection, now_us, version < MQ5_V5 ? MQ5_V311 : MQ5_V5, reason, error->what, why);
+    if (version >= MQ5_V5 ||
+        (version && (reason == MQ5_CLIENT_IDENTIFIER_NOT_VALID || reason == MQ5_UNSUPPORTED_PROTOCOL_VERSION)))
+        broker_refuse_connect(broker, connection, now_us, version < MQ5_V5 ? MQ5_V311 : MQ5_V5, reason, error->what,
+                              why);
     else
         broker_link_end(broker, connection, now_us, why, true);
 }
 
 /* One packet or error; false when there is nothing more to do. */
-static bool step(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_stream *stream,
-                 const uint8_t **data, size_t *length)
+static bool step(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                 struct mq5_stream *stream, const uint8_t **data, size_t *length)
 {
     struct mq5_packet packet;
     struct mq5_error error = {0};
@@ -195,12 +201,11 @@ static bool step(struct cloud_broker *broker, struct cloud_connection *connectio
         handle_error(broker, connection, now_us, stream, &error);
         return false;
     }
-    if (broker->ops.inbound &&
-        !broker->ops.inbound(broker->context, now_us,
-                             connection->session ? broker_client_id(connection->session)
-                             : packet.type == MQ5_CONNECT ? packet.connect.client_id
-                                                          : (struct span){NULL, 0},
-                             &packet))
+    if (broker->ops.inbound && !broker->ops.inbound(broker->context, now_us,
+                                                    connection->session          ? broker_client_id(connection->session)
+                                                    : packet.type == MQ5_CONNECT ? packet.connect.client_id
+                                                                                 : (struct span){NULL, 0},
+                                                    &packet))
         return !(connection->flags & LINK_DEAD);
     if (connection->flags & LINK_DEAD)
         return false;
@@ -211,7 +216,8 @@ static bool step(struct cloud_broker *broker, struct cloud_connection *connectio
     return !(connection->flags & LINK_DEAD);
 }
 
-void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const uint8_t *data, size_t length)
+void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                       const uint8_t *data, size_t length)
 {
     struct grower grower = {broker, connection->cut};
     struct mq5_stream stream = {.max_packet = broker->options.maximum_packet_size,

@@ -1,7 +1,8 @@
 /* local.c: services in the same process: a session without bytes, always there, whose messages go to a function. */
 #include "internal.h"
 
-struct cloud_local *cloud_broker_attach(struct cloud_broker *broker, struct span client_id, cloud_deliver *deliver, void *context)
+struct cloud_local *cloud_broker_attach(struct cloud_broker *broker, struct span client_id, cloud_deliver *deliver,
+                                        void *context)
 {
     struct cloud_local *local = broker_memory_get_clear(broker, sizeof(*local));
     struct session *session = local ? broker_session_create(broker, client_id, true) : NULL;
@@ -64,7 +65,8 @@ uint8_t cloud_local_publish(struct cloud_local *local, int64_t now_us, const str
     return reason;
 }
 
-void broker_local_deliver(struct cloud_broker *broker, struct session *session, int64_t now_us, const struct mq5_publish *publish)
+void broker_local_deliver(struct cloud_broker *broker, struct session *session, int64_t now_us,
+                          const struct mq5_publish *publish)
 {
     struct cloud_local *local = session->local;
     broker->counts.publishes_out++;

@@ -51,8 +51,8 @@ void *broker_memory_get(struct cloud_broker *broker, size_t size)
         if (memory)
             memcpy(&broker->pool.free[class], memory, sizeof(void *));
         else
-            memory = carve(&broker->pool, (size_t)class * POOL_STEP);
-        size = (size_t)class * POOL_STEP;
+            memory = carve(&broker->pool, (size_t) class * POOL_STEP);
+        size = (size_t) class * POOL_STEP;
     } else if (broker->options.allocate) {
         memory = broker->options.allocate(broker->options.allocate_context, NULL, 0, size);
     } else {
@@ -79,7 +79,7 @@ void broker_memory_put(struct cloud_broker *broker, void *memory, size_t size)
         uint32_t class = class_of(size);
         memcpy(memory, &broker->pool.free[class], sizeof(void *));
         broker->pool.free[class] = memory;
-        size = (size_t)class * POOL_STEP;
+        size = (size_t) class * POOL_STEP;
     } else if (broker->options.allocate) {
         broker->options.allocate(broker->options.allocate_context, memory, size, 0);
     } else {

@@ -79,7 +79,8 @@ static uint8_t accept_message(struct cloud_broker *broker, struct cloud_connecti
     if (broker->options.dollar_topics_reserved && publish->topic.data[0] == '$')
         return MQ5_NOT_AUTHORIZED;
     if (broker->ops.authorise_publish) {
-        uint8_t reason = broker->ops.authorise_publish(broker->context, broker_client_id(connection->session), connection->peer, publish);
+        uint8_t reason = broker->ops.authorise_publish(broker->context, broker_client_id(connection->session),
+                                                       connection->peer, publish);
         if (reason >= 0x80)
             return reason;
         if (connection->flags & LINK_DEAD)
@@ -119,7 +120,8 @@ static void handle_exactly_once(struct cloud_broker *broker, struct cloud_connec
         broker_send_ack(broker, connection, now_us, MQ5_PUBREC, publish->packet_id, reason);
 }
 
-void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_publish *publish)
+void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           struct mq5_publish *publish)
 {
     broker->counts.publishes_in++;
     uint8_t reason = link_fault(broker, connection, publish);
@@ -139,8 +141,10 @@ void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection 
         broker_send_ack(broker, connection, now_us, MQ5_PUBACK, publish->packet_id, reason);
 }
 
-void broker_handle_release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_ack *ack)
+void broker_handle_release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           const struct mq5_ack *ack)
 {
     bool known = set_remove(broker, connection->session, ack->packet_id);
-    broker_send_ack(broker, connection, now_us, MQ5_PUBCOMP, ack->packet_id, known ? MQ5_SUCCESS : MQ5_PACKET_ID_NOT_FOUND);
+    broker_send_ack(broker, connection, now_us, MQ5_PUBCOMP, ack->packet_id,
+                    known ? MQ5_SUCCESS : MQ5_PACKET_ID_NOT_FOUND);
 }

@@ -6,7 +6,8 @@
 
 static uint32_t window_of(const struct cloud_connection *connection)
 {
-    return connection->receive_maximum < BROKER_MAXIMUM_IN_FLIGHT ? connection->receive_maximum : BROKER_MAXIMUM_IN_FLIGHT;
+    return connection->receive_maximum < BROKER_MAXIMUM_IN_FLIGHT ? connection->receive_maximum
+                                                                  : BROKER_MAXIMUM_IN_FLIGHT;
 }
 
 static struct flow *flow_of(struct cloud_broker *broker, struct session *session)
@@ -63,7 +64,8 @@ static bool copy_ids(struct cloud_broker *broker, struct delivery *delivery, con
     return true;
 }
 
-static struct delivery *delivery_make(struct cloud_broker *broker, struct routed *routed, const struct target *target, bool keep)
+static struct delivery *delivery_make(struct cloud_broker *broker, struct routed *routed, const struct target *target,
+                                      bool keep)
 {
     struct delivery *delivery = broker_memory_get_clear(broker, sizeof(*delivery));
     if (!delivery)
@@ -149,8 +151,8 @@ static void fill(struct mq5_packet *packet, const struct target *target, uint16_
 }
 
 /* A delivery that stands in `sent` goes over the link. What is too large for the client counts as delivered (3.1.2-25). */
-static void transmit(struct cloud_broker *broker, struct session *session, struct delivery *delivery, struct mq5_packet *packet,
-                     int64_t now_us)
+static void transmit(struct cloud_broker *broker, struct session *session, struct delivery *delivery,
+                     struct mq5_packet *packet, int64_t now_us)
 {
     delivery->on_link = 1;
     session->flow->on_link++;
@@ -164,7 +166,8 @@ static void send_at_once(struct cloud_broker *broker, struct routed *routed, con
     struct session *session = target->session;
     struct mq5_packet packet;
     struct flow *flow = flow_of(broker, session);
-    struct delivery *delivery = flow ? delivery_make(broker, routed, target, session->expiry_s > 0 || target->group) : NULL;
+    struct delivery *delivery =
+        flow ? delivery_make(broker, routed, target, session->expiry_s > 0 || target->group) : NULL;
     if (!delivery) {
         free_if_empty(broker, session);
         broker->counts.dropped++;
@@ -247,7 +250,8 @@ void broker_deliver(struct cloud_broker *broker, struct routed *routed, const st
     }
 }
 
-static void send_stored(struct cloud_broker *broker, struct session *session, struct delivery *delivery, int64_t now_us, bool again)
+static void send_stored(struct cloud_broker *broker, struct session *session, struct delivery *delivery, int64_t now_us,
+                        bool again)
 {
     struct mq5_packet packet;
     struct target target = {.ids = delivery->id_count > 1 ? delivery->ids : &delivery->id,
@@ -405,7 +409,8 @@ static bool fits_state(const struct delivery *delivery, uint8_t type)
     return delivery->qos == 2 && (type == MQ5_PUBREC || delivery->state == DELIVERY_RELEASED);
 }
 
-static void release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct delivery *delivery)
+static void release(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                    struct delivery *delivery)
 {
     delivery->state = DELIVERY_RELEASED;
     broker_message_release(broker, delivery->message); /* 4.3.3-6: never sent again */
@@ -413,7 +418,8 @@ static void release(struct cloud_broker *broker, struct cloud_connection *connec
     broker_send_ack(broker, connection, now_us, MQ5_PUBREL, delivery->packet_id, MQ5_SUCCESS);
 }
 
-void broker_handle_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const struct mq5_packet *packet)
+void broker_handle_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                       const struct mq5_packet *packet)
 {
     struct session *session = connection->session;
     const struct mq5_ack *ack = &packet->ack;

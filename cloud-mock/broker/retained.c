@@ -15,8 +15,8 @@ static uint32_t bucket_of(const struct cloud_broker *broker, const struct retain
     return (uint32_t)key & (broker->retained_table_size - 1);
 }
 
-static struct retained_node *child_of(const struct cloud_broker *broker, const struct retained_node *parent, const char *text,
-                                      uint32_t hash, uint16_t length)
+static struct retained_node *child_of(const struct cloud_broker *broker, const struct retained_node *parent,
+                                      const char *text, uint32_t hash, uint16_t length)
 {
     if (broker->retained_table_size == 0)
         return NULL;
@@ -30,7 +30,8 @@ static struct retained_node *child_of(const struct cloud_broker *broker, const s
 static bool grow_table(struct cloud_broker *broker)
 {
     uint32_t old_size = broker->retained_table_size, size = old_size ? old_size * 2 : 64;
-    struct retained_node **old = broker->retained_table, **table = broker_memory_get_clear(broker, size * sizeof(*table));
+    struct retained_node **old = broker->retained_table,
+                         **table = broker_memory_get_clear(broker, size * sizeof(*table));
     if (!table)
         return false;
     broker->retained_table = table;
@@ -47,8 +48,8 @@ static bool grow_table(struct cloud_broker *broker)
     return true;
 }
 
-static struct retained_node *add_child(struct cloud_broker *broker, struct retained_node *parent, const char *text, uint32_t hash,
-                                       uint16_t length)
+static struct retained_node *add_child(struct cloud_broker *broker, struct retained_node *parent, const char *text,
+                                       uint32_t hash, uint16_t length)
 {
     if (broker->retained_node_count >= broker->retained_table_size && !grow_table(broker))
         return NULL;
@@ -227,7 +228,8 @@ static bool take(struct walk *walk, struct retained_node *node, uint32_t depth, 
     bool matches = walk->rest ? depth + 1 >= walk->rest_level : depth + 1 == walk->filter->count;
     if (!matches || !node->message)
         return true;
-    if (!broker_memory_reserve(walk->broker, (void **)&found->list, &found->capacity, found->count + 1, sizeof(*found->list)))
+    if (!broker_memory_reserve(walk->broker, (void **)&found->list, &found->capacity, found->count + 1,
+                               sizeof(*found->list)))
         return false;
     found->list[found->count++] = node->message;
     node->message->references++;
@@ -259,7 +261,8 @@ static void collect(struct walk *walk, struct found *found)
     }
 }
 
-static void send_one(struct cloud_broker *broker, int64_t now_us, struct session *session, struct span filter, struct message *message)
+static void send_one(struct cloud_broker *broker, int64_t now_us, struct session *session, struct span filter,
+                     struct message *message)
 {
     struct subscription *subscription = broker_subscription_find(broker, session, filter);
     if (!subscription || broker_message_expires_us(message) <= now_us)

@@ -4,7 +4,8 @@
 #define FEW_IDS 64
 
 /* The identifiers of one match side by side. */
-static uint16_t gather_ids(const struct cloud_broker *broker, const struct match *match, uint32_t *ids, uint16_t capacity)
+static uint16_t gather_ids(const struct cloud_broker *broker, const struct match *match, uint32_t *ids,
+                           uint16_t capacity)
 {
     uint16_t count = 0;
     if (match->id)
@@ -52,7 +53,8 @@ static uint8_t deliver_all(struct cloud_broker *broker, struct routed *routed, c
     return end > base ? MQ5_SUCCESS : MQ5_NO_MATCHING_SUBSCRIBERS;
 }
 
-uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish, struct session *publisher)
+uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish,
+                     struct session *publisher)
 {
     struct topic_levels levels;
     struct routed routed = {now_us, publish, NULL};

@@ -1,7 +1,8 @@
 /* send.c: packets to a client, none above the size it set (3.1.2-24). */
 #include "internal.h"
 
-static void put_on_link(struct cloud_broker *broker, struct cloud_connection *connection, const uint8_t *data, size_t length)
+static void put_on_link(struct cloud_broker *broker, struct cloud_connection *connection, const uint8_t *data,
+                        size_t length)
 {
     broker->counts.packets_out++;
     broker->counts.bytes_out += length;
@@ -30,8 +31,8 @@ bool broker_send(struct cloud_broker *broker, struct cloud_connection *connectio
 }
 
 /* The short forms (3.4.2.1): no reason when it is success, no properties ever. */
-void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type, uint16_t packet_id,
-                     uint8_t reason)
+void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type,
+                     uint16_t packet_id, uint8_t reason)
 {
     if (connection->flags & LINK_DEAD)
         return;
@@ -45,7 +46,8 @@ void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *conne
     }
     bool with_reason = reason != MQ5_SUCCESS && (connection->flags & LINK_V5);
     uint8_t flags = type == MQ5_PUBREL ? 2 : 0;
-    uint8_t bytes[5] = {(uint8_t)(type << 4 | flags), with_reason ? 3 : 2, (uint8_t)(packet_id >> 8), (uint8_t)packet_id, reason};
+    uint8_t bytes[5] = {(uint8_t)(type << 4 | flags), with_reason ? 3 : 2, (uint8_t)(packet_id >> 8),
+                        (uint8_t)packet_id, reason};
     size_t length = with_reason ? 5 : 4;
     if (fits(connection, length))
         put_on_link(broker, connection, bytes, length);
@@ -53,14 +55,16 @@ void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *conne
         broker_link_end(broker, connection, now_us, CLOUD_CLOSED_CLIENT_ERROR, true);
 }
 
-bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, struct mq5_packet *packet)
+bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                         struct mq5_packet *packet)
 {
     struct mq5_publish *publish = &packet->publish;
     struct span topic = publish->topic;
     bool known = false;
     uint16_t alias = 0;
     packet->type = MQ5_PUBLISH;
-    if (broker->ops.outbound && !broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), packet))
+    if (broker->ops.outbound &&
+        !broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), packet))
         return true;
     if (connection->flags & LINK_DEAD) /* the hook ended it, and with the session perhaps the message */
         return true;

@@ -82,7 +82,8 @@ void broker_session_end(struct cloud_broker *broker, struct session *session, in
     struct delivery *shared = broker_flow_clear(broker, session);
     broker_subscription_remove_all(broker, session);
     if (session->received)
-        broker_memory_put(broker, session->received, sizeof(struct id_set) + session->received->capacity * sizeof(uint16_t));
+        broker_memory_put(broker, session->received,
+                          sizeof(struct id_set) + session->received->capacity * sizeof(uint16_t));
     session->received = NULL;
     broker_will_publish(broker, session, now_us);
     broker_share_redistribute(broker, now_us, shared);
@@ -145,7 +146,8 @@ void broker_session_due(struct cloud_broker *broker, struct session *session, in
 {
     if (session->connection) {
         if (keep_alive_deadline(session->connection) <= now_us)
-            broker_link_fail(broker, session->connection, now_us, MQ5_KEEP_ALIVE_TIMEOUT, NULL, CLOUD_CLOSED_KEEP_ALIVE);
+            broker_link_fail(broker, session->connection, now_us, MQ5_KEEP_ALIVE_TIMEOUT, NULL,
+                             CLOUD_CLOSED_KEEP_ALIVE);
         else
             broker_flow_purge(broker, session, now_us);
         return;

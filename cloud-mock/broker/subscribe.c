@@ -40,19 +40,22 @@ static bool place_of(struct span filter, struct place *place)
     return broker_topic_split(filter, &place->levels);
 }
 
-static struct subscription *find_in(const struct cloud_broker *broker, const struct session *session, const struct place *place)
+static struct subscription *find_in(const struct cloud_broker *broker, const struct session *session,
+                                    const struct place *place)
 {
     struct topic_node *node = broker_topic_find(broker, &place->levels);
     struct share_group *group = node && place->shared ? broker_share_find(node, place->share_name) : NULL;
     if (!node || (place->shared && !group))
         return NULL;
     for (struct subscription *at = session->subscriptions; at; at = at->session_next)
-        if (place->shared ? (at->options & SUB_SHARED) && at->group == group : !(at->options & SUB_SHARED) && at->node == node)
+        if (place->shared ? (at->options & SUB_SHARED) && at->group == group
+                          : !(at->options & SUB_SHARED) && at->node == node)
             return at;
     return NULL;
 }
 
-struct subscription *broker_subscription_find(const struct cloud_broker *broker, const struct session *session, struct span filter)
+struct subscription *broker_subscription_find(const struct cloud_broker *broker, const struct session *session,
+                                              struct span filter)
 {
     struct place place;
     return place_of(filter, &place) ? find_in(broker, session, &place) : NULL;
@@ -80,8 +83,8 @@ static bool hang_up(struct cloud_broker *broker, struct subscription *subscripti
     return true;
 }
 
-uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter, uint8_t options,
-                                uint32_t id, bool *is_new)
+uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter,
+                                uint8_t options, uint32_t id, bool *is_new)
 {
     struct place place;
     if (!place_of(filter, &place))
@@ -95,7 +98,8 @@ uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *ses
         subscription->id = id;
         return options & SUB_QOS;
     }
-    if (session->subscription_count >= broker->options.maximum_subscriptions_per_session && !(session->flags & SESSION_LOCAL))
+    if (session->subscription_count >= broker->options.maximum_subscriptions_per_session &&
+        !(session->flags & SESSION_LOCAL))
         return MQ5_QUOTA_EXCEEDED;
     subscription = broker_memory_get_clear(broker, sizeof(*subscription));
     if (!subscription)
@@ -201,12 +205,13 @@ static uint8_t subscribe_one(struct cloud_broker *broker, struct cloud_connectio
     bool is_new;
     uint8_t reason = broker_subscription_set(broker, session, wanted->filter, options, id, &is_new);
     struct span name, rest;
-    *send_retained = reason < 0x80 && !mq5_topic_share_split(wanted->filter, &name, &rest) &&
-                     (wanted->retain_handling == MQ5_RETAIN_SEND || (wanted->retain_handling == MQ5_RETAIN_SEND_IF_NEW && is_new));
+    *send_retained =
+        reason < 0x80 && !mq5_topic_share_split(wanted->filter, &name, &rest) &&
+        (wanted->retain_handling == MQ5_RETAIN_SEND || (wanted->retain_handling == MQ5_RETAIN_SEND_IF_NEW && is_new));
     return reason;
 }
 
-#define FEW_FILTERS 64
+#define FEW_FILTERS    64
 #define WANTS_RETAINED 0x40 /* a mark beside a granted QoS, never sent */
 
 static void send_suback(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type,
@@ -217,9 +222,11 @@ static void send_suback(struct cloud_broker *broker, struct cloud_connection *co
     answer.suback.reasons = span_of(reasons, request->subscribe.count);
     if (type == MQ5_UNSUBACK && !(connection->flags & LINK_V5))
         answer.suback.reasons.length = 0;
-    if (broker->ops.outbound && !broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), &answer))
+    if (broker->ops.outbound &&
+        !broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), &answer))
         return;
-    if (!broker_send(broker, connection, &answer) && !(connection->flags & LINK_DEAD)) /* 3.1.2-24, and yet it must be answered */
+    if (!broker_send(broker, connection, &answer) &&
+        !(connection->flags & LINK_DEAD)) /* 3.1.2-24, and yet it must be answered */
         broker_link_end(broker, connection, now_us, CLOUD_CLOSED_CLIENT_ERROR, true);
 }
 
@@ -236,7 +243,8 @@ static bool subscribe_all(struct cloud_broker *broker, struct cloud_connection *
         uint8_t unavailable = not_available(broker, packet, wanted.filter);
         bool send_retained = false;
         if (unavailable && version == MQ5_V5) {
-            broker_link_fail(broker, connection, now_us, unavailable, "feature not available", CLOUD_CLOSED_CLIENT_ERROR);
+            broker_link_fail(broker, connection, now_us, unavailable, "feature not available",
+                             CLOUD_CLOSED_CLIENT_ERROR);
             return false;
         }
         reasons[i] = unavailable ? unavailable : subscribe_one(broker, connection, &wanted, id, &send_retained);
@@ -258,7 +266,8 @@ static void retained_after(struct cloud_broker *broker, struct cloud_connection 
 {
     struct mq5_subscription wanted;
     uint32_t offset = 0;
-    for (uint32_t i = 0; mq5_subscription_next(&packet->subscribe, MQ5_SUBSCRIBE, broker_version(connection), &offset, &wanted); i++)
+    for (uint32_t i = 0;
+         mq5_subscription_next(&packet->subscribe, MQ5_SUBSCRIBE, broker_version(connection), &offset, &wanted); i++)
         if (!(marks[i] & 0x80) && (marks[i] & WANTS_RETAINED) && !(connection->flags & LINK_DEAD))
             broker_retained_send(broker, now_us, connection->session, wanted.filter);
 }
@@ -305,8 +314,9 @@ void broker_handle_unsubscribe(struct cloud_broker *broker, struct cloud_connect
         if (!mq5_topic_filter_valid(wanted.filter))
             reasons[i++] = MQ5_TOPIC_FILTER_INVALID;
         else
-            reasons[i++] = broker_subscription_remove(broker, connection->session, wanted.filter) ? MQ5_SUCCESS
-                                                                                                  : MQ5_NO_SUBSCRIPTION_EXISTED;
+            reasons[i++] = broker_subscription_remove(broker, connection->session, wanted.filter)
+                               ? MQ5_SUCCESS
+                               : MQ5_NO_SUBSCRIPTION_EXISTED;
     }
     send_suback(broker, connection, now_us, MQ5_UNSUBACK, packet, reasons);
     if (reasons != few)

@@ -50,7 +50,8 @@ bool broker_timer_set(struct cloud_broker *broker, struct timer *timer, int64_t 
             sift_up(broker, timer->place - 1, entry);
         return true;
     }
-    if (!broker_memory_reserve(broker, (void **)&broker->timers, &broker->timer_capacity, broker->timer_count + 1, sizeof(entry)))
+    if (!broker_memory_reserve(broker, (void **)&broker->timers, &broker->timer_capacity, broker->timer_count + 1,
+                               sizeof(entry)))
         return false;
     broker->timer_count++;
     sift_up(broker, broker->timer_count - 1, entry);

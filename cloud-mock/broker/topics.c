@@ -46,7 +46,8 @@ static struct topic_node *child_of(const struct cloud_broker *broker, const stru
     return node;
 }
 
-static struct topic_node *wildcard_of(const struct cloud_broker *broker, const struct topic_node *parent, const char *text)
+static struct topic_node *wildcard_of(const struct cloud_broker *broker, const struct topic_node *parent,
+                                      const char *text)
 {
     return child_of(broker, parent, text, broker_hash(text, 1), 1);
 }
@@ -85,8 +86,8 @@ static size_t node_size(uint16_t length)
     return offsetof(struct topic_node, level) + length;
 }
 
-static struct topic_node *add_child(struct cloud_broker *broker, struct topic_node *parent, const char *text, uint32_t hash,
-                                    uint16_t length)
+static struct topic_node *add_child(struct cloud_broker *broker, struct topic_node *parent, const char *text,
+                                    uint32_t hash, uint16_t length)
 {
     if (broker->topic_count >= broker->topic_table_size + broker->topic_table_size / 4 && !grow_table(broker))
         return NULL;
@@ -168,8 +169,8 @@ static bool match_add_id(struct cloud_broker *broker, struct match *match, uint3
         match->id = id;
         return true;
     }
-    if (!broker_memory_reserve(broker, (void **)&broker->match_ids, &broker->match_id_capacity, broker->match_id_count + 1,
-                               sizeof(struct match_id)))
+    if (!broker_memory_reserve(broker, (void **)&broker->match_ids, &broker->match_id_capacity,
+                               broker->match_id_count + 1, sizeof(struct match_id)))
         return false;
     broker->match_ids[broker->match_id_count++] = (struct match_id){id, 0};
     uint32_t *link = &match->more_ids;
@@ -217,7 +218,8 @@ static bool match_group(struct cloud_broker *broker, struct share_group *group)
     return true;
 }
 
-static bool match_node(struct cloud_broker *broker, const struct topic_node *node, const struct session *publisher, uint32_t base)
+static bool match_node(struct cloud_broker *broker, const struct topic_node *node, const struct session *publisher,
+                       uint32_t base)
 {
     struct subscription *at = node->subscriptions;
     if (!at)
@@ -244,7 +246,8 @@ void broker_topic_match_end(struct cloud_broker *broker, uint32_t base)
     }
 }
 
-bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *levels, const struct session *publisher, uint32_t base)
+bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *levels, const struct session *publisher,
+                        uint32_t base)
 {
     struct {
         const struct topic_node *node;
@@ -270,7 +273,8 @@ bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *
             todo[todo_count].node = wildcard_of(broker, node, "+");
             todo[todo_count++].depth = depth + 1;
         }
-        child = child_of(broker, node, levels->level[depth].text, levels->level[depth].hash, levels->level[depth].length);
+        child =
+            child_of(broker, node, levels->level[depth].text, levels->level[depth].hash, levels->level[depth].length);
         if (child) {
             todo[todo_count].node = child;
             todo[todo_count++].depth = depth + 1;

@@ -1,7 +1,8 @@
 /* will.c: the message a client leaves behind (3.1.2.5, 3.1.3.2). It belongs to the session and is published at most once. */
 #include "internal.h"
 
-bool broker_will_set(struct cloud_broker *broker, struct session *session, int64_t now_us, const struct mq5_connect *connect)
+bool broker_will_set(struct cloud_broker *broker, struct session *session, int64_t now_us,
+                     const struct mq5_connect *connect)
 {
     if (!connect->has_will) {
         broker_will_discard(broker, session);

@@ -87,15 +87,17 @@ static size_t telemetry(uint8_t *bytes, size_t capacity, uint32_t number, uint8_
     snprintf(topic, sizeof(topic), "dt/1CVSIM00000%06u/telemetry", number);
     memset(payload, 'x', sizeof(payload));
     struct mq5_packet packet = {.type = MQ5_PUBLISH};
-    packet.publish = (struct mq5_publish){.qos = qos, .packet_id = qos ? 7 : 0, .topic = span_text(topic), .payload = span_of(payload, sizeof(payload))};
+    packet.publish = (struct mq5_publish){
+        .qos = qos, .packet_id = qos ? 7 : 0, .topic = span_text(topic), .payload = span_of(payload, sizeof(payload))};
     return encode(&packet, bytes, capacity);
 }
 
 /* QoS 1 from vehicles in turn to one shared service. */
-static double ingest(struct cloud_broker *broker, struct cloud_connection **vehicles, uint32_t sessions, uint64_t messages)
+static double ingest(struct cloud_broker *broker, struct cloud_connection **vehicles, uint32_t sessions,
+                     uint64_t messages)
 {
     uint32_t distinct = sessions < 4096 ? sessions : 4096;
-    uint8_t (*packets)[256] = malloc(distinct * sizeof(*packets));
+    uint8_t(*packets)[256] = malloc(distinct * sizeof(*packets));
     size_t length = 0;
     for (uint32_t i = 0; i < distinct; i++)
         length = telemetry(packets[i], sizeof(*packets), i * (sessions / distinct), 1);
@@ -110,8 +112,8 @@ static double ingest(struct cloud_broker *broker, struct cloud_connection **vehi
 }
 
 /* Commands: from a service to one vehicle at QoS 1, acknowledged. */
-static double command(struct cloud_broker *broker, struct cloud_local *service, struct cloud_connection **vehicles, uint32_t sessions,
-                      uint64_t messages)
+static double command(struct cloud_broker *broker, struct cloud_local *service, struct cloud_connection **vehicles,
+                      uint32_t sessions, uint64_t messages)
 {
     char topic[64];
     double start = seconds();
@@ -120,7 +122,8 @@ static double command(struct cloud_broker *broker, struct cloud_local *service, 
         uint16_t id = (uint16_t)(i / sessions + 1);
         uint8_t ack[4] = {0x40, 2, (uint8_t)(id >> 8), (uint8_t)id};
         int length = snprintf(topic, sizeof(topic), "cmd/1CVSIM00000%06u/request", which);
-        struct mq5_publish publish = {.qos = 1, .topic = span_of(topic, (size_t)length), .payload = SPAN_LITERAL("unlock")};
+        struct mq5_publish publish = {
+            .qos = 1, .topic = span_of(topic, (size_t)length), .payload = SPAN_LITERAL("unlock")};
         cloud_local_publish(service, 1000, &publish);
         cloud_broker_input(broker, vehicles[which], 1000, ack, sizeof(ack));
     }
@@ -185,13 +188,13 @@ int main(int argc, char **argv)
     uint32_t rounds = (uint32_t)(messages / sessions + 1);
     double fanned = fan_out(sink, rounds);
     printf("{\"bench\": \"broker\", \"sessions\": %u, \"messages\": %llu,\n", sessions, (unsigned long long)messages);
-    printf(" \"bytes_per_session\": %.1f, \"resident_bytes_per_session\": %.1f, \"connect_subscribe_us\": %.3f,\n", bytes_per_session,
-           (double)resident / sessions, joined / sessions * 1e6);
-    printf(" \"qos1_ingest_ns\": %.1f, \"qos1_ingest_per_s\": %.0f, \"delivered\": %llu,\n", ingested / (double)messages * 1e9,
-           (double)messages / ingested, (unsigned long long)delivered);
+    printf(" \"bytes_per_session\": %.1f, \"resident_bytes_per_session\": %.1f, \"connect_subscribe_us\": %.3f,\n",
+           bytes_per_session, (double)resident / sessions, joined / sessions * 1e6);
+    printf(" \"qos1_ingest_ns\": %.1f, \"qos1_ingest_per_s\": %.0f, \"delivered\": %llu,\n",
+           ingested / (double)messages * 1e9, (double)messages / ingested, (unsigned long long)delivered);
     printf(" \"qos1_command_ns\": %.1f, \"fan_out_ns\": %.1f, \"packets_sent\": %llu, \"bytes_sent\": %llu}\n",
-           commanded / (double)(messages / 4 + 1) * 1e9, fanned / ((double)rounds * sessions) * 1e9, (unsigned long long)packets_sent,
-           (unsigned long long)bytes_sent);
+           commanded / (double)(messages / 4 + 1) * 1e9, fanned / ((double)rounds * sessions) * 1e9,
+           (unsigned long long)packets_sent, (unsigned long long)bytes_sent);
     cloud_broker_destroy(broker);
     free(vehicles);
     return 0;

@@ -92,13 +92,13 @@ static uint64_t draw(struct swarm *swarm, uint64_t bound)
     return (value ^ value >> 31) % bound;
 }
 
-#define CHECK(client, condition)                                                                                               \
-    do {                                                                                                                       \
-        if (!(condition)) {                                                                                                    \
-            print_error("seed %llu step %d client %s: %s\n", (unsigned long long)(client)->swarm->seed, (client)->swarm->step,  \
-                        (client)->id, #condition);                                                                             \
-            fail();                                                                                                            \
-        }                                                                                                                      \
+#define CHECK(client, condition)                                                                                       \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            print_error("seed %llu step %d client %s: %s\n", (unsigned long long)(client)->swarm->seed,                \
+                        (client)->swarm->step, (client)->id, #condition);                                              \
+            fail();                                                                                                    \
+        }                                                                                                              \
     } while (0)
 
 /* --- the model --- */
@@ -122,7 +122,8 @@ static void forget_owed(struct client *client, uint32_t at)
     client->owed_count--;
 }
 
-static void model_publish(struct swarm *swarm, const struct client *from, uint32_t serial, uint8_t topic, uint8_t qos, bool retain)
+static void model_publish(struct swarm *swarm, const struct client *from, uint32_t serial, uint8_t topic, uint8_t qos,
+                          bool retain)
 {
     if (retain) {
         swarm->retained[topic] = serial;
@@ -253,7 +254,8 @@ static void take_publish(struct client *client, const struct mq5_publish *publis
     CHECK(client, owed->retain == publish->retain);
     CHECK(client, publish->dup == (owed->delivered > 0));
     for (uint32_t before = 0; before < at && !owed->delivered; before++)
-        CHECK(client, client->owed[before].topic != topic || client->owed[before].qos != owed->qos || client->owed[before].delivered);
+        CHECK(client, client->owed[before].topic != topic || client->owed[before].qos != owed->qos ||
+                          client->owed[before].delivered);
     if (publish->qos == 0) {
         forget_owed(client, at);
     } else if (publish->qos == 1) {
@@ -274,7 +276,8 @@ static void send_to_client(void *context, void *handle, const uint8_t *data, siz
     struct client *client = link->client;
     struct mq5_packet packet;
     CHECK(client, link->open);
-    CHECK(client, mq5_decode(client->version, MQ5_FROM_SERVER, data, length, &packet, NULL) == MQ5_OK || link != client->link);
+    CHECK(client,
+          mq5_decode(client->version, MQ5_FROM_SERVER, data, length, &packet, NULL) == MQ5_OK || link != client->link);
     if (link != client->link)
         return; /* DISCONNECT to one whose session was taken over */
     switch (packet.type) {
@@ -284,7 +287,9 @@ static void send_to_client(void *context, void *handle, const uint8_t *data, siz
         client->session_present = packet.connack.session_present;
         break;
     case MQ5_PUBLISH: take_publish(client, &packet.publish); break;
-    case MQ5_PUBREL: answer_later(client, MQ5_PUBCOMP, packet.ack.packet_id, client->twice[packet.ack.packet_id]); break;
+    case MQ5_PUBREL:
+        answer_later(client, MQ5_PUBCOMP, packet.ack.packet_id, client->twice[packet.ack.packet_id]);
+        break;
     default:
         client->last_ack = packet.type;
         client->last_ack_reason = packet.type == MQ5_SUBACK ? packet.suback.reasons.data[0] : packet.ack.reason;
@@ -313,7 +318,8 @@ static void say(struct client *client, const struct mq5_packet *packet)
     if (first)
         cloud_broker_input(client->swarm->broker, link->connection, client->swarm->now_us, bytes, first);
     if (first < length && link->open)
-        cloud_broker_input(client->swarm->broker, link->connection, client->swarm->now_us, bytes + first, length - first);
+        cloud_broker_input(client->swarm->broker, link->connection, client->swarm->now_us, bytes + first,
+                           length - first);
 }
 
 static void make_will(struct client *client, struct mq5_connect *connect, char *payload)
@@ -419,7 +425,8 @@ static void expect_retained(struct client *client, int filter, uint8_t qos)
     struct swarm *swarm = client->swarm;
     for (uint8_t topic = 0; topic < TOPICS; topic++)
         if (swarm->retained[topic] && mq5_topic_matches(span_text(filters[filter]), span_text(topics[topic])))
-            owe(client, swarm->retained[topic], topic, swarm->retained_qos[topic] < qos ? swarm->retained_qos[topic] : qos, true);
+            owe(client, swarm->retained[topic], topic,
+                swarm->retained_qos[topic] < qos ? swarm->retained_qos[topic] : qos, true);
 }
 
 static void do_subscribe(struct client *client)
@@ -462,12 +469,17 @@ static void do_unsubscribe(struct client *client)
     say(client, &packet);
 }
 
-static void publish_packet(struct client *client, uint32_t serial, uint8_t topic, uint8_t qos, bool retain, bool dup, uint16_t id)
+static void publish_packet(struct client *client, uint32_t serial, uint8_t topic, uint8_t qos, bool retain, bool dup,
+                           uint16_t id)
 {
     char payload[16];
     struct mq5_packet packet = {.type = MQ5_PUBLISH};
     sprintf(payload, "%u", serial);
-    packet.publish = (struct mq5_publish){.qos = qos, .retain = retain, .dup = dup, .packet_id = id, .topic = span_text(topics[topic]),
+    packet.publish = (struct mq5_publish){.qos = qos,
+                                          .retain = retain,
+                                          .dup = dup,
+                                          .packet_id = id,
+                                          .topic = span_text(topics[topic]),
                                           .payload = span_text(payload)};
     say(client, &packet);
 }
@@ -639,7 +651,8 @@ static uint64_t run(uint64_t seed)
     struct swarm *swarm = calloc(1, sizeof(*swarm));
     struct cloud_broker_options options;
     cloud_broker_defaults(&options);
-    options.dollar_topics_reserved = false; /* the shared topic begins with '$', so that no leading wildcard brings a second copy */
+    options.dollar_topics_reserved =
+        false; /* the shared topic begins with '$', so that no leading wildcard brings a second copy */
     swarm->seed = seed;
     swarm->random = seed * 977;
     swarm->broker = cloud_broker_create(&options, &ops, swarm, seed);
@@ -683,6 +696,7 @@ static void a_seed_is_repeatable(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_seed_keeps_the_promises), cmocka_unit_test(a_seed_is_repeatable)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_seed_keeps_the_promises),
+                                       cmocka_unit_test(a_seed_is_repeatable)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,8 @@ struct world {
     bool open[4];
     int closed, published, acknowledged, delivered, connected, disconnected;
     uint8_t last_reason;
-    struct span kick_on_deliver, kick_on_outbound, kick_on_publish, kick_on_subscribe, kick_on_connected, kick_on_connect;
+    struct span kick_on_deliver, kick_on_outbound, kick_on_publish, kick_on_subscribe, kick_on_connected,
+        kick_on_connect;
     uint8_t swallow_in, swallow_out; /* packet types */
     int nested;
     long blocks;
@@ -67,29 +68,32 @@ static struct cloud_authorisation on_authorise_connect(void *context, int64_t no
     return (struct cloud_authorisation){MQ5_SUCCESS, false};
 }
 
-static uint8_t on_authorise_publish(void *context, struct span id, const struct cloud_peer *peer, const struct mq5_publish *publish)
+static uint8_t on_authorise_publish(void *context, struct span id, const struct cloud_peer *peer,
+                                    const struct mq5_publish *publish)
 {
     struct world *world = context;
     kick(world, world->kick_on_publish);
     return MQ5_SUCCESS;
 }
 
-static uint8_t on_authorise_subscribe(void *context, struct span id, const struct cloud_peer *peer, struct span filter, uint8_t qos)
+static uint8_t on_authorise_subscribe(void *context, struct span id, const struct cloud_peer *peer, struct span filter,
+                                      uint8_t qos)
 {
     struct world *world = context;
     kick(world, world->kick_on_subscribe);
     return MQ5_SUCCESS;
 }
 
-static void on_connected(void *context, int64_t now_us, struct span id, const struct cloud_peer *peer, const struct mq5_connect *connect,
-                         bool resumed)
+static void on_connected(void *context, int64_t now_us, struct span id, const struct cloud_peer *peer,
+                         const struct mq5_connect *connect, bool resumed)
 {
     struct world *world = context;
     world->connected++;
     kick(world, world->kick_on_connected);
 }
 
-static void on_disconnected(void *context, int64_t now_us, struct span id, const struct cloud_peer *peer, enum cloud_close_reason reason)
+static void on_disconnected(void *context, int64_t now_us, struct span id, const struct cloud_peer *peer,
+                            enum cloud_close_reason reason)
 {
     struct world *world = context;
     struct mq5_publish presence = {.qos = 1, .topic = SPAN_LITERAL("$aws/events/presence"), .payload = id};
@@ -163,7 +167,8 @@ static void subscribe(struct world *world, int number, const char *filter)
 static void publish(struct world *world, int number, const char *topic, uint8_t qos)
 {
     struct mq5_packet packet = {.type = MQ5_PUBLISH};
-    packet.publish = (struct mq5_publish){.qos = qos, .packet_id = qos ? 5 : 0, .topic = span_text(topic), .payload = SPAN_LITERAL("x")};
+    packet.publish = (struct mq5_publish){
+        .qos = qos, .packet_id = qos ? 5 : 0, .topic = span_text(topic), .payload = SPAN_LITERAL("x")};
     feed(world, number, &packet);
 }
 
@@ -354,7 +359,8 @@ static void many_identifiers_and_deep_topics(void **state)
     assert_int_equal(cloud_local_publish(world->service, 0, &message), MQ5_SUCCESS);
     cloud_broker_count(world->broker, &after);
     assert_int_equal(world->published, 1);
-    assert_int_equal(after.bytes_out - before.bytes_out, 2 + 1 + 2 + 13 + 2 + 2 + 70 * 2 + 1); /* remaining length and properties: 2 each */
+    assert_int_equal(after.bytes_out - before.bytes_out,
+                     2 + 1 + 2 + 13 + 2 + 2 + 70 * 2 + 1); /* remaining length and properties: 2 each */
     for (size_t i = 0; i < 600; i += 2) {
         topic[i] = 'a';
         topic[i + 1] = '/';
