@@ -1,9 +1,11 @@
 /* codec.c (bench): our codec against mqtt-packet on the same packets. One JSON document on standard output.
  *
- *   bench_codec [SOURCE_FOLDER]     default: the current folder; mqtt-packet is measured if tests/oracle/node_modules is there
+ *   bench_codec [SOURCE_FOLDER]     default: the current folder; mqtt-packet is measured if
+ * tests/oracle/node_modules is there
  *
- * Each kind of packet is encoded and decoded over and over for about 0.2 s; "mix" is what a telemetry vehicle's day is made of:
- * many PUBLISH and PUBACK, few of the rest. decode_ns of PUBLISH is the figure the fleet is sized by. */
+ * Each kind of packet is encoded and decoded over and over for about 0.2 s; "mix" is what a telemetry vehicle's day
+ * is made of: many PUBLISH and PUBACK, few of the rest. decode_ns of PUBLISH is the figure the fleet is sized by.
+ * */
 #include "mqtt5/packet.h"
 
 #include <stdio.h>
@@ -47,17 +49,21 @@ static void add(int index, const char *name, int weight, struct mq5_packet packe
 static void prepare(void)
 {
     struct mq5_packet p = {.type = MQ5_PUBLISH,
-                           .publish = {.qos = 1, .packet_id = 77,
+                           .publish = {.qos = 1,
+                                       .packet_id = 77,
                                        .topic = SPAN_LITERAL("vehicles/tcu-00000001/telemetry"),
                                        .payload = span_text(telemetry)}};
-    p.publish.properties = (struct mq5_properties){.present = MQ5_BIT(MQ5_TOPIC_ALIAS), .topic_alias = 1,
-                                                   .user = telemetry_user, .user_count = 3};
+    p.publish.properties = (struct mq5_properties){
+        .present = MQ5_BIT(MQ5_TOPIC_ALIAS), .topic_alias = 1, .user = telemetry_user, .user_count = 3};
     add(0, "publish first (topic, alias, 3 user properties)", 10, p);
     p.publish.topic.length = 0;
     add(1, "publish (alias, 3 user properties)", 450, p);
     add(2, "puback", 460, (struct mq5_packet){.type = MQ5_PUBACK, .ack = {.packet_id = 77}});
     p = (struct mq5_packet){.type = MQ5_CONNECT,
-                            .connect = {.version = MQ5_V5, .keep_alive_s = 300, .has_will = true, .will_qos = 1,
+                            .connect = {.version = MQ5_V5,
+                                        .keep_alive_s = 300,
+                                        .has_will = true,
+                                        .will_qos = 1,
                                         .client_id = SPAN_LITERAL("tcu-00000001"),
                                         .will_topic = SPAN_LITERAL("vehicles/tcu-00000001/presence"),
                                         .will_payload = SPAN_LITERAL("{\"online\":false}")}};

@@ -1,7 +1,9 @@
-/* decode.c (fuzz): any bytes into the decoder, whole and through a stream cut where the input says; what is accepted is encoded and
- * decoded again and must stay the same. unit.mqtt5.corpus replays the corpus without libFuzzer.
+/* decode.c (fuzz): any bytes into the decoder, whole and through a stream cut where the input says; what is
+ * accepted is encoded and decoded again and must stay the same. unit.mqtt5.corpus replays the corpus without
+ * libFuzzer.
  *
- * Input: first byte: bit 0 version, bits 1..2 sender, bit 3 small stream limits; second byte: piece length; rest: packets. */
+ * Input: first byte: bit 0 version, bits 1..2 sender, bit 3 small stream limits; second byte: piece length; rest:
+ * packets. */
 #include "../oracle/packet_json.h"
 #include "mqtt5/topic.h"
 

@@ -95,9 +95,17 @@ static inline void json_subscription_ids(struct json *json, const struct mq5_pro
 
 static inline void json_property(struct json *json, const struct mq5_properties *p, int id)
 {
-#define NUMBER(key, field) json_put(json, "\"" key "\":%u", (unsigned)p->field); break
-#define TEXT(key, field) json_put(json, "\"" key "\":"); json_text(json, p->field); break
-#define BINARY(key, field) json_put(json, "\"" key "\":"); json_hex(json, p->field); break
+#define NUMBER(key, field)                                                                                             \
+    json_put(json, "\"" key "\":%u", (unsigned)p->field);                                                              \
+    break
+#define TEXT(key, field)                                                                                               \
+    json_put(json, "\"" key "\":");                                                                                    \
+    json_text(json, p->field);                                                                                         \
+    break
+#define BINARY(key, field)                                                                                             \
+    json_put(json, "\"" key "\":");                                                                                    \
+    json_hex(json, p->field);                                                                                          \
+    break
     switch (id) {
     case MQ5_PAYLOAD_FORMAT_INDICATOR: NUMBER("payloadFormatIndicator", payload_format);
     case MQ5_MESSAGE_EXPIRY_INTERVAL: NUMBER("messageExpiryInterval", message_expiry_s);
@@ -124,8 +132,7 @@ static inline void json_property(struct json *json, const struct mq5_properties 
     case MQ5_USER_PROPERTY: json_user_properties(json, p); break;
     case MQ5_MAXIMUM_PACKET_SIZE: NUMBER("maximumPacketSize", maximum_packet_size);
     case MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE: NUMBER("wildcardSubscriptionAvailable", wildcard_available);
-    case MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE:
-        NUMBER("subscriptionIdentifiersAvailable", subscription_id_available);
+    case MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE: NUMBER("subscriptionIdentifiersAvailable", subscription_id_available);
     case MQ5_SHARED_SUBSCRIPTION_AVAILABLE: NUMBER("sharedSubscriptionAvailable", shared_available);
     default: json_put(json, "\"?\":%d", id);
     }

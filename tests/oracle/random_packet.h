@@ -1,4 +1,5 @@
-/* random_packet.h: legal packets drawn from a seed, with everything the standard lets them have. For test programs only. */
+/* random_packet.h: legal packets drawn from a seed, with everything the standard lets them have. For test programs
+ * only. */
 #ifndef TESTS_RANDOM_PACKET_H
 #define TESTS_RANDOM_PACKET_H
 
@@ -55,8 +56,9 @@ static inline struct span random_binary(struct random_packet *r)
 
 static inline void random_character(struct random_packet *r, bool topic)
 {
-    static const char *const wide[] = {"\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
-                                       "\xEF\xBB\xBF", "\xEF\xBF\xBD", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF", "\x01"};
+    static const char *const wide[] = {"\xC2\x80",         "\xDF\xBF",     "\xE0\xA0\x80", "\xED\x9F\xBF",
+                                       "\xEE\x80\x80",     "\xEF\xBB\xBF", "\xEF\xBF\xBD", "\xF0\x90\x80\x80",
+                                       "\xF4\x8F\xBF\xBF", "\x01"};
     if (random_next(r, 12) == 0) {
         const char *text = wide[random_next(r, 10)];
         memcpy(r->bytes + r->used, text, strlen(text));
@@ -140,9 +142,12 @@ static inline void random_properties(struct random_packet *r, struct mq5_propert
 
 static inline void random_connect(struct random_packet *r, struct mq5_connect *c)
 {
-    *c = (struct mq5_connect){.version = (uint8_t)r->version, .clean_start = random_bool(r),
-                              .keep_alive_s = (uint16_t)random_u32(r), .has_will = random_bool(r),
-                              .has_user_name = random_bool(r), .has_password = random_bool(r)};
+    *c = (struct mq5_connect){.version = (uint8_t)r->version,
+                              .clean_start = random_bool(r),
+                              .keep_alive_s = (uint16_t)random_u32(r),
+                              .has_will = random_bool(r),
+                              .has_user_name = random_bool(r),
+                              .has_password = random_bool(r)};
     c->client_id = random_text(r, false);
     if (r->version == MQ5_V311) {
         c->has_password = c->has_password && c->has_user_name;
@@ -183,10 +188,9 @@ static inline void random_connack(struct random_packet *r, struct mq5_connack *c
     c->session_present = c->reason == 0 && random_bool(r);
     random_properties(r, &c->properties, 0,
                       ALLOWED(LIMIT_PROPERTIES, MQ5_AUTHENTICATION_DATA, MQ5_REASON_STRING, MQ5_MAXIMUM_QOS,
-                              MQ5_RETAIN_AVAILABLE, MQ5_ASSIGNED_CLIENT_IDENTIFIER,
-                              MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE, MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE,
-                              MQ5_SHARED_SUBSCRIPTION_AVAILABLE, MQ5_SERVER_KEEP_ALIVE, MQ5_RESPONSE_INFORMATION,
-                              MQ5_SERVER_REFERENCE));
+                              MQ5_RETAIN_AVAILABLE, MQ5_ASSIGNED_CLIENT_IDENTIFIER, MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE,
+                              MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE, MQ5_SHARED_SUBSCRIPTION_AVAILABLE,
+                              MQ5_SERVER_KEEP_ALIVE, MQ5_RESPONSE_INFORMATION, MQ5_SERVER_REFERENCE));
 }
 
 static inline void random_publish(struct random_packet *r, struct mq5_publish *p)
@@ -224,7 +228,8 @@ static inline void random_filter(struct random_packet *r, struct mq5_subscriptio
 
 static inline void random_subscribe(struct random_packet *r, struct mq5_subscribe *s)
 {
-    *s = (struct mq5_subscribe){.packet_id = (uint16_t)(1 + random_next(r, 65535)), .list = r->filters,
+    *s = (struct mq5_subscribe){.packet_id = (uint16_t)(1 + random_next(r, 65535)),
+                                .list = r->filters,
                                 .count = 1 + random_next(r, RANDOM_LIST)};
     if (r->packet.type == MQ5_SUBSCRIBE)
         random_properties(r, &s->properties, 0, ALLOWED(MQ5_SUBSCRIPTION_IDENTIFIER, MQ5_USER_PROPERTY));
@@ -254,8 +259,7 @@ static inline void random_goodbye(struct random_packet *r, struct mq5_disconnect
         return;
     d->reason = random_reason(r, r->packet.type);
     if (r->packet.type == MQ5_AUTH) {
-        random_properties(r, &d->properties, 0,
-                          ALLOWED(MQ5_AUTHENTICATION_DATA, MQ5_REASON_STRING, MQ5_USER_PROPERTY));
+        random_properties(r, &d->properties, 0, ALLOWED(MQ5_AUTHENTICATION_DATA, MQ5_REASON_STRING, MQ5_USER_PROPERTY));
         random_property(r, &d->properties, MQ5_AUTHENTICATION_METHOD, 0);
     } else {
         random_properties(r, &d->properties, 0,

@@ -1,4 +1,5 @@
-/* The encoder: random packets there and back, what strict mode refuses, what raw mode sends, lengths at their borders, room. */
+/* The encoder: random packets there and back, what strict mode refuses, what raw mode sends, lengths at their
+ * borders, room. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -150,8 +151,8 @@ static void test_311_leaves_out(void **state)
     static const struct mq5_user_property user = {{(const uint8_t *)"k", 1}, {(const uint8_t *)"v", 1}};
     size_t written;
     struct mq5_packet p = publish();
-    p.publish.properties = (struct mq5_properties){.present = MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL), .user = &user,
-                                                   .user_count = 1};
+    p.publish.properties =
+        (struct mq5_properties){.present = MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL), .user = &user, .user_count = 1};
     assert_int_equal(mq5_encode(MQ5_V311, &p, out, sizeof(out), &written), MQ5_OK);
     assert_memory_equal(out, "\x30\x03\x00\x01t", written);
     p = (struct mq5_packet){.type = MQ5_PUBACK, .ack = {.packet_id = 1, .reason = 0x87}};
@@ -169,8 +170,8 @@ static void test_311_leaves_out(void **state)
 static void test_forwarding(void **state)
 {
     static const struct mq5_user_property own = {{(const uint8_t *)"own", 3}, {NULL, 0}};
-    static const uint8_t received[] = {0x30, 26, 0, 1, 't', 20, 11, 5,   38, 0, 1, 'b', 0, 1,
-                                       '1',  1,  1, 38, 0,  1,  'a', 0, 1,  '2', 11, 6, 'p', 'q'};
+    static const uint8_t received[] = {0x30, 26, 0, 1,  't', 20, 11,  5, 38, 0,   1,  'b', 0,   1,
+                                       '1',  1,  1, 38, 0,   1,  'a', 0, 1,  '2', 11, 6,   'p', 'q'};
     struct mq5_packet p;
     size_t written;
     assert_int_equal(mq5_decode(MQ5_V5, MQ5_FROM_SERVER, received, sizeof(received), &p, NULL), MQ5_OK);
@@ -252,7 +253,8 @@ static void test_raw(void **state)
     EXPECT(MQ5_V5, &p, "\x30\x84\x80\x80\x80\x00\x00\x01t\x00", .remaining_length_bytes = 5);
     EXPECT(MQ5_V5, &p, "\x30\xFF\xFF\xFF\x7F\x00\x01t\x00", .set_remaining_length = true,
            .remaining_length = MQ5_MAX_REMAINING_LENGTH, .remaining_length_bytes = 1);
-    EXPECT(MQ5_V5, &p, "\x30\x06\x00\x01t\x02\x7E\x00", .set_properties = true, .properties = SPAN_LITERAL("\x02\x7E\x00"));
+    EXPECT(MQ5_V5, &p, "\x30\x06\x00\x01t\x02\x7E\x00", .set_properties = true,
+           .properties = SPAN_LITERAL("\x02\x7E\x00"));
     EXPECT(MQ5_V5, &p, "\x30\x05\x00\x01t\xC8\x01", .set_property_length = true, .property_length = 200);
     EXPECT(MQ5_V5, &p, "\x30\x06\x00\x01t\x00xy", .trailing = SPAN_LITERAL("xy"));
     EXPECT(MQ5_V311, &p, "\x30\x04\x00\x01t\x00", .set_properties = true, .properties = SPAN_LITERAL("\0"));
@@ -291,10 +293,14 @@ static void test_raw_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),         cmocka_unit_test(test_publish_refused),
-        cmocka_unit_test(test_others_refused), cmocka_unit_test(test_311_leaves_out),
-        cmocka_unit_test(test_forwarding),     cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_raw),            cmocka_unit_test(test_raw_refused),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_publish_refused),
+        cmocka_unit_test(test_others_refused),
+        cmocka_unit_test(test_311_leaves_out),
+        cmocka_unit_test(test_forwarding),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_raw),
+        cmocka_unit_test(test_raw_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

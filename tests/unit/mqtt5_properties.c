@@ -7,7 +7,8 @@
 #include <cmocka.h>
 #include <stdio.h>
 
-/* Columns: the packets a property may stand in; w = will, p = PUBLISH from the server only, d/D = DISCONNECT from client/server. */
+/* Columns: the packets a property may stand in; w = will, p = PUBLISH from the server only, d/D = DISCONNECT from
+ * client/server. */
 static const struct {
     uint8_t id;
     const char *value; /* hex of a legal value */
@@ -35,8 +36,9 @@ static const struct {
     {35, "0001", "PUBLISH"},
     {36, "00", "CONNACK"},
     {37, "00", "CONNACK"},
-    {38, "00000000", "CONNECT CONNACK PUBLISH WILL PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK UNSUBSCRIBE UNSUBACK "
-                     "DISCONNECT AUTH"},
+    {38, "00000000",
+     "CONNECT CONNACK PUBLISH WILL PUBACK PUBREC PUBREL PUBCOMP SUBSCRIBE SUBACK UNSUBSCRIBE UNSUBACK "
+     "DISCONNECT AUTH"},
     {39, "00000001", "CONNECT CONNACK"},
     {40, "00", "CONNACK"},
     {41, "00", "CONNACK"},
@@ -57,13 +59,20 @@ static size_t build(uint8_t *out, const char *place, const uint8_t *properties, 
     static const struct {
         const char *place, *first, *before, *after;
     } shapes[] = {
-        {"CONNECT", "10", "00044d5154540502003c", "0000"},  {"WILL", "10", "00044d5154540506003c000000", "0001770000"},
-        {"CONNACK", "20", "0000", ""},                      {"PUBLISH", "30", "000174", ""},
-        {"PUBACK", "40", "000100", ""},                     {"PUBREC", "50", "000100", ""},
-        {"PUBREL", "62", "000100", ""},                     {"PUBCOMP", "70", "000100", ""},
-        {"SUBSCRIBE", "82", "0001", "00016100"},            {"SUBACK", "90", "0001", "00"},
-        {"UNSUBSCRIBE", "a2", "0001", "000161"},            {"UNSUBACK", "b0", "0001", "00"},
-        {"DISCONNECT", "e0", "00", ""},                     {"AUTH", "f0", "18", ""},
+        {"CONNECT", "10", "00044d5154540502003c", "0000"},
+        {"WILL", "10", "00044d5154540506003c000000", "0001770000"},
+        {"CONNACK", "20", "0000", ""},
+        {"PUBLISH", "30", "000174", ""},
+        {"PUBACK", "40", "000100", ""},
+        {"PUBREC", "50", "000100", ""},
+        {"PUBREL", "62", "000100", ""},
+        {"PUBCOMP", "70", "000100", ""},
+        {"SUBSCRIBE", "82", "0001", "00016100"},
+        {"SUBACK", "90", "0001", "00"},
+        {"UNSUBSCRIBE", "a2", "0001", "000161"},
+        {"UNSUBACK", "b0", "0001", "00"},
+        {"DISCONNECT", "e0", "00", ""},
+        {"AUTH", "f0", "18", ""},
     };
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
         if (strcmp(shapes[i].place, place) != 0)
@@ -115,8 +124,9 @@ static enum mq5_status decode(const char *place, enum mq5_sender sender, const u
     return mq5_decode(MQ5_V5, sender, bytes, size, &packet, error);
 }
 
-static const char *const places[] = {"CONNECT", "WILL",      "CONNACK", "PUBLISH",     "PUBACK",   "PUBREC",     "PUBREL",
-                                     "PUBCOMP", "SUBSCRIBE", "SUBACK",  "UNSUBSCRIBE", "UNSUBACK", "DISCONNECT", "AUTH"};
+static const char *const places[] = {"CONNECT",     "WILL",     "CONNACK",    "PUBLISH",   "PUBACK",
+                                     "PUBREC",      "PUBREL",   "PUBCOMP",    "SUBSCRIBE", "SUBACK",
+                                     "UNSUBSCRIBE", "UNSUBACK", "DISCONNECT", "AUTH"};
 
 static void test_matrix(void **state)
 {
@@ -204,8 +214,8 @@ static void test_values(void **state)
 static void test_walks(void **state)
 {
     /* Payload format, id 1, user a=b, id 16384, session expiry, user =, content type. */
-    uint8_t block[] = {1,  0, 11, 1, 38, 0, 1, 'a', 0, 1, 'b', 11, 0x80, 0x80, 1, 17, 0, 0,
-                       0,  0, 35, 0, 1,  38, 0, 0, 0, 0, 3, 0, 1, 'x'};
+    uint8_t block[] = {1, 0, 11, 1, 38, 0, 1, 'a', 0, 1, 'b', 11, 0x80, 0x80, 1, 17,
+                       0, 0, 0,  0, 35, 0, 1, 38,  0, 0, 0,   0,  3,    0,    1, 'x'};
     struct span encoded = span_of(block, sizeof(block));
     struct mq5_user_property pair;
     uint32_t offset = 0, id = 0;
@@ -221,7 +231,8 @@ static void test_walks(void **state)
     assert_false(mq5_subscription_id_next(encoded, &offset, &id));
     offset = 0;
     assert_false(mq5_user_property_next((struct span){NULL, 0}, &offset, &pair));
-    for (uint32_t cut = 0; cut < sizeof(block); cut++) { /* on what was never accepted: no answer is promised, but no harm */
+    for (uint32_t cut = 0; cut < sizeof(block);
+         cut++) { /* on what was never accepted: no answer is promised, but no harm */
         uint32_t steps = 0;
         for (offset = 0; mq5_user_property_next(span_of(block, cut), &offset, &pair); steps++)
             assert_true(steps < 3);

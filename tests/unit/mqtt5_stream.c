@@ -1,4 +1,5 @@
-/* Streams: many packets cut anywhere, buffers that grow or do not, limits; reason codes and names against second tables. */
+/* Streams: many packets cut anywhere, buffers that grow or do not, limits; reason codes and names against second
+ * tables. */
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -134,8 +135,8 @@ static void test_limit(void **state)
     struct mq5_error error = {0};
     uint8_t buffer[16];
     for (size_t first = 0; first <= 8; first++) {
-        struct mq5_stream stream = {.buffer = buffer, .capacity = 16, .version = MQ5_V5, .sender = MQ5_EITHER,
-                                    .max_packet = 7};
+        struct mq5_stream stream = {
+            .buffer = buffer, .capacity = 16, .version = MQ5_V5, .sender = MQ5_EITHER, .max_packet = 7};
         enum mq5_status status = feed(&stream, eight, first, &error);
         if (status == MQ5_MORE)
             status = feed(&stream, eight + first, 8 - first, &error);
@@ -224,18 +225,24 @@ static void describe(const struct mq5_packet *packet, const char *expected)
 static void test_describe(void **state)
 {
     struct mq5_subscription list[] = {{.filter = SPAN_LITERAL("a/#"), .qos = 1}, {.filter = SPAN_LITERAL("\xC3\xA4")}};
-    struct mq5_packet p = {.type = MQ5_PUBLISH,
-                           .publish = {.qos = 1, .packet_id = 7, .topic = SPAN_LITERAL("a/b"),
-                                       .payload = SPAN_LITERAL("123456789012")}};
+    struct mq5_packet p = {
+        .type = MQ5_PUBLISH,
+        .publish = {.qos = 1, .packet_id = 7, .topic = SPAN_LITERAL("a/b"), .payload = SPAN_LITERAL("123456789012")}};
     describe(&p, "PUBLISH q1 id=7 topic=a/b 12 B");
     p.publish.dup = p.publish.retain = true;
     p.publish.properties.present = MQ5_BIT(MQ5_TOPIC_ALIAS) | MQ5_BIT(MQ5_CONTENT_TYPE);
     p.publish.properties.topic_alias = 3;
     describe(&p, "PUBLISH q1 dup retain id=7 topic=a/b alias=3 12 B [Content Type, Topic Alias]");
     p = (struct mq5_packet){.type = MQ5_CONNECT,
-                            .connect = {.version = 5, .clean_start = true, .keep_alive_s = 60, .has_will = true,
-                                        .will_retain = true, .client_id = SPAN_LITERAL("tcu"), .has_user_name = true,
-                                        .user_name = SPAN_LITERAL("u"), .has_password = true,
+                            .connect = {.version = 5,
+                                        .clean_start = true,
+                                        .keep_alive_s = 60,
+                                        .has_will = true,
+                                        .will_retain = true,
+                                        .client_id = SPAN_LITERAL("tcu"),
+                                        .has_user_name = true,
+                                        .user_name = SPAN_LITERAL("u"),
+                                        .has_password = true,
                                         .will_topic = SPAN_LITERAL("w")}};
     describe(&p, "CONNECT v5 id=tcu clean keep=60s user=u password will=w q0 retain 0 B");
     p = (struct mq5_packet){.type = MQ5_CONNECT, .connect = {.version = 4}};
@@ -265,10 +272,10 @@ static void test_describe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conversation),         cmocka_unit_test(test_no_grow),
-        cmocka_unit_test(test_growth_refused),       cmocka_unit_test(test_announced),
-        cmocka_unit_test(test_limit),                cmocka_unit_test(test_connect_sets_version),
-        cmocka_unit_test(test_reasons),              cmocka_unit_test(test_names),
+        cmocka_unit_test(test_conversation),   cmocka_unit_test(test_no_grow),
+        cmocka_unit_test(test_growth_refused), cmocka_unit_test(test_announced),
+        cmocka_unit_test(test_limit),          cmocka_unit_test(test_connect_sets_version),
+        cmocka_unit_test(test_reasons),        cmocka_unit_test(test_names),
         cmocka_unit_test(test_describe),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -114,12 +114,15 @@ static void test_matching_exhaustively(void **state)
 static void test_names_and_filters(void **state)
 {
     static const char *const names[] = {"a", "/", "//", "a/b", " ", "$SYS/x", "\xEF\xBB\xBF", "a b"};
-    static const char *const not_names[] = {"", "+", "#", "a/+", "a/#/b", "longer than eight+", "a\xC3", "\xED\xA0\x80"};
-    static const char *const filters[] = {"#", "+", "/", "+/+", "/+", "+/", "a/#", "a/+/#", "+/#", "$share/g/a",
+    static const char *const not_names[] = {"",      "+",           "#", "a/+", "a/#/b", "longer than eight+",
+                                            "a\xC3", "\xED\xA0\x80"};
+    static const char *const filters[] = {"#",          "+",          "/",         "+/+",    "/+",
+                                          "+/",         "a/#",        "a/+/#",     "+/#",    "$share/g/a",
                                           "$share/g/#", "$share/g//", "$shared/x", "$share", "$SYS/#"};
-    static const char *const not_filters[] = {"", "a#", "#a", "#/a", "a/#/b", "a+", "+a", "a/b+", "++", "##", "+#",
-                                              "$share/", "$share//a", "$share/g", "$share/g/", "$share/+/a",
-                                              "$share/g#/a", "$share/g/a#", "$share/g+", "a\xFF"};
+    static const char *const not_filters[] = {"",           "a#",          "#a",          "#/a",       "a/#/b",
+                                              "a+",         "+a",          "a/b+",        "++",        "##",
+                                              "+#",         "$share/",     "$share//a",   "$share/g",  "$share/g/",
+                                              "$share/+/a", "$share/g#/a", "$share/g/a#", "$share/g+", "a\xFF"};
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         assert_true(mq5_topic_name_valid(span_text(names[i])));
     for (size_t i = 0; i < sizeof(not_names) / sizeof(*not_names); i++)
@@ -150,8 +153,8 @@ static void test_share(void **state)
     assert_true(span_equal(name, SPAN_LITERAL("group")) && span_equal(rest, SPAN_LITERAL("a/+/#")));
     assert_true(mq5_topic_share_split(SPAN_LITERAL("$share/g//"), &name, &rest));
     assert_true(span_equal(rest, SPAN_LITERAL("/")));
-    static const char *const none[] = {"a", "$share", "$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a",
-                                       "$Share/g/a", "$sharex/g/a"};
+    static const char *const none[] = {"a",         "$share",     "$share/",    "$share/g",   "$share/g/",
+                                       "$share//a", "$share/+/a", "$Share/g/a", "$sharex/g/a"};
     for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++)
         assert_false(mq5_topic_share_split(span_text(none[i]), &name, &rest));
 }
@@ -198,9 +201,9 @@ static void check_text(const uint8_t *bytes, int length)
 static void test_utf8_exhaustively(void **state)
 {
     /* All pairs; all borders of each byte in triples and quadruples. */
-    static const uint8_t borders[] = {0x00, 0x01, 0x2B, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2,
-                                      0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF7,
-                                      0xF8, 0xFF};
+    static const uint8_t borders[] = {0x00, 0x01, 0x2B, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF,
+                                      0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF,
+                                      0xF0, 0xF1, 0xF3, 0xF4, 0xF5, 0xF7, 0xF8, 0xFF};
     enum { N = sizeof(borders) };
     uint8_t b[4] = {0};
     for (int a = 0; a < 65536; a++) {
@@ -254,9 +257,12 @@ static void test_every_place(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matching),          cmocka_unit_test(test_matching_exhaustively),
-        cmocka_unit_test(test_names_and_filters), cmocka_unit_test(test_longest),
-        cmocka_unit_test(test_share),             cmocka_unit_test(test_utf8_exhaustively),
+        cmocka_unit_test(test_matching),
+        cmocka_unit_test(test_matching_exhaustively),
+        cmocka_unit_test(test_names_and_filters),
+        cmocka_unit_test(test_longest),
+        cmocka_unit_test(test_share),
+        cmocka_unit_test(test_utf8_exhaustively),
         cmocka_unit_test(test_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

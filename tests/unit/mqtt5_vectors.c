@@ -100,8 +100,8 @@ static void check_encode(const char *file, const struct vector *v)
 
 static struct mq5_stream stream_for(const struct vector *v, uint8_t *buffer, uint32_t capacity)
 {
-    return (struct mq5_stream){.buffer = buffer, .capacity = capacity, .version = (uint8_t)v->version,
-                               .sender = (uint8_t)v->sender};
+    return (struct mq5_stream){
+        .buffer = buffer, .capacity = capacity, .version = (uint8_t)v->version, .sender = (uint8_t)v->sender};
 }
 
 static void check_truncations(const struct vector *v)

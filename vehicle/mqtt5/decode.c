@@ -1,17 +1,18 @@
-/* decode.c: fixed header, dispatch, and the packets that need few lines. Invariant: nothing is read beyond the packet. */
+/* decode.c: fixed header, dispatch, and the packets that need few lines. Invariant: nothing is read beyond the
+ * packet. */
 #include "wire.h"
 
 /* Sender and low nibble of each type; PUBLISH has no fixed nibble. */
 static const struct {
     uint8_t sender, flags;
 } kinds[16] = {
-    [MQ5_CONNECT] = {MQ5_FROM_CLIENT, 0},    [MQ5_CONNACK] = {MQ5_FROM_SERVER, 0},
-    [MQ5_PUBLISH] = {MQ5_EITHER, 0},         [MQ5_PUBACK] = {MQ5_EITHER, 0},
-    [MQ5_PUBREC] = {MQ5_EITHER, 0},          [MQ5_PUBREL] = {MQ5_EITHER, 2},
-    [MQ5_PUBCOMP] = {MQ5_EITHER, 0},         [MQ5_SUBSCRIBE] = {MQ5_FROM_CLIENT, 2},
-    [MQ5_SUBACK] = {MQ5_FROM_SERVER, 0},     [MQ5_UNSUBSCRIBE] = {MQ5_FROM_CLIENT, 2},
-    [MQ5_UNSUBACK] = {MQ5_FROM_SERVER, 0},   [MQ5_PINGREQ] = {MQ5_FROM_CLIENT, 0},
-    [MQ5_PINGRESP] = {MQ5_FROM_SERVER, 0},   [MQ5_DISCONNECT] = {MQ5_EITHER, 0},
+    [MQ5_CONNECT] = {MQ5_FROM_CLIENT, 0},  [MQ5_CONNACK] = {MQ5_FROM_SERVER, 0},
+    [MQ5_PUBLISH] = {MQ5_EITHER, 0},       [MQ5_PUBACK] = {MQ5_EITHER, 0},
+    [MQ5_PUBREC] = {MQ5_EITHER, 0},        [MQ5_PUBREL] = {MQ5_EITHER, 2},
+    [MQ5_PUBCOMP] = {MQ5_EITHER, 0},       [MQ5_SUBSCRIBE] = {MQ5_FROM_CLIENT, 2},
+    [MQ5_SUBACK] = {MQ5_FROM_SERVER, 0},   [MQ5_UNSUBSCRIBE] = {MQ5_FROM_CLIENT, 2},
+    [MQ5_UNSUBACK] = {MQ5_FROM_SERVER, 0}, [MQ5_PINGREQ] = {MQ5_FROM_CLIENT, 0},
+    [MQ5_PINGRESP] = {MQ5_FROM_SERVER, 0}, [MQ5_DISCONNECT] = {MQ5_EITHER, 0},
     [MQ5_AUTH] = {MQ5_EITHER, 0},
 };
 

@@ -76,8 +76,7 @@ static bool read_will(struct mq5_reader *reader, struct mq5_connect *out)
     out->will_topic = out->will_payload = (struct span){NULL, 0};
     if (!out->has_will)
         return true;
-    if (out->version >= MQ5_V5 &&
-        !mq5_read_properties(reader, MQ5_WILL_BLOCK, MQ5_FROM_CLIENT, &out->will_properties))
+    if (out->version >= MQ5_V5 && !mq5_read_properties(reader, MQ5_WILL_BLOCK, MQ5_FROM_CLIENT, &out->will_properties))
         return false;
     if (!mq5_read_binary(reader, &out->will_topic))
         return false;

@@ -1,6 +1,7 @@
 /* decode_subscribe.c: SUBSCRIBE (3.8) and UNSUBSCRIBE (3.10), and the walk over their filters.
  *
- * A filter whose wildcards stand wrongly is let through: the server answers it with 0x8F in its place and serves the others.
+ * A filter whose wildcards stand wrongly is let through: the server answers it with 0x8F in its place and serves
+ * the others.
  */
 #include "wire.h"
 
@@ -16,8 +17,7 @@ static bool read_options(struct mq5_reader *reader, enum mq5_version version, st
         return false;
     *out = (struct mq5_subscription){.filter = out->filter, .qos = options & 3};
     if (options & (version < MQ5_V5 ? 0xFC : 0xC0))
-        return mq5_fail(reader, MQ5_MALFORMED, MQ5_MALFORMED_PACKET, "reserved subscription options",
-                        "MQTT-3.8.3-5");
+        return mq5_fail(reader, MQ5_MALFORMED, MQ5_MALFORMED_PACKET, "reserved subscription options", "MQTT-3.8.3-5");
     if (out->qos == 3)
         return forbidden(reader, "requested QoS 3", "S3.8.3.1a");
     out->no_local = options & 4;
@@ -54,8 +54,7 @@ bool mq5_decode_subscribe(struct mq5_reader *reader, enum mq5_version version, e
         return false;
     out->encoded = (struct span){reader->at, mq5_left(reader)};
     if (out->encoded.length == 0)
-        return forbidden(reader, "no topic filter",
-                         type == MQ5_SUBSCRIBE ? "MQTT-3.8.3-2" : "MQTT-3.10.3-2");
+        return forbidden(reader, "no topic filter", type == MQ5_SUBSCRIBE ? "MQTT-3.8.3-2" : "MQTT-3.10.3-2");
     for (; reader->at < reader->end; out->count++)
         if (!read_filter(reader, version, type, &subscription))
             return false;
@@ -76,8 +75,8 @@ bool mq5_subscription_next(const struct mq5_subscribe *subscribe, enum mq5_type 
         return false;
     struct mq5_reader reader = {start + *offset, start + subscribe->encoded.length, start, NULL, MQ5_OK};
     *out = (struct mq5_subscription){0};
-    bool found = mq5_read_binary(&reader, &out->filter) &&
-                 (type == MQ5_UNSUBSCRIBE || read_options(&reader, version, out));
+    bool found =
+        mq5_read_binary(&reader, &out->filter) && (type == MQ5_UNSUBSCRIBE || read_options(&reader, version, out));
     *offset = found ? (uint32_t)(reader.at - start) : subscribe->encoded.length;
     return found;
 }

@@ -1,9 +1,10 @@
 /* encode.c: packets to bytes.
  *
- * Two passes: measure (is it encodable, how long is each part), then write without looking at bounds. Strict mode then lets
- * the decoder judge its own output, so that one set of rules holds for both directions; what a decoder cannot see (values cut
- * off by their bit field, misplaced wildcards in filters) is looked at before. Raw mode skips the judgement.
- * In 3.1.1 whatever exists in MQTT 5 only (properties, reasons of acknowledgements, subscription options) is not written.
+ * Two passes: measure (is it encodable, how long is each part), then write without looking at bounds. Strict mode
+ * then lets the decoder judge its own output, so that one set of rules holds for both directions; what a decoder
+ * cannot see (values cut off by their bit field, misplaced wildcards in filters) is looked at before. Raw mode
+ * skips the judgement. In 3.1.1 whatever exists in MQTT 5 only (properties, reasons of acknowledgements,
+ * subscription options) is not written.
  */
 #include "mqtt5/topic.h"
 #include "wire.h"
@@ -51,8 +52,8 @@ static uint64_t block_length(const struct layout *layout)
         return layout->raw->properties.length;
     if (layout->version < MQ5_V5)
         return 0;
-    uint32_t prefix = layout->raw && layout->raw->set_property_length ? layout->raw->property_length
-                                                                      : (uint32_t)layout->properties;
+    uint32_t prefix =
+        layout->raw && layout->raw->set_property_length ? layout->raw->property_length : (uint32_t)layout->properties;
     return (uint64_t)mq5_vbi_length(prefix) + layout->properties;
 }
 
@@ -62,8 +63,8 @@ static uint8_t *write_block(uint8_t *at, const struct layout *layout, const stru
         return mq5_write_bytes(at, layout->raw->properties);
     if (layout->version < MQ5_V5)
         return at;
-    uint32_t prefix = layout->raw && layout->raw->set_property_length ? layout->raw->property_length
-                                                                      : (uint32_t)layout->properties;
+    uint32_t prefix =
+        layout->raw && layout->raw->set_property_length ? layout->raw->property_length : (uint32_t)layout->properties;
     return mq5_properties_write(mq5_write_vbi(at, prefix, mq5_vbi_length(prefix)), properties);
 }
 
@@ -94,8 +95,8 @@ static bool measure_connect(struct layout *layout, const struct mq5_connect *con
 
 static bool measure_publish(struct layout *layout, const struct mq5_publish *publish)
 {
-    layout->body = UINT64_C(2) + publish->topic.length + (publish->qos ? 2 : 0) + block_length(layout) +
-                   publish->payload.length;
+    layout->body =
+        UINT64_C(2) + publish->topic.length + (publish->qos ? 2 : 0) + block_length(layout) + publish->payload.length;
     return publish->topic.length <= MQ5_MAX_STRING;
 }
 
@@ -114,7 +115,8 @@ static bool measure_subscribe(struct layout *layout, const struct mq5_subscribe 
     return true;
 }
 
-/* PUBACK and its like, DISCONNECT, AUTH: trailing parts that say nothing are left out (3.4.2.1, 3.14.2.1, 3.15.2.1). */
+/* PUBACK and its like, DISCONNECT, AUTH: trailing parts that say nothing are left out (3.4.2.1, 3.14.2.1,
+ * 3.15.2.1). */
 static void measure_optional(struct layout *layout, uint8_t reason, uint64_t before, bool reason_alone)
 {
     bool plain = layout->properties == 0 && !raw_block(layout);
@@ -268,8 +270,7 @@ static uint8_t *write_body(uint8_t *at, const struct layout *layout, const struc
     case MQ5_UNSUBSCRIBE: return write_subscribe(at, layout, &packet->subscribe, false);
     case MQ5_SUBACK: return write_suback(at, layout, &packet->suback, true);
     case MQ5_UNSUBACK: return write_suback(at, layout, &packet->suback, layout->version >= MQ5_V5);
-    case MQ5_DISCONNECT:
-        return write_optional(at, layout, packet->disconnect.reason, &packet->disconnect.properties);
+    case MQ5_DISCONNECT: return write_optional(at, layout, packet->disconnect.reason, &packet->disconnect.properties);
     case MQ5_AUTH: return write_optional(at, layout, packet->auth.reason, &packet->auth.properties);
     default: return at;
     }
@@ -303,8 +304,7 @@ static void write_packet(uint8_t *at, const struct layout *layout, const struct 
 static bool filters_in_order(const struct mq5_packet *packet, enum mq5_version version)
 {
     struct mq5_subscription subscription;
-    for (uint32_t offset = 0;
-         mq5_subscription_next(&packet->subscribe, packet->type, version, &offset, &subscription);)
+    for (uint32_t offset = 0; mq5_subscription_next(&packet->subscribe, packet->type, version, &offset, &subscription);)
         if (subscription.qos > 2 || subscription.retain_handling > 2 || !mq5_topic_filter_valid(subscription.filter))
             return false;
     return true;

@@ -3,9 +3,9 @@
 
 const char *mq5_type_name(uint8_t type)
 {
-    static const char *const names[16] = {"?",           "CONNECT",  "CONNACK",  "PUBLISH",    "PUBACK",  "PUBREC",
-                                          "PUBREL",      "PUBCOMP",  "SUBSCRIBE", "SUBACK",    "UNSUBSCRIBE",
-                                          "UNSUBACK",    "PINGREQ",  "PINGRESP", "DISCONNECT", "AUTH"};
+    static const char *const names[16] = {"?",       "CONNECT",  "CONNACK",    "PUBLISH", "PUBACK",      "PUBREC",
+                                          "PUBREL",  "PUBCOMP",  "SUBSCRIBE",  "SUBACK",  "UNSUBSCRIBE", "UNSUBACK",
+                                          "PINGREQ", "PINGRESP", "DISCONNECT", "AUTH"};
     return type < 16 ? names[type] : "?";
 }
 

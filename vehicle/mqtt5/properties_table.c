@@ -3,10 +3,17 @@
 
 #define FIELD(member) offsetof(struct mq5_properties, member)
 #define FLAG(member, label, section)                                                                                   \
-    {KIND_U8, CHECK_FLAG, FIELD(member), MQ5_PROTOCOL_ERROR, label " is neither 0 nor 1", section, label}
-#define PLAIN(kind, member, label) {kind, CHECK_NONE, FIELD(member), 0, "", "", label}
+    {                                                                                                                  \
+        KIND_U8, CHECK_FLAG, FIELD(member), MQ5_PROTOCOL_ERROR, label " is neither 0 nor 1", section, label            \
+    }
+#define PLAIN(kind, member, label)                                                                                     \
+    {                                                                                                                  \
+        kind, CHECK_NONE, FIELD(member), 0, "", "", label                                                              \
+    }
 #define NOT_ZERO(kind, member, reason, label, section)                                                                 \
-    {kind, CHECK_NOT_ZERO, FIELD(member), reason, label " is 0", section, label}
+    {                                                                                                                  \
+        kind, CHECK_NOT_ZERO, FIELD(member), reason, label " is 0", section, label                                     \
+    }
 
 const struct mq5_property_rule mq5_property_rules[MQ5_PROPERTY_IDS] = {
     [MQ5_PAYLOAD_FORMAT_INDICATOR] = FLAG(payload_format, "Payload Format Indicator", "S3.1.3.2.3a"),
@@ -38,14 +45,13 @@ const struct mq5_property_rule mq5_property_rules[MQ5_PROPERTY_IDS] = {
     [MQ5_USER_PROPERTY] = {KIND_PAIR, CHECK_NONE, 0, 0, "", "", "User Property"},
     [MQ5_MAXIMUM_PACKET_SIZE] =
         NOT_ZERO(KIND_U32, maximum_packet_size, MQ5_PROTOCOL_ERROR, "Maximum Packet Size", "S3.1.2.11.4a"),
-    [MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE] =
-        FLAG(wildcard_available, "Wildcard Subscription Available", "S3.2.2.3.11a"),
+    [MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE] = FLAG(wildcard_available, "Wildcard Subscription Available", "S3.2.2.3.11a"),
     [MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE] =
         FLAG(subscription_id_available, "Subscription Identifier Available", "S3.2.2.3.12a"),
     [MQ5_SHARED_SUBSCRIPTION_AVAILABLE] = FLAG(shared_available, "Shared Subscription Available", "S3.2.2.3.13a"),
 };
 
-#define PROBLEM (MQ5_BIT(MQ5_REASON_STRING) | MQ5_BIT(MQ5_USER_PROPERTY))
+#define PROBLEM        (MQ5_BIT(MQ5_REASON_STRING) | MQ5_BIT(MQ5_USER_PROPERTY))
 #define AUTHENTICATION (MQ5_BIT(MQ5_AUTHENTICATION_METHOD) | MQ5_BIT(MQ5_AUTHENTICATION_DATA))
 #define MESSAGE                                                                                                        \
     (MQ5_BIT(MQ5_PAYLOAD_FORMAT_INDICATOR) | MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) | MQ5_BIT(MQ5_CONTENT_TYPE) |        \
@@ -56,13 +62,12 @@ const struct mq5_property_rule mq5_property_rules[MQ5_PROPERTY_IDS] = {
 
 static const uint64_t allowed[16] = {
     [MQ5_WILL_BLOCK] = MESSAGE | MQ5_BIT(MQ5_WILL_DELAY_INTERVAL),
-    [MQ5_CONNECT] = LIMITS | AUTHENTICATION | MQ5_BIT(MQ5_REQUEST_RESPONSE_INFORMATION) |
-                    MQ5_BIT(MQ5_REQUEST_PROBLEM_INFORMATION),
+    [MQ5_CONNECT] =
+        LIMITS | AUTHENTICATION | MQ5_BIT(MQ5_REQUEST_RESPONSE_INFORMATION) | MQ5_BIT(MQ5_REQUEST_PROBLEM_INFORMATION),
     [MQ5_CONNACK] = LIMITS | AUTHENTICATION | PROBLEM | MQ5_BIT(MQ5_MAXIMUM_QOS) | MQ5_BIT(MQ5_RETAIN_AVAILABLE) |
                     MQ5_BIT(MQ5_ASSIGNED_CLIENT_IDENTIFIER) | MQ5_BIT(MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE) |
                     MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE) | MQ5_BIT(MQ5_SHARED_SUBSCRIPTION_AVAILABLE) |
-                    MQ5_BIT(MQ5_SERVER_KEEP_ALIVE) | MQ5_BIT(MQ5_RESPONSE_INFORMATION) |
-                    MQ5_BIT(MQ5_SERVER_REFERENCE),
+                    MQ5_BIT(MQ5_SERVER_KEEP_ALIVE) | MQ5_BIT(MQ5_RESPONSE_INFORMATION) | MQ5_BIT(MQ5_SERVER_REFERENCE),
     [MQ5_PUBLISH] = MESSAGE | MQ5_BIT(MQ5_TOPIC_ALIAS) | MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER),
     [MQ5_PUBACK] = PROBLEM,
     [MQ5_PUBREC] = PROBLEM,

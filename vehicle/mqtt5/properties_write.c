@@ -1,7 +1,7 @@
 /* properties_write.c: property sets to the wire, in ascending order of their identifiers.
  *
- * User properties: first those of `user`, then those found in `encoded` if the bit asks for it, so that a broker forwards what
- * it received in order without taking it apart.
+ * User properties: first those of `user`, then those found in `encoded` if the bit asks for it, so that a broker
+ * forwards what it received in order without taking it apart.
  */
 #include "wire.h"
 

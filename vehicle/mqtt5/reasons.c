@@ -9,9 +9,9 @@ struct reason_set {
     uint64_t low, high;
 };
 
-#define LOW(code) (UINT64_C(1) << (code))
-#define HIGH(code) (UINT64_C(1) << ((code)-0x80))
-#define COMMON_ERRORS (HIGH(0x80) | HIGH(0x83) | HIGH(0x87))
+#define LOW(code)       (UINT64_C(1) << (code))
+#define HIGH(code)      (UINT64_C(1) << ((code)-0x80))
+#define COMMON_ERRORS   (HIGH(0x80) | HIGH(0x83) | HIGH(0x87))
 #define RANGE(from, to) ((HIGH(to) - HIGH(from)) | HIGH(to))
 
 static const struct reason_set published = {LOW(0x00) | LOW(0x10),
@@ -23,8 +23,8 @@ static const struct reason_set subscribed = {LOW(0) | LOW(1) | LOW(2), COMMON_ER
                                                                            HIGH(0x97) | HIGH(0x9E) | HIGH(0xA1) |
                                                                            HIGH(0xA2)};
 static const struct reason_set unsubscribed = {LOW(0x00) | LOW(0x11), COMMON_ERRORS | HIGH(0x8F) | HIGH(0x91)};
-static const struct reason_set client_leaves = {LOW(0x00) | LOW(0x04), RANGE(0x80, 0x83) | HIGH(0x90) |
-                                                                           RANGE(0x93, 0x99)};
+static const struct reason_set client_leaves = {LOW(0x00) | LOW(0x04),
+                                                RANGE(0x80, 0x83) | HIGH(0x90) | RANGE(0x93, 0x99)};
 static const struct reason_set server_leaves = {LOW(0x00), RANGE(0x80, 0x83) | HIGH(0x87) | HIGH(0x89) | HIGH(0x8B) |
                                                                RANGE(0x8C, 0x90) | RANGE(0x93, 0xA2)};
 static const struct reason_set client_authenticates = {LOW(0x18) | LOW(0x19), 0};

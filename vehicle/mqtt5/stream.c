@@ -1,7 +1,7 @@
 /* stream.c: packets out of a byte stream, the same for any split (4.2).
  *
- * Two states: nothing gathered (used 0: packets are decoded where they lie) and gathering (the first `used` bytes of a packet lie
- * in `buffer`). Memory is asked for as bytes arrive, not as the peer announces them.
+ * Two states: nothing gathered (used 0: packets are decoded where they lie) and gathering (the first `used` bytes
+ * of a packet lie in `buffer`). Memory is asked for as bytes arrive, not as the peer announces them.
  */
 #include "wire.h"
 
@@ -21,8 +21,8 @@ static enum mq5_status stop_frame(struct mq5_error *error, enum mq5_status statu
                 "MQTT-1.5.5-1");
 }
 
-static enum mq5_status hand_out(struct mq5_stream *stream, const uint8_t *data, uint32_t length,
-                                struct mq5_packet *out, struct mq5_error *error)
+static enum mq5_status hand_out(struct mq5_stream *stream, const uint8_t *data, uint32_t length, struct mq5_packet *out,
+                                struct mq5_error *error)
 {
     enum mq5_status status =
         mq5_decode((enum mq5_version)stream->version, (enum mq5_sender)stream->sender, data, length, out, error);

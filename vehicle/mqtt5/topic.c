@@ -2,7 +2,7 @@
 #include "mqtt5/topic.h"
 #include "wire.h"
 
-#define SHARE_PREFIX "$share/"
+#define SHARE_PREFIX        "$share/"
 #define SHARE_PREFIX_LENGTH ((uint32_t)sizeof(SHARE_PREFIX) - 1)
 
 bool mq5_topic_name_valid(struct span topic)

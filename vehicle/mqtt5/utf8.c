@@ -1,7 +1,7 @@
 /* utf8.c: is a text well-formed UTF-8 without U+0000 (1.5.4), and without wildcards where a topic name is due?
  *
- * Nearly all texts are ASCII: eight bytes at a time, no branch per byte. Anything else goes to the exact check, which also
- * finds out what is wrong.
+ * Nearly all texts are ASCII: eight bytes at a time, no branch per byte. Anything else goes to the exact check,
+ * which also finds out what is wrong.
  */
 #include "mqtt5/topic.h"
 #include "wire.h"

@@ -1,7 +1,7 @@
 /* wire.h: reading and writing MQTT's primitive types (1.5), and the rules the files of this folder share. Private.
  *
- * A reader never looks beyond `end`; the first failure is noted in it and every function returns false from there on up.
- * A writer does not check: its user has measured the packet before (encode.c).
+ * A reader never looks beyond `end`; the first failure is noted in it and every function returns false from there
+ * on up. A writer does not check: its user has measured the packet before (encode.c).
  */
 #ifndef MQTT5_WIRE_H
 #define MQTT5_WIRE_H
@@ -18,7 +18,8 @@ void mq5_note(struct mq5_reader *reader, enum mq5_status status, uint8_t reason,
     __attribute__((cold));
 void mq5_note_short(struct mq5_reader *reader) __attribute__((cold));
 
-/* Notes the failure and returns false, so that callers write `return mq5_fail(...)`. Inline so that the compiler sees the false. */
+/* Notes the failure and returns false, so that callers write `return mq5_fail(...)`. Inline so that the compiler
+ * sees the false. */
 static inline bool mq5_fail(struct mq5_reader *reader, enum mq5_status status, uint8_t reason, const char *what,
                             const char *ref)
 {
@@ -68,7 +69,8 @@ static inline bool mq5_read_u32(struct mq5_reader *reader, uint32_t *out)
     return true;
 }
 
-/* Variable byte integer (1.5.5). Returns its length in bytes; 0: not all there; -1: longer than 4 bytes or not the shortest form. */
+/* Variable byte integer (1.5.5). Returns its length in bytes; 0: not all there; -1: longer than 4 bytes or not the
+ * shortest form. */
 static inline int mq5_vbi_parse(const uint8_t *data, size_t length, uint32_t *out)
 {
     uint32_t value = 0;
@@ -203,7 +205,8 @@ static inline void mq5_properties_clear(struct mq5_properties *properties)
 
 bool mq5_read_properties(struct mq5_reader *reader, int place, enum mq5_sender sender, struct mq5_properties *out);
 
-/* Length without the prefix; false if it cannot be encoded at all (string too long, unknown property, missing list). */
+/* Length without the prefix; false if it cannot be encoded at all (string too long, unknown property, missing
+ * list). */
 bool mq5_properties_measure(const struct mq5_properties *properties, uint64_t *length);
 uint8_t *mq5_properties_write(uint8_t *at, const struct mq5_properties *properties);
 

@@ -21,9 +21,9 @@ struct vector {
     char json[8192];
 };
 
-static const char *const vector_files[] = {"connect",     "connack",  "publish", "puback",   "pubrec",     "pubrel",
-                                           "pubcomp",     "subscribe", "suback", "unsubscribe", "unsuback", "pingreq",
-                                           "pingresp",    "disconnect", "auth",  "header"};
+static const char *const vector_files[] = {"connect",  "connack",    "publish", "puback",      "pubrec",   "pubrel",
+                                           "pubcomp",  "subscribe",  "suback",  "unsubscribe", "unsuback", "pingreq",
+                                           "pingresp", "disconnect", "auth",    "header"};
 #define VECTOR_FILES (sizeof(vector_files) / sizeof(*vector_files))
 
 __attribute__((noreturn)) static inline void vector_bad(const char *file, const char *line)
