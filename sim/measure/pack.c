@@ -1,0 +1,184 @@
+/* pack.c: a measure as one block of bytes, for another process of the same build: memory as it lies, no byte order, no versions.
+ * A block is read into a measure of its own and merged only when all of it made sense. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#define PACK_MAGIC UINT64_C(0x31455255534d5643)
+
+struct pack_head {
+    uint64_t magic, length, unrecorded;
+    int64_t bin_us, duration_us;
+    uint32_t vehicles, cohorts, regions, bin_count;
+};
+
+/* ---- writing: once to learn the length (bytes NULL), once for good -------------------------------------------------------- */
+
+struct pack_out {
+    uint8_t *bytes;
+    size_t length;
+};
+
+static void put(struct pack_out *out, const void *data, size_t size)
+{
+    if (out->bytes && size)
+        memcpy(out->bytes + out->length, data, size);
+    out->length += size;
+}
+
+static void put_series(struct pack_out *out, const struct series *series)
+{
+    put(out, &series->total, sizeof(series->total));
+    put(out, &series->total_excluded, sizeof(series->total_excluded));
+    for (uint32_t c = 0; c < series->chunk_count; c++) {
+        put(out, &series->chunk[c].width, sizeof(series->chunk[c].width));
+        put(out, series->chunk[c].bins, (size_t)series->chunk[c].width * SERIES_CHUNK_BINS);
+    }
+}
+
+static void put_all(struct pack_out *out, const struct measure *measure, const struct pack_head *head)
+{
+    const uint64_t end = UINT64_MAX;
+    put(out, head, sizeof(*head));
+    for (uint64_t i = 0; i < measure_cell_count(measure); i++)
+        if (measure->cells[i]) {
+            put(out, &i, sizeof(i));
+            put(out, measure->cells[i], sizeof(*measure->cells[i]));
+        }
+    put(out, &end, sizeof(end));
+    for (uint64_t i = 0; i < measure_series_count(measure); i++)
+        if (measure->series[i]) {
+            put(out, &i, sizeof(i));
+            put_series(out, measure->series[i]);
+        }
+    put(out, &end, sizeof(end));
+    put(out, measure->rows, measure->options.vehicles * sizeof(*measure->rows));
+    put(out, &measure->commands, sizeof(measure->commands));
+    put(out, measure->victims, sizeof(measure->victims));
+}
+
+static struct pack_head head_of(const struct measure *measure, size_t length)
+{
+    struct pack_head head;
+    memset(&head, 0, sizeof(head));
+    head.magic = PACK_MAGIC;
+    head.length = length;
+    head.unrecorded = measure->unrecorded;
+    head.bin_us = measure->bin_us;
+    head.duration_us = measure->options.duration_us;
+    head.vehicles = measure->options.vehicles;
+    head.cohorts = measure->cohorts;
+    head.regions = measure->regions;
+    head.bin_count = measure->bin_count;
+    return head;
+}
+
+bool measure_pack(const struct measure *measure, uint8_t **bytes, size_t *length)
+{
+    struct pack_out out = {0};
+    struct pack_head head = head_of(measure, 0);
+    put_all(&out, measure, &head);
+    *length = out.length;
+    *bytes = out.bytes = malloc(out.length);
+    if (!out.bytes)
+        return false;
+    head = head_of(measure, out.length);
+    out.length = 0;
+    put_all(&out, measure, &head);
+    return true;
+}
+
+/* ---- reading ---------------------------------------------------------------------------------------------------------------- */
+
+struct pack_in {
+    const uint8_t *bytes;
+    size_t left;
+};
+
+static bool get(struct pack_in *in, void *data, size_t size)
+{
+    if (in->left < size)
+        return false;
+    if (size)
+        memcpy(data, in->bytes, size);
+    in->bytes += size;
+    in->left -= size;
+    return true;
+}
+
+static bool get_series(struct pack_in *in, struct series *series)
+{
+    if (!series || !get(in, &series->total, sizeof(series->total)) ||
+        !get(in, &series->total_excluded, sizeof(series->total_excluded)))
+        return false;
+    for (uint32_t c = 0; c < series->chunk_count; c++) {
+        struct series_chunk *chunk = &series->chunk[c];
+        uint32_t width;
+        if (!get(in, &width, sizeof(width)) || (width != 0 && width != 1 && width != 2 && width != 4 && width != 8))
+            return false;
+        if (width == 0)
+            continue;
+        chunk->bins = malloc((size_t)width * SERIES_CHUNK_BINS);
+        if (!chunk->bins || !get(in, chunk->bins, (size_t)width * SERIES_CHUNK_BINS))
+            return false;
+        chunk->width = width;
+    }
+    return true;
+}
+
+static bool get_cells(struct pack_in *in, struct measure *measure)
+{
+    uint64_t index;
+    while (get(in, &index, sizeof(index))) {
+        if (index == UINT64_MAX)
+            return true;
+        if (index >= measure_cell_count(measure) || measure->cells[index])
+            return false;
+        struct measure_cell *cell = measure_cell_make(measure, index);
+        if (!cell || !get(in, cell, sizeof(*cell)) || cell->worst.count > MEASURE_WORST)
+            return false;
+    }
+    return false;
+}
+
+static bool get_all_series(struct pack_in *in, struct measure *measure)
+{
+    uint64_t index;
+    while (get(in, &index, sizeof(index))) {
+        if (index == UINT64_MAX)
+            return true;
+        if (index >= measure_series_count(measure) || measure->series[index] ||
+            !get_series(in, measure_series_make(measure, index)))
+            return false;
+    }
+    return false;
+}
+
+static bool get_all(struct pack_in *in, struct measure *measure)
+{
+    struct pack_head head, expected = head_of(measure, in->left);
+    if (!get(in, &head, sizeof(head)))
+        return false;
+    measure->unrecorded = expected.unrecorded = head.unrecorded;
+    if (memcmp(&head, &expected, sizeof(head)) != 0)
+        return false;
+    if (!get_cells(in, measure) || !get_all_series(in, measure) ||
+        !get(in, measure->rows, measure->options.vehicles * sizeof(*measure->rows)) ||
+        !get(in, &measure->commands, sizeof(measure->commands)) || !get(in, measure->victims, sizeof(measure->victims)))
+        return false;
+    for (uint32_t i = 0; i < COUNTER_COUNT; i++)
+        if (measure->victims[i].count > MEASURE_WORST)
+            return false;
+    return in->left == 0;
+}
+
+bool measure_merge_packed(struct measure *into, const uint8_t *bytes, size_t length)
+{
+    struct pack_in in = {bytes, length};
+    struct measure *from = measure_create(&into->options);
+    bool made_sense = from && get_all(&in, from);
+    if (made_sense)
+        measure_merge(into, from);
+    measure_destroy(from);
+    return made_sense;
+}
