@@ -40,17 +40,22 @@ struct cloud_pki *cloud_pki_modelled(uint64_t seed);
 void cloud_pki_close(struct cloud_pki *pki);
 bool cloud_pki_is_modelled(const struct cloud_pki *pki);
 const struct cloud_certificate *cloud_pki_ca(const struct cloud_pki *pki, enum cloud_ca ca);
+struct span cloud_pki_ca_bytes(const struct cloud_pki *pki, enum cloud_ca ca); /* DER, or the modelled form; lent until close */
 
 /* Checks the CSR (proof of possession) and issues. Real: CSR in DER or PEM or base64 DER (EST), certificate out in DER. Modelled: modelled bytes. now_s: epoch
  * seconds; lifetime_s as the profile says. common_name: NULL takes the CSR's; else must equal it or the call fails.
  * Returns the length written, 0 on error. */
 size_t cloud_pki_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
                        uint8_t *out, size_t capacity);
-/* A key pair and its certificate in one go (factory: attestation identities; tests: any). Real: key DER (PKCS#8) too; modelled: key_length 0. */
+/* A key pair and its certificate in one go (factory: attestation identities; tests: any). Real: key DER (PKCS#8) too; modelled: key_length 0.
+ * Lengths come in as capacities. */
 bool cloud_pki_make(struct cloud_pki *pki, enum cloud_ca ca, const char *common_name, int64_t now_s, int64_t lifetime_s,
                     uint8_t *certificate, size_t *certificate_length, uint8_t *key, size_t *key_length);
-/* Decodes; does not verify. false: not a certificate. Accepts DER, PEM, and the modelled form. */
+/* Decodes; does not verify. false: not a certificate. Accepts DER, PEM, and the modelled form. issuer_id is zeros
+ * for X.509, which does not carry it: cloud_pki_read() finds it. */
 bool cloud_certificate_read(struct span bytes, struct cloud_certificate *out);
+/* The same, and issuer_id is filled when one of our CAs has signed it. */
+bool cloud_pki_read(const struct cloud_pki *pki, struct span bytes, struct cloud_certificate *out);
 /* Signature chain to one of our CAs, validity at now_s. On failure *why is a static text. */
 bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum cloud_ca issuer, int64_t now_s, const char **why);
 /* Modelled CSR as a vehicle makes it: writes the bytes, returns the length. key_number makes the key unique. */
@@ -66,7 +71,7 @@ struct cloud_certificate_broker {
     void *context;
 };
 struct cloud_http_reply {
-    int status;              /* 200, 202, 400, 401, 403, 404, 405 */
+    int status;              /* 200, 400, 401, 403, 404, 405, 500 */
     const char *content_type;
     size_t body_length;      /* bytes written to the caller's buffer */
 };

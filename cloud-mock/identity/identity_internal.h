@@ -1,0 +1,58 @@
+/* identity_internal.h: what the files of this folder share. */
+#ifndef IDENTITY_INTERNAL_H
+#define IDENTITY_INTERNAL_H
+
+#include "cloud/identity.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#define IDENTITY_BYTES_MAX 2048 /* one certificate of ours, with room */
+
+struct pki_ca {
+    struct cloud_certificate certificate;
+    uint8_t bytes[IDENTITY_BYTES_MAX];
+    size_t length;
+    X509 *x509;    /* NULL when modelled */
+    EVP_PKEY *key; /* NULL when modelled */
+};
+
+struct cloud_pki {
+    bool modelled;
+    uint64_t seed;
+    uint64_t next_serial;
+    struct pki_ca ca[CLOUD_CA_COUNT];
+};
+
+extern const char *const identity_ca_file[CLOUD_CA_COUNT];
+extern const char *const identity_ca_name[CLOUD_CA_COUNT];
+/* The hierarchy and the server's certificate carry fixed dates, so that making them needs no clock and a scenario's calendar fits in. */
+#define IDENTITY_CA_NOT_BEFORE_S INT64_C(1577836800) /* 2020-01-01T00:00:00Z */
+#define IDENTITY_CA_NOT_AFTER_S  INT64_C(2524607999) /* 2049-12-31T23:59:59Z */
+
+void identity_sha256(const uint8_t *data, size_t length, uint8_t out[32]);
+bool identity_is_modelled(struct span bytes);
+bool identity_is_pem(struct span bytes);
+
+/* modelled.c */
+void modelled_hierarchy(struct cloud_pki *pki);
+size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
+                      uint8_t *out, size_t capacity);
+bool modelled_read(struct span bytes, struct cloud_certificate *out);
+
+/* real.c */
+X509 *real_parse(struct span bytes); /* DER or PEM; the caller frees */
+bool real_describe(X509 *x509, struct cloud_certificate *out);
+size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
+                  uint8_t *out, size_t capacity);
+size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out, size_t capacity);
+enum real_use { REAL_CA_ROOT, REAL_CA_SUBORDINATE, REAL_SERVER, REAL_CLIENT };
+X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key, int64_t not_before_s,
+                int64_t not_after_s, enum real_use use);
+uint64_t real_serial(void);
+
+/* base64.c: lines of 64 characters, as MIME wants them; decoding skips white space. */
+size_t identity_base64_encode(const uint8_t *data, size_t length, uint8_t *out, size_t capacity); /* 0: no room */
+bool identity_base64_decode(struct span text, uint8_t *out, size_t capacity, size_t *length);
+
+#endif
