@@ -702,6 +702,19 @@ static inline uint8_t key_class(uint64_t key)
     return (uint8_t)(key & ((1u << SIM_CLASS_BITS) - 1));
 }
 
+/* The newest chunk of the window after the open one, whose chain is walked a chunk at a time while the open window is
+ * handled: otherwise opening it would pay one cache miss after the other. */
+static const struct chunk *next_window_newest(const struct sim_queue *queue)
+{
+    uint64_t *write = queue->level[0].write[queue->cursor & (LEVEL_BUCKETS - 1)];
+    uint32_t count;
+    if (write == NULL)
+        return NULL;
+    const struct chunk *newest = bucket_newest(write, &count);
+    chunk_prefetch(newest);
+    return newest;
+}
+
 /* Handles what is open before until_us; true if all of it was. */
 static bool drain(struct sim_queue *queue, int64_t until_us, const struct sim_handlers *handlers, void *context,
                   uint64_t *handled)
@@ -709,6 +722,7 @@ static bool drain(struct sim_queue *queue, int64_t until_us, const struct sim_ha
     const uint64_t *at = queue->open.at;
     size_t next = queue->open_next, count = queue->open.count;
     int64_t open_us = queue->open_us;
+    const struct chunk *coming_chunk = NULL;
     if (until_us <= open_us)
         return next == count && queue->heap.count == 0;
     uint64_t span_us = (uint64_t)until_us - (uint64_t)open_us;
@@ -717,6 +731,8 @@ static bool drain(struct sim_queue *queue, int64_t until_us, const struct sim_ha
         for (size_t i = next; i < count && i < next + PREFETCH_AHEAD; i++)
             handlers->prefetch(context, key_entity(at[i]), key_class(at[i]));
     }
+    if (count - next > PREFETCH_AHEAD)
+        coming_chunk = next_window_newest(queue);
     for (;; (*handled)++) {
         uint64_t key = next < count ? at[next] : UINT64_MAX;
         if (UNLIKELY(queue->heap.count > 0 && queue->heap.at[0] < key)) {
@@ -727,6 +743,11 @@ static bool drain(struct sim_queue *queue, int64_t until_us, const struct sim_ha
             if (key >= end)
                 return next == count;
             queue->open_next = ++next;
+            if (next % PREFETCH_AHEAD == 0 && coming_chunk != NULL) {
+                coming_chunk = coming_chunk->older;
+                if (coming_chunk != NULL)
+                    chunk_prefetch(coming_chunk);
+            }
             if (handlers->prefetch != NULL && next + PREFETCH_AHEAD <= count) {
                 uint64_t coming = at[next + PREFETCH_AHEAD - 1];
                 handlers->prefetch(context, key_entity(coming), key_class(coming));

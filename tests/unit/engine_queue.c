@@ -190,7 +190,8 @@ static void sorts_bunched_windows(void **state)
 {
     static const struct {
         uint32_t events, times;
-    } cases[] = {{1, 1}, {47, 3}, {48, 48}, {49, 1}, {64, 8192}, {500, 2}, {700, 8192}, {5000, 3}, {30000, 1}, {30000, 8192}};
+    } cases[] = {{1, 1},     {15, 3},      {16, 16},  {17, 1},    {62, 62},
+                 {64, 8192}, {500, 2}, {700, 8192}, {5000, 3}, {30000, 1}, {30000, 8192}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int64_t start_us = 0; start_us <= 20 * US_PER_DAY; start_us += 20 * US_PER_DAY) {
             struct sim_queue *queue = sim_queue_create(NULL);
