@@ -1,11 +1,10 @@
 /* codec.c (bench): our codec against mqtt-packet on the same packets. One JSON document on standard output.
  *
- *   bench_codec [SOURCE_FOLDER]     default: the current folder; mqtt-packet is measured if
- * tests/oracle/node_modules is there
+ *   bench_codec [SOURCE_FOLDER]     default: the current one; needs tests/oracle/node_modules to measure mqtt-packet
  *
  * Each kind of packet is encoded and decoded over and over for about 0.2 s; "mix" is what a telemetry vehicle's day
  * is made of: many PUBLISH and PUBACK, few of the rest. decode_ns of PUBLISH is the figure the fleet is sized by.
- * */
+ */
 #include "mqtt5/packet.h"
 
 #include <stdio.h>

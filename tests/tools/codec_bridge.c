@@ -1,9 +1,7 @@
 /* codec_bridge.c: our codec as a filter for the comparison with another one (tests/oracle/compare.mjs).
  *
- *   codec_bridge random FIRST COUNT   one line a seed: version sender hex json; json describes what was asked to be
- * encoded
- *   codec_bridge decode               lines "version sender hex" on standard input; "ok json" or "error status
- * reason ref" out
+ *   codec_bridge random FIRST COUNT   for each seed: version sender hex json, of the packet asked to be encoded
+ *   codec_bridge decode               lines "version sender hex" in; "ok json" or "error status reason ref" out
  */
 #include "../oracle/packet_json.h"
 #include "../oracle/random_packet.h"
