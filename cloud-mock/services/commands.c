@@ -1,0 +1,320 @@
+/* commands.c: the command service: asks a vehicle through its request topic, takes the answer by correlation data, times out.
+ *
+ * Open commands stand in a hash table by id and in a heap by deadline. A command that timed out is remembered until its late answer
+ * could no longer come (ten times its time-out), so that a late answer is told as late and never as a second result.
+ */
+#include "cloud/services.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LATE_FACTOR   10
+#define TOPIC_MAX     256
+#define RESPONSE_WAIT 1 /* seconds added to the message expiry: rounding up */
+
+struct open_command {
+    uint64_t id, token;
+    int64_t asked_us, deadline_us;
+    bool timed_out;
+};
+
+struct cloud_commands {
+    struct cloud_command_options options;
+    struct cloud_bus *bus;
+    uint64_t sent, open;
+    struct open_command *table; /* open addressing by id; id 0: free, 1: deleted */
+    uint64_t capacity, used;    /* used: not free, deleted ones included */
+    struct deadline {
+        int64_t at_us;
+        uint64_t id;
+    } *heap;
+    uint64_t heap_count, heap_capacity;
+    char filter[TOPIC_MAX];
+};
+
+#define ID_DELETED UINT64_C(1)
+
+/* ---- table --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t slot_of(const struct cloud_commands *commands, uint64_t id)
+{
+    return (id * UINT64_C(0x9E3779B97F4A7C15)) >> 16 & (commands->capacity - 1);
+}
+
+static struct open_command *find(struct cloud_commands *commands, uint64_t id)
+{
+    if (id <= ID_DELETED)
+        return NULL;
+    for (uint64_t slot = slot_of(commands, id); commands->table[slot].id; slot = (slot + 1) & (commands->capacity - 1))
+        if (commands->table[slot].id == id)
+            return &commands->table[slot];
+    return NULL;
+}
+
+static void insert(struct cloud_commands *commands, const struct open_command *command)
+{
+    uint64_t slot = slot_of(commands, command->id);
+    while (commands->table[slot].id)
+        slot = (slot + 1) & (commands->capacity - 1);
+    commands->table[slot] = *command;
+    commands->used++;
+}
+
+static bool rehash(struct cloud_commands *commands, uint64_t capacity)
+{
+    struct open_command *old = commands->table;
+    uint64_t old_capacity = commands->capacity;
+    struct open_command *table = calloc(capacity, sizeof *table);
+    if (!table)
+        return false;
+    commands->table = table;
+    commands->capacity = capacity;
+    commands->used = 0;
+    for (uint64_t i = 0; i < old_capacity; i++)
+        if (old[i].id > ID_DELETED)
+            insert(commands, &old[i]);
+    free(old);
+    return true;
+}
+
+static bool room(struct cloud_commands *commands)
+{
+    uint64_t living = commands->heap_count; /* one heap entry a living command */
+    if (commands->used * 2 >= commands->capacity && !rehash(commands, living * 4 >= commands->capacity ? commands->capacity * 2 : commands->capacity))
+        return false;
+    if (commands->heap_count < commands->heap_capacity)
+        return true;
+    uint64_t capacity = commands->heap_capacity ? commands->heap_capacity * 2 : 64;
+    struct deadline *heap = realloc(commands->heap, capacity * sizeof *heap);
+    if (!heap)
+        return false;
+    commands->heap = heap;
+    commands->heap_capacity = capacity;
+    return true;
+}
+
+/* ---- deadlines ------------------------------------------------------------------------------------------------------ */
+
+static bool earlier(const struct deadline *a, const struct deadline *b)
+{
+    return a->at_us < b->at_us || (a->at_us == b->at_us && a->id < b->id);
+}
+
+static void heap_push(struct cloud_commands *commands, int64_t at_us, uint64_t id)
+{
+    struct deadline entry = {at_us, id};
+    uint64_t i = commands->heap_count++;
+    for (; i > 0 && earlier(&entry, &commands->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        commands->heap[i] = commands->heap[(i - 1) / 2];
+    commands->heap[i] = entry;
+}
+
+static struct deadline heap_pop(struct cloud_commands *commands)
+{
+    struct deadline top = commands->heap[0], last = commands->heap[--commands->heap_count];
+    uint64_t i = 0;
+    for (;;) {
+        uint64_t child = 2 * i + 1;
+        if (child >= commands->heap_count)
+            break;
+        if (child + 1 < commands->heap_count && earlier(&commands->heap[child + 1], &commands->heap[child]))
+            child++;
+        if (!earlier(&commands->heap[child], &last))
+            break;
+        commands->heap[i] = commands->heap[child];
+        i = child;
+    }
+    if (commands->heap_count)
+        commands->heap[i] = last;
+    return top;
+}
+
+/* ---- answers -------------------------------------------------------------------------------------------------------- */
+
+static bool payload_has(struct span payload, const char *text)
+{
+    size_t length = strlen(text);
+    for (uint32_t i = 0; i + length <= payload.length && i < 512; i++)
+        if (memcmp(payload.data + i, text, length) == 0)
+            return true;
+    return false;
+}
+
+static enum cloud_command_outcome outcome_of(struct span payload)
+{
+    if (payload_has(payload, "\"status\":\"succeeded\""))
+        return CLOUD_COMMAND_SUCCEEDED;
+    if (payload_has(payload, "\"status\":\"rejected\"") || payload_has(payload, "\"status\":\"busy\"") ||
+        payload_has(payload, "\"status\":\"expired\""))
+        return CLOUD_COMMAND_REJECTED;
+    return CLOUD_COMMAND_FAILED;
+}
+
+/* MQTT 5: correlation data; 3.1.1: "id" in the answer, 16 hexadecimal digits. */
+static uint64_t id_of(const struct mq5_publish *message)
+{
+    uint64_t id = 0;
+    if (message->properties.present & MQ5_BIT(MQ5_CORRELATION_DATA)) {
+        struct span data = message->properties.correlation_data;
+        for (uint32_t i = 0; i < data.length && data.length == 8; i++)
+            id = id << 8 | data.data[i];
+        return id;
+    }
+    static const char key[] = "\"id\":\"";
+    const uint32_t key_length = sizeof key - 1;
+    for (uint32_t i = 0; i + key_length + 16 <= message->payload.length && i < 512; i++) {
+        if (memcmp(message->payload.data + i, key, key_length) != 0)
+            continue;
+        for (uint32_t d = 0; d < 16; d++) {
+            uint8_t c = message->payload.data[i + key_length + d];
+            uint64_t digit = c >= '0' && c <= '9' ? (uint64_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint64_t)(c - 'a' + 10) : 16;
+            if (digit > 15)
+                return 0;
+            id = id << 4 | digit;
+        }
+        return id;
+    }
+    return 0;
+}
+
+static void tell(struct cloud_commands *commands, int64_t now_us, const struct open_command *command, enum cloud_command_outcome outcome, bool late)
+{
+    struct cloud_command_result result = {.id = command->id,
+                                          .token = command->token,
+                                          .outcome = outcome,
+                                          .asked_us = command->asked_us,
+                                          .answered_us = now_us,
+                                          .late = late};
+    if (commands->options.result)
+        commands->options.result(commands->options.context, now_us, &result);
+}
+
+/* An answered command stays in the table, marked, until its heap entry comes up: a second answer finds nothing to finish. */
+static void on_response(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct cloud_commands *commands = context;
+    struct open_command *entry = find(commands, id_of(message));
+    if (!entry || entry->deadline_us == TIME_NEVER)
+        return;
+    struct open_command command = *entry;
+    entry->deadline_us = TIME_NEVER; /* answered */
+    if (!command.timed_out)
+        commands->open--;
+    tell(commands, now_us, &command, outcome_of(message->payload), command.timed_out);
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+static bool expand(const char *template, struct span thing, char *out, size_t capacity)
+{
+    const char *mark = strchr(template, '%');
+    if (!mark)
+        return false;
+    int written = snprintf(out, capacity, "%.*s%.*s%s", (int)(mark - template), template, (int)thing.length, (const char *)thing.data, mark + 1);
+    return written > 0 && (size_t)written < capacity;
+}
+
+struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus, int64_t now_us)
+{
+    struct cloud_commands *commands = calloc(1, sizeof *commands);
+    if (!commands)
+        return NULL;
+    commands->options = *options;
+    commands->bus = bus;
+    commands->capacity = 64;
+    commands->table = calloc(commands->capacity, sizeof *commands->table);
+    if (!commands->table || !expand(options->response_topic, SPAN_LITERAL("+"), commands->filter, sizeof commands->filter) ||
+        bus->ops->subscribe(bus, now_us, span_text(commands->filter), 1, on_response, commands) >= 0x80) {
+        cloud_commands_destroy(commands);
+        return NULL;
+    }
+    return commands;
+}
+
+void cloud_commands_destroy(struct cloud_commands *commands)
+{
+    free(commands->table);
+    free(commands->heap);
+    free(commands);
+}
+
+static uint8_t publish_command(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command, int64_t timeout_us, uint64_t id)
+{
+    char topic[TOPIC_MAX], response[TOPIC_MAX], payload[256];
+    if (!expand(commands->options.request_topic, thing, topic, sizeof topic) ||
+        !expand(commands->options.response_topic, thing, response, sizeof response))
+        return MQ5_TOPIC_NAME_INVALID;
+    int length = snprintf(payload, sizeof payload, "{\"command\":\"%.*s\",\"id\":\"%016llx\"}", (int)command.length, (const char *)command.data,
+                          (unsigned long long)id);
+    uint8_t correlation[8];
+    for (int i = 0; i < 8; i++)
+        correlation[i] = (uint8_t)(id >> (56 - 8 * i));
+    struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
+    message.properties.present = MQ5_BIT(MQ5_RESPONSE_TOPIC) | MQ5_BIT(MQ5_CORRELATION_DATA) | MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) |
+                                 MQ5_BIT(MQ5_CONTENT_TYPE);
+    message.properties.response_topic = span_text(response);
+    message.properties.correlation_data = span_of(correlation, sizeof correlation);
+    message.properties.message_expiry_s = (uint32_t)(timeout_us / US_PER_S) + RESPONSE_WAIT;
+    message.properties.content_type = SPAN_LITERAL("application/json");
+    return commands->bus->ops->publish(commands->bus, now_us, &message);
+}
+
+uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command, int64_t timeout_us, uint64_t token)
+{
+    struct open_command entry = {.id = commands->options.id_base + 2 + commands->sent++,
+                                 .token = token,
+                                 .asked_us = now_us,
+                                 .deadline_us = now_us + timeout_us};
+    if (!room(commands)) {
+        tell(commands, now_us, &entry, CLOUD_COMMAND_NOT_SENT, false);
+        return entry.id;
+    }
+    insert(commands, &entry);
+    heap_push(commands, entry.deadline_us, entry.id);
+    commands->open++;
+    if (commands->options.pass && !commands->options.pass(commands->options.context, thing))
+        return entry.id; /* lost on the way: only the time-out will tell */
+    if (publish_command(commands, now_us, thing, command, timeout_us, entry.id) >= 0x80) {
+        struct open_command *open = find(commands, entry.id);
+        if (open && open->deadline_us != TIME_NEVER) {
+            open->deadline_us = TIME_NEVER;
+            commands->open--;
+            tell(commands, now_us, &entry, CLOUD_COMMAND_NOT_SENT, false);
+        }
+    }
+    return entry.id;
+}
+
+int64_t cloud_commands_next_deadline(const struct cloud_commands *commands)
+{
+    return commands->heap_count ? commands->heap[0].at_us : TIME_NEVER;
+}
+
+static void forget(struct cloud_commands *commands, struct open_command *entry)
+{
+    entry->id = ID_DELETED;
+}
+
+void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us)
+{
+    while (commands->heap_count && commands->heap[0].at_us <= now_us) {
+        struct deadline due = heap_pop(commands);
+        struct open_command *entry = find(commands, due.id);
+        if (!entry)
+            continue;
+        if (entry->deadline_us == TIME_NEVER || entry->timed_out) {
+            forget(commands, entry);
+            continue;
+        }
+        struct open_command command = *entry;
+        entry->timed_out = true;
+        heap_push(commands, command.asked_us + LATE_FACTOR * (command.deadline_us - command.asked_us), command.id);
+        commands->open--;
+        tell(commands, now_us, &command, CLOUD_COMMAND_TIMED_OUT, false);
+    }
+}
+
+uint64_t cloud_commands_open(const struct cloud_commands *commands)
+{
+    return commands->open;
+}
