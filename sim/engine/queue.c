@@ -14,9 +14,8 @@
  * - Nothing in any level lies before the cursor. Pushes into window cursor - 1 go to the small heap.
  * - The cursor never passes the window that holds the `until_us` of a run, so whatever is pushed later is not behind it.
  *
- * Memory: chunks of 512 bytes (a link and 63 events) from blocks that are kept until the end. The limit is checked where
- * events come in; dealing events out may pass it by the slack of one chunk a bucket (1 MiB at most), because an event once
- * taken must not be lost.
+ * Memory: 512-byte chunks (a link and 63 events) from blocks kept until the end. The limit is checked where events come in; what
+ * is already inside is never lost to it, so dealing out and sorting may pass it (a chunk a bucket, and the open window's array).
  */
 #include "sim/engine.h"
 
@@ -424,20 +423,16 @@ static void far_review(struct sim_queue *queue)
 
 /* ---- push --------------------------------------------------------------------------------------------------------- */
 
+/* Beyond the second level: the third, or the list. */
 static __attribute__((noinline)) bool push_further(struct sim_queue *queue, int64_t time_us, uint64_t low, bool forced)
 {
-    for (uint32_t i = 1; i < LEVELS; i++) {
-        struct level *level = &queue->level[i];
-        uint64_t bucket = (uint64_t)time_us >> level->shift;
-        if (bucket - cursor_bucket(queue, level) >= LEVEL_BUCKETS)
-            continue;
-        if (!bucket_append(queue, level, (uint32_t)bucket & (LEVEL_BUCKETS - 1), (uint64_t)time_us << LOW_BITS | low,
-                           forced))
-            return false;
-        queue->in_levels++;
-        return true;
-    }
-    return far_append(queue, time_us, low, forced);
+    struct level *top = &queue->level[LEVELS - 1];
+    uint64_t bucket = (uint64_t)time_us >> top->shift;
+    if (bucket - cursor_bucket(queue, top) >= LEVEL_BUCKETS)
+        return far_append(queue, time_us, low, forced);
+    bool kept = bucket_append(queue, top, (uint32_t)bucket & (LEVEL_BUCKETS - 1), (uint64_t)time_us << LOW_BITS | low, forced);
+    queue->in_levels += kept;
+    return kept;
 }
 
 static inline bool push(struct sim_queue *queue, int64_t time_us, uint32_t entity, uint8_t class, bool forced)
