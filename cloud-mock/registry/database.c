@@ -1,0 +1,216 @@
+/* database.c: the registry's rows in SQLite.
+ *
+ *   name(name, thing, allowed, created_s)
+ *   certificate(id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, changed_s)
+ *   history(at_s, certificate, thing, event)      what happened to a certificate; rows are only added
+ */
+#include "registry_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum statement { PUT_NAME, PUT_CERTIFICATE, PUT_HISTORY, STATEMENTS };
+
+struct database {
+    sqlite3 *handle;
+    sqlite3_stmt *statement[STATEMENTS];
+    uint32_t pending; /* rows in the open transaction; 0: none is open */
+};
+
+static const char schema[] = "CREATE TABLE IF NOT EXISTS name(name TEXT PRIMARY KEY, thing INTEGER, allowed INTEGER, created_s INTEGER) WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS certificate(id BLOB PRIMARY KEY, issuer BLOB, serial INTEGER, common_name TEXT, status TEXT,"
+                             " thing TEXT, not_before_s INTEGER, not_after_s INTEGER, registered_s INTEGER, changed_s INTEGER) WITHOUT ROWID;"
+                             "CREATE TABLE IF NOT EXISTS history(at_s INTEGER, certificate BLOB, thing TEXT, event TEXT);"
+                             "CREATE VIEW IF NOT EXISTS thing AS SELECT name, created_s FROM name WHERE thing;";
+static const char *const texts[STATEMENTS] = {
+    [PUT_NAME] = "INSERT OR REPLACE INTO name VALUES(?,?,?,?)",
+    [PUT_CERTIFICATE] = "INSERT OR REPLACE INTO certificate VALUES(?,?,?,?,?,?,?,?,?,?)",
+    [PUT_HISTORY] = "INSERT INTO history VALUES(?,?,?,?)",
+};
+
+struct database *database_open(const char *path, char *error, size_t error_capacity)
+{
+    struct database *database = calloc(1, sizeof(*database));
+    if (!database)
+        return NULL;
+    bool good = sqlite3_open(path, &database->handle) == SQLITE_OK;
+    if (good) {
+        sqlite3_busy_timeout(database->handle, 5000);
+        good = sqlite3_exec(database->handle, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL, NULL) == SQLITE_OK &&
+               sqlite3_exec(database->handle, schema, NULL, NULL, NULL) == SQLITE_OK;
+    }
+    for (int i = 0; good && i < STATEMENTS; i++)
+        good = sqlite3_prepare_v2(database->handle, texts[i], -1, &database->statement[i], NULL) == SQLITE_OK;
+    if (good)
+        return database;
+    if (error_capacity)
+        snprintf(error, error_capacity, "registry: %s: %s", path, database->handle ? sqlite3_errmsg(database->handle) : "out of memory");
+    database_close(database);
+    return NULL;
+}
+
+void database_close(struct database *database)
+{
+    if (!database)
+        return;
+    database_flush(database);
+    for (int i = 0; i < STATEMENTS; i++)
+        sqlite3_finalize(database->statement[i]);
+    sqlite3_close(database->handle);
+    free(database);
+}
+
+bool database_flush(struct database *database)
+{
+    if (database->pending == 0)
+        return true;
+    database->pending = 0;
+    return sqlite3_exec(database->handle, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+}
+
+static bool finish(struct database *database, sqlite3_stmt *statement)
+{
+    bool good = true;
+    if (database->pending == 0)
+        good = sqlite3_exec(database->handle, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
+    if (good)
+        database->pending++;
+    good = good && sqlite3_step(statement) == SQLITE_DONE;
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    if (database->pending >= DATABASE_BATCH)
+        good = database_flush(database) && good;
+    return good;
+}
+
+bool database_put_name(struct database *database, const struct cloud_registry *registry, uint32_t number)
+{
+    sqlite3_stmt *statement = database->statement[PUT_NAME];
+    const struct name_record *record = registry_name_at(registry, number);
+    uint32_t length;
+    const char *name = registry_text(registry, number, &length);
+    sqlite3_bind_text(statement, 1, name, (int)length, SQLITE_STATIC);
+    sqlite3_bind_int(statement, 2, (record->flags & NAME_THING) != 0);
+    sqlite3_bind_int(statement, 3, (record->flags & NAME_ALLOWED) != 0);
+    sqlite3_bind_int64(statement, 4, record->created_s);
+    return finish(database, statement);
+}
+
+bool database_put_certificate(struct database *database, const struct cloud_registry *registry, uint32_t number)
+{
+    sqlite3_stmt *statement = database->statement[PUT_CERTIFICATE];
+    const struct certificate_record *record = registry_certificate_at(registry, number);
+    uint32_t length;
+    const char *name = registry_text(registry, record->common_name, &length);
+    sqlite3_bind_blob(statement, 1, record->id, 32, SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 2, registry->issuers[record->issuer], 32, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 3, (int64_t)((uint64_t)record->serial_high << 32 | record->serial_low));
+    sqlite3_bind_text(statement, 4, name, (int)length, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 5, cloud_certificate_status_name((enum cloud_certificate_status)record->status), -1, SQLITE_STATIC);
+    if (record->thing != NONE) {
+        name = registry_text(registry, record->thing, &length);
+        sqlite3_bind_text(statement, 6, name, (int)length, SQLITE_STATIC);
+    }
+    sqlite3_bind_int64(statement, 7, record->not_before_s);
+    sqlite3_bind_int64(statement, 8, record->not_after_s);
+    sqlite3_bind_int64(statement, 9, record->registered_s);
+    sqlite3_bind_int64(statement, 10, record->changed_s);
+    return finish(database, statement);
+}
+
+bool database_put_history(struct database *database, int64_t at_s, const uint8_t id[32], const char *thing, const char *event)
+{
+    sqlite3_stmt *statement = database->statement[PUT_HISTORY];
+    sqlite3_bind_int64(statement, 1, at_s);
+    sqlite3_bind_blob(statement, 2, id, 32, SQLITE_STATIC);
+    if (thing[0])
+        sqlite3_bind_text(statement, 3, thing, -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 4, event, -1, SQLITE_STATIC);
+    return finish(database, statement);
+}
+
+/* ---- loading ------------------------------------------------------------------------------------------------------ */
+
+static enum cloud_certificate_status status_of(const char *name)
+{
+    for (int i = CLOUD_CERTIFICATE_UNKNOWN; i <= CLOUD_CERTIFICATE_REVOKED; i++)
+        if (name && strcmp(name, cloud_certificate_status_name((enum cloud_certificate_status)i)) == 0)
+            return (enum cloud_certificate_status)i;
+    return CLOUD_CERTIFICATE_UNKNOWN;
+}
+
+static bool load_name(struct cloud_registry *registry, sqlite3_stmt *row)
+{
+    const char *name = (const char *)sqlite3_column_text(row, 0);
+    uint8_t flags = (uint8_t)((sqlite3_column_int(row, 1) ? NAME_THING : 0) | (sqlite3_column_int(row, 2) ? NAME_ALLOWED : 0));
+    return name && registry_restore_name(registry, name, flags, sqlite3_column_int64(row, 3));
+}
+
+static bool load_certificate(struct cloud_registry *registry, sqlite3_stmt *row)
+{
+    struct cloud_certificate certificate = {0};
+    const char *name = (const char *)sqlite3_column_text(row, 3);
+    if (sqlite3_column_bytes(row, 0) != 32 || sqlite3_column_bytes(row, 1) != 32 || !name || strlen(name) > 63)
+        return false;
+    memcpy(certificate.id, sqlite3_column_blob(row, 0), 32);
+    memcpy(certificate.issuer_id, sqlite3_column_blob(row, 1), 32);
+    certificate.serial = (uint64_t)sqlite3_column_int64(row, 2);
+    strcpy(certificate.common_name, name);
+    certificate.not_before_s = sqlite3_column_int64(row, 6);
+    certificate.not_after_s = sqlite3_column_int64(row, 7);
+    return registry_restore_certificate(registry, &certificate, status_of((const char *)sqlite3_column_text(row, 4)),
+                                        (const char *)sqlite3_column_text(row, 5), sqlite3_column_int64(row, 8), sqlite3_column_int64(row, 9));
+}
+
+static bool load_table(struct database *database, struct cloud_registry *registry, const char *query,
+                       bool (*load)(struct cloud_registry *registry, sqlite3_stmt *row))
+{
+    sqlite3_stmt *rows;
+    if (sqlite3_prepare_v2(database->handle, query, -1, &rows, NULL) != SQLITE_OK)
+        return false;
+    int result;
+    bool good = true;
+    while (good && (result = sqlite3_step(rows)) != SQLITE_DONE)
+        good = result == SQLITE_ROW && load(registry, rows);
+    sqlite3_finalize(rows);
+    return good;
+}
+
+bool database_load(struct database *database, struct cloud_registry *registry)
+{
+    return load_table(database, registry, "SELECT name, thing, allowed, created_s FROM name", load_name) &&
+           load_table(database, registry,
+                      "SELECT id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, changed_s FROM certificate",
+                      load_certificate);
+}
+
+/* Without a database nobody wrote a history: what the index knows are two moments, registered and last changed. */
+bool cloud_registry_save(struct cloud_registry *registry, const char *path)
+{
+    char error[160], thing[64];
+    struct database *database = database_open(path, error, sizeof(error));
+    bool good = database && sqlite3_exec(database->handle, "BEGIN; DELETE FROM name; DELETE FROM certificate; DELETE FROM history; COMMIT", NULL,
+                                         NULL, NULL) == SQLITE_OK;
+    good = good && sqlite3_exec(database->handle, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
+    for (uint32_t i = 0; good && i < registry->names.count; i++) {
+        database->pending = 1; /* one transaction, whatever its size */
+        good = registry_name_at(registry, i)->flags == 0 || database_put_name(database, registry, i);
+    }
+    for (uint32_t i = 0; good && i < registry->certificates.count; i++) {
+        const struct certificate_record *record = registry_certificate_at(registry, i);
+        thing[0] = 0;
+        cloud_registry_thing_of(registry, record->id, thing);
+        database->pending = 1;
+        good = database_put_certificate(database, registry, i) &&
+               database_put_history(database, record->registered_s, record->id, "", "PENDING_ACTIVATION") &&
+               (record->status == CLOUD_CERTIFICATE_PENDING_ACTIVATION ||
+                database_put_history(database, record->changed_s, record->id, thing,
+                                     cloud_certificate_status_name((enum cloud_certificate_status)record->status)));
+    }
+    if (database) {
+        database->pending = 1;
+        good = database_flush(database) && good;
+    }
+    database_close(database);
+    return good;
+}
