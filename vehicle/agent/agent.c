@@ -34,6 +34,7 @@ struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const stru
     tcu->name_length = (uint8_t)name.length;
     memcpy(tcu->name, name.data, name.length);
     tcu->deadline_us = tcu->timer_us = tcu->telemetry_due_us = TIME_NEVER;
+    agent_command_init(tcu);
     if (!mqtt)
         agent_session_init(tcu);
     return tcu;

@@ -101,8 +101,8 @@ struct agent_slot {
 struct agent_commands {
     uint64_t recent_hash[AGENT_RECENT]; /* 0: unused */
     uint8_t recent_status[AGENT_RECENT];
+    uint8_t recent_order[AGENT_RECENT]; /* places, the one begun or finished longest ago first */
     struct agent_slot slots[AGENT_SLOTS];
-    uint8_t recent_next;
     uint8_t busy_slots, ready_slots; /* counts */
     char text[AGENT_TEXT_BYTES];
 };
@@ -222,6 +222,7 @@ bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *
 uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu); /* stamp; 0: nothing in flight */
 
 /* command.c */
+void agent_command_init(struct tcu *tcu);
 void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish);
 void agent_command_pump(struct tcu *tcu);
 void agent_command_published(struct tcu *tcu, uint32_t token);

@@ -38,19 +38,36 @@ static unsigned recent_find(const struct agent_commands *commands, uint64_t hash
     return i;
 }
 
+static void recent_touch(struct agent_commands *commands, unsigned place)
+{
+    uint8_t *at = memchr(commands->recent_order, (int)place, AGENT_RECENT);
+    memmove(at, at + 1, (size_t)(commands->recent_order + AGENT_RECENT - (at + 1)));
+    commands->recent_order[AGENT_RECENT - 1] = (uint8_t)place;
+}
+
 /* Takes the place of the oldest whose outcome is known: of those being executed there are fewer than places. */
 static unsigned recent_add(struct agent_commands *commands, uint64_t hash, enum agent_status status)
 {
-    unsigned at = commands->recent_next;
-    while (commands->recent_hash[at] != 0 && commands->recent_status[at] == AGENT_UNKNOWN)
-        at = (at + 1) % AGENT_RECENT;
-    commands->recent_hash[at] = hash;
-    commands->recent_status[at] = (uint8_t)status;
-    commands->recent_next = (uint8_t)((at + 1) % AGENT_RECENT);
-    for (unsigned i = 0; i < AGENT_SLOTS; i++)
-        if (commands->slots[i].recent == at)
+    unsigned i = 0, place;
+    while (commands->recent_hash[commands->recent_order[i]] != 0 &&
+           commands->recent_status[commands->recent_order[i]] == AGENT_UNKNOWN)
+        i++;
+    place = commands->recent_order[i];
+    commands->recent_hash[place] = hash;
+    commands->recent_status[place] = (uint8_t)status;
+    recent_touch(commands, place);
+    for (i = 0; i < AGENT_SLOTS; i++)
+        if (commands->slots[i].recent == place)
             commands->slots[i].recent = AGENT_NO_RECENT;
-    return at;
+    return place;
+}
+
+void agent_command_init(struct tcu *tcu)
+{
+    for (unsigned i = 0; i < AGENT_RECENT; i++)
+        tcu->commands.recent_order[i] = (uint8_t)i;
+    for (unsigned i = 0; i < AGENT_SLOTS; i++)
+        tcu->commands.slots[i].recent = AGENT_NO_RECENT;
 }
 
 /* Slots and their packed text. */
@@ -322,6 +339,7 @@ void tcu_executed(struct tcu *tcu, int64_t now_us, uint32_t index, bool success)
     tell(tcu, TCU_PROBE_COMMAND_EXECUTED, !success, slot_answer(tcu, index).id);
     if (recent < AGENT_RECENT) {
         commands->recent_status[recent] = commands->slots[index].status;
+        recent_touch(commands, recent);
         agent_store_save(tcu); /* if it fails, the command counts as failed after a power cut, and is still not repeated */
     }
     agent_end(tcu);

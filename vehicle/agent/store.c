@@ -34,7 +34,7 @@ bool agent_store_save(struct tcu *tcu)
     state[1] = (uint8_t)((tcu->fresh_certificate ? FLAG_FRESH_CERTIFICATE : 0) | (tcu->session_kept ? FLAG_SESSION : 0));
     put(state + 2, tcu->number_reserved, 4);
     for (unsigned i = 0; i < AGENT_RECENT; i++) { /* oldest first */
-        unsigned at = (commands->recent_next + i) % AGENT_RECENT;
+        unsigned at = commands->recent_order[i];
         if (commands->recent_hash[at] == 0)
             continue;
         put(state + length, commands->recent_hash[at], 8);
@@ -55,11 +55,10 @@ void agent_store_load(struct tcu *tcu)
     tcu->fresh_certificate = (state[1] & FLAG_FRESH_CERTIFICATE) != 0;
     tcu->session_kept = (state[1] & FLAG_SESSION) != 0;
     tcu->number = tcu->number_reserved = (uint32_t)get(state + 2, 4);
-    unsigned count = 0;
+    unsigned count = AGENT_RECENT - (unsigned)((length - STATE_HEAD) / STATE_ENTRY); /* the free places are the oldest */
     for (size_t at = STATE_HEAD; at + STATE_ENTRY <= length; at += STATE_ENTRY, count++) {
         uint8_t status = state[at + 8];
         commands->recent_hash[count] = get(state + at, 8);
         commands->recent_status[count] = status == AGENT_SUCCEEDED || status == AGENT_EXPIRED ? status : AGENT_FAILED;
     }
-    commands->recent_next = (uint8_t)(count % AGENT_RECENT);
 }
