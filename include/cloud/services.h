@@ -28,6 +28,7 @@ struct cloud_registration_options {
     void *draw_context;
     bool check_allow_list;
     int64_t epoch_us;                /* wall = epoch + now */
+    const char *event_prefix;        /* NULL: "$aws/events"; cloud_create() fills in the profile's */
 };
 struct cloud_registration;
 struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options, const struct cloud_pki *pki,
@@ -116,6 +117,8 @@ struct cloud {
     struct cloud_options options;
     struct cloud_broker_ops ops;
     void *door;                    /* context of send and close */
+    void (*send)(void *door, void *link, const uint8_t *data, size_t length);
+    void (*close)(void *door, void *link, enum cloud_close_reason reason);
     /* extra hooks of the owner, called after the cloud's own; may be NULL */
     void (*on_connected)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer, const struct mq5_connect *connect, bool resumed);
     void (*on_disconnected)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer, enum cloud_close_reason reason);

@@ -1,0 +1,135 @@
+/* cloud.c: broker and services put together: one cloud instance, for a partition of the virtual world or behind the doors of `convoy cloud`. */
+#include "cloud/services.h"
+
+#include <stdlib.h>
+
+static void on_send(void *context, void *link, const uint8_t *data, size_t length)
+{
+    struct cloud *cloud = context;
+    cloud->send(cloud->door, link, data, length);
+}
+
+static void on_close(void *context, void *link, enum cloud_close_reason reason)
+{
+    struct cloud *cloud = context;
+    cloud->close(cloud->door, link, reason);
+}
+
+/* Compares without telling by time how far it was right. */
+static bool same_secret(struct span given, const char *wanted)
+{
+    size_t length = strlen(wanted);
+    uint8_t difference = given.length != length;
+    for (size_t i = 0; i < length; i++)
+        difference |= (uint8_t)wanted[i] ^ (i < given.length ? given.data[i] : 0xFF);
+    return difference == 0;
+}
+
+static struct cloud_authorisation without_certificate(const struct cloud *cloud, const struct mq5_connect *connect)
+{
+    const struct cloud_options *options = &cloud->options;
+    if (options->require_certificate)
+        return (struct cloud_authorisation){MQ5_NOT_AUTHORIZED, false};
+    if (!options->user_name)
+        return (struct cloud_authorisation){MQ5_SUCCESS, false};
+    bool user = strcmp(options->user_name, "%") == 0 ? span_equal(connect->user_name, connect->client_id)
+                                                     : span_equal(connect->user_name, span_text(options->user_name));
+    bool password = !options->password || same_secret(connect->password, options->password);
+    return (struct cloud_authorisation){user && password ? MQ5_SUCCESS : MQ5_BAD_USER_NAME_OR_PASSWORD, false};
+}
+
+static struct cloud_authorisation on_authorise(void *context, int64_t now_us, const struct mq5_connect *connect, const struct cloud_peer *peer)
+{
+    struct cloud *cloud = context;
+    struct cloud_authorisation answer = peer && peer->has_certificate ? cloud_registration_authorise(cloud->registration, now_us, connect, peer)
+                                                                      : without_certificate(cloud, connect);
+    if (answer.reason != MQ5_SUCCESS && cloud->on_refused)
+        cloud->on_refused(cloud->door, now_us, connect->client_id, peer, answer.reason);
+    return answer;
+}
+
+static void on_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer, const struct mq5_connect *connect,
+                         bool resumed)
+{
+    struct cloud *cloud = context;
+    if (cloud->options.profile->presence_events)
+        cloud_presence_connected(cloud->presence, now_us, client_id, peer);
+    if (cloud->on_connected)
+        cloud->on_connected(cloud->door, now_us, client_id, peer, connect, resumed);
+}
+
+static void on_disconnected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer, enum cloud_close_reason reason)
+{
+    struct cloud *cloud = context;
+    if (cloud->options.profile->presence_events)
+        cloud_presence_disconnected(cloud->presence, now_us, client_id, peer, reason);
+    if (cloud->on_disconnected)
+        cloud->on_disconnected(cloud->door, now_us, client_id, peer, reason);
+}
+
+static bool on_inbound(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
+{
+    struct cloud *cloud = context;
+    return cloud->inbound ? cloud->inbound(cloud->door, now_us, client_id, packet) : true;
+}
+
+static bool on_outbound(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
+{
+    struct cloud *cloud = context;
+    return cloud->outbound ? cloud->outbound(cloud->door, now_us, client_id, packet) : true;
+}
+
+bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki, struct cloud_registry *registry,
+                  void (*send)(void *door, void *link, const uint8_t *data, size_t length),
+                  void (*close)(void *door, void *link, enum cloud_close_reason reason), void *door)
+{
+    memset(cloud, 0, sizeof *cloud);
+    cloud->options = *options;
+    cloud->pki = pki;
+    cloud->registry = registry;
+    cloud->door = door;
+    cloud->send = send;
+    cloud->close = close;
+    cloud->ops = (struct cloud_broker_ops){.send = on_send,
+                                           .close = on_close,
+                                           .authorise_connect = on_authorise,
+                                           .connected = on_connected,
+                                           .disconnected = on_disconnected,
+                                           .inbound = on_inbound,
+                                           .outbound = on_outbound};
+    cloud->options.registration.event_prefix = options->profile->event_prefix;
+    cloud->certificates = (struct cloud_certificate_broker){.pki = pki, .lifetime_s = options->certificate_lifetime_s};
+    cloud->broker = cloud_broker_create(&cloud->options.broker, &cloud->ops, cloud, options->seed);
+    cloud->bus = cloud->broker ? cloud_bus_local(cloud->broker, SPAN_LITERAL("cloud-services")) : NULL;
+    cloud->registration = cloud->bus ? cloud_registration_create(&cloud->options.registration, pki, registry, cloud->bus) : NULL;
+    cloud->presence = cloud->registration ? cloud_presence_create(cloud->bus, options->profile, options->epoch_us) : NULL;
+    if (cloud->presence)
+        return true;
+    cloud_destroy(cloud);
+    return false;
+}
+
+void cloud_destroy(struct cloud *cloud)
+{
+    if (cloud->presence)
+        cloud_presence_destroy(cloud->presence);
+    if (cloud->registration)
+        cloud_registration_destroy(cloud->registration);
+    if (cloud->bus)
+        cloud->bus->ops->close(cloud->bus);
+    if (cloud->broker)
+        cloud_broker_destroy(cloud->broker);
+    memset(cloud, 0, sizeof *cloud);
+}
+
+int64_t cloud_next_deadline(const struct cloud *cloud)
+{
+    int64_t broker_us = cloud_broker_next_deadline(cloud->broker), registration_us = cloud_registration_next_deadline(cloud->registration);
+    return broker_us < registration_us ? broker_us : registration_us;
+}
+
+void cloud_tick(struct cloud *cloud, int64_t now_us)
+{
+    cloud_registration_tick(cloud->registration, now_us);
+    cloud_broker_tick(cloud->broker, now_us);
+}

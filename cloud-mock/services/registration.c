@@ -1,0 +1,264 @@
+/* registration.c: just-in-time registration: a certificate of our operational CA that nobody has seen is noted as PENDING_ACTIVATION, told on a reserved topic, and refused;
+ * the registration rule (a subscriber of that topic, like any other service) checks, makes the thing, attaches the certificate and activates it.
+ *
+ * The event is raised again at each attempt while the certificate is pending; the rule works on one certificate once.
+ */
+#include "cloud/services.h"
+
+#include "text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BUCKETS 4096
+
+struct pending {
+    struct pending *next;      /* in its bucket */
+    struct cloud_certificate certificate;
+    int64_t due_us;            /* TIME_NEVER: the rule has not taken it up */
+    uint64_t order;
+};
+
+struct cloud_registration {
+    struct cloud_registration_options options;
+    const struct cloud_pki *pki;
+    struct cloud_registry *registry;
+    struct cloud_bus *bus;
+    struct pending *bucket[BUCKETS];
+    struct pending **heap; /* taken up, by due time */
+    uint64_t heap_count, heap_capacity, orders;
+    uint64_t refused, activated, strangers;
+};
+
+/* ---- pending certificates -------------------------------------------------------------------------------------------- */
+
+static struct pending **place_of(struct cloud_registration *registration, const uint8_t id[32])
+{
+    struct pending **place = &registration->bucket[(id[0] | id[1] << 8) % BUCKETS];
+    while (*place && memcmp((*place)->certificate.id, id, 32) != 0)
+        place = &(*place)->next;
+    return place;
+}
+
+static bool sooner(const struct pending *a, const struct pending *b)
+{
+    return a->due_us < b->due_us || (a->due_us == b->due_us && a->order < b->order);
+}
+
+static bool heap_push(struct cloud_registration *registration, struct pending *pending)
+{
+    if (registration->heap_count == registration->heap_capacity) {
+        uint64_t capacity = registration->heap_capacity ? registration->heap_capacity * 2 : 64;
+        struct pending **heap = realloc(registration->heap, capacity * sizeof *heap);
+        if (!heap)
+            return false;
+        registration->heap = heap;
+        registration->heap_capacity = capacity;
+    }
+    uint64_t i = registration->heap_count++;
+    for (; i > 0 && sooner(pending, registration->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        registration->heap[i] = registration->heap[(i - 1) / 2];
+    registration->heap[i] = pending;
+    return true;
+}
+
+static struct pending *heap_pop(struct cloud_registration *registration)
+{
+    struct pending *top = registration->heap[0], *last = registration->heap[--registration->heap_count];
+    uint64_t i = 0;
+    for (;;) {
+        uint64_t child = 2 * i + 1;
+        if (child >= registration->heap_count)
+            break;
+        if (child + 1 < registration->heap_count && sooner(registration->heap[child + 1], registration->heap[child]))
+            child++;
+        if (!sooner(registration->heap[child], last))
+            break;
+        registration->heap[i] = registration->heap[child];
+        i = child;
+    }
+    if (registration->heap_count)
+        registration->heap[i] = last;
+    return top;
+}
+
+/* ---- the rule -------------------------------------------------------------------------------------------------------- */
+
+static bool certificate_in_event(struct span payload, uint8_t id[32])
+{
+    static const char key[] = "\"certificateId\":\"";
+    const uint32_t length = sizeof key - 1;
+    for (uint32_t i = 0; i + length + 64 <= payload.length; i++)
+        if (memcmp(payload.data + i, key, length) == 0)
+            return text_unhex(payload.data + i + length, 64, id);
+    return false;
+}
+
+static void rule(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct cloud_registration *registration = context;
+    uint8_t id[32];
+    if (!certificate_in_event(message->payload, id))
+        return;
+    struct pending *pending = *place_of(registration, id);
+    if (!pending || pending->due_us != TIME_NEVER)
+        return;
+    int64_t delay_us = registration->options.draw_delay ? registration->options.draw_delay(registration->options.draw_context)
+                                                        : registration->options.activation_delay_us;
+    pending->due_us = now_us + delay_us;
+    pending->order = registration->orders++;
+    if (!heap_push(registration, pending))
+        pending->due_us = TIME_NEVER; /* the next attempt raises the event again */
+}
+
+static void activate(struct cloud_registration *registration, int64_t now_us, const struct pending *pending)
+{
+    int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
+    const char *thing = pending->certificate.common_name;
+    bool allowed = !registration->options.check_allow_list || cloud_registry_is_allowed(registration->registry, thing);
+    if (!allowed) {
+        registration->strangers++;
+        cloud_registry_set_status(registration->registry, pending->certificate.id, CLOUD_CERTIFICATE_INACTIVE, now_s);
+        return;
+    }
+    if (cloud_registry_put_thing(registration->registry, thing, now_s) &&
+        cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_ACTIVE, thing, now_s))
+        registration->activated++;
+}
+
+int64_t cloud_registration_next_deadline(const struct cloud_registration *registration)
+{
+    return registration->heap_count ? registration->heap[0]->due_us : TIME_NEVER;
+}
+
+void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us)
+{
+    while (registration->heap_count && registration->heap[0]->due_us <= now_us) {
+        struct pending *pending = heap_pop(registration);
+        activate(registration, now_us, pending);
+        *place_of(registration, pending->certificate.id) = pending->next;
+        free(pending);
+    }
+}
+
+/* ---- at the door ------------------------------------------------------------------------------------------------------ */
+
+static void raise_event(struct cloud_registration *registration, int64_t now_us, const struct cloud_certificate *certificate)
+{
+    char ca[65], id[65], topic[160], payload[512];
+    text_hex(certificate->issuer_id, 32, ca);
+    text_hex(certificate->id, 32, id);
+    long long now_ms = (long long)((registration->options.epoch_us + now_us) / US_PER_MS);
+    snprintf(topic, sizeof topic, "%s/certificates/registered/%s", registration->options.event_prefix, ca);
+    int length = snprintf(payload, sizeof payload,
+                          "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":%lld,\"certificateStatus\":\"PENDING_ACTIVATION\","
+                          "\"awsAccountId\":\"000000000000\",\"certificateRegistrationTimestamp\":\"%lld\"}",
+                          id, ca, now_ms, now_ms);
+    struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
+    registration->bus->ops->publish(registration->bus, now_us, &message);
+}
+
+static const struct cloud_authorisation silently = {MQ5_NOT_AUTHORIZED, true};
+
+/* false: not from our operational CA, or not readable, or out of memory. */
+static bool take_in(struct cloud_registration *registration, int64_t now_s, const struct cloud_peer *peer)
+{
+    const struct cloud_certificate *ca = cloud_pki_ca(registration->pki, CLOUD_CA_OPERATIONAL);
+    struct pending *pending = calloc(1, sizeof *pending);
+    if (!pending)
+        return false;
+    if (!ca || memcmp(ca->id, peer->issuer_id, 32) != 0 || !cloud_certificate_read(peer->certificate, &pending->certificate)) {
+        free(pending);
+        return false;
+    }
+    memcpy(pending->certificate.issuer_id, peer->issuer_id, 32);
+    if (!cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_PENDING_ACTIVATION, NULL, now_s)) {
+        free(pending);
+        return false;
+    }
+    pending->due_us = TIME_NEVER;
+    struct pending **place = place_of(registration, pending->certificate.id);
+    pending->next = *place;
+    *place = pending;
+    return true;
+}
+
+static struct cloud_authorisation first_seen(struct cloud_registration *registration, int64_t now_us, const struct cloud_peer *peer)
+{
+    int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
+    if (now_s > peer->not_after_s || now_s < peer->not_before_s || !take_in(registration, now_s, peer)) {
+        registration->strangers++;
+        return silently;
+    }
+    registration->refused++;
+    raise_event(registration, now_us, &(*place_of(registration, peer->certificate_id))->certificate);
+    return silently;
+}
+
+static struct cloud_authorisation known(struct cloud_registration *registration, int64_t now_us, const struct mq5_connect *connect,
+                                        const struct cloud_peer *peer)
+{
+    char thing[64];
+    int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
+    bool valid = now_s >= peer->not_before_s && now_s <= peer->not_after_s;
+    if (!valid || !cloud_registry_thing_of(registration->registry, peer->certificate_id, thing) ||
+        !span_equal(span_text(thing), connect->client_id))
+        return (struct cloud_authorisation){MQ5_NOT_AUTHORIZED, false};
+    return (struct cloud_authorisation){MQ5_SUCCESS, false};
+}
+
+struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us, const struct mq5_connect *connect,
+                                                        const struct cloud_peer *peer)
+{
+    switch (cloud_registry_status(registration->registry, peer->certificate_id)) {
+    case CLOUD_CERTIFICATE_ACTIVE: return known(registration, now_us, connect, peer);
+    case CLOUD_CERTIFICATE_UNKNOWN: return first_seen(registration, now_us, peer);
+    case CLOUD_CERTIFICATE_PENDING_ACTIVATION: {
+        struct pending *pending = *place_of(registration, peer->certificate_id);
+        registration->refused++;
+        if (pending)
+            raise_event(registration, now_us, &pending->certificate);
+        else
+            take_in(registration, (registration->options.epoch_us + now_us) / US_PER_S, peer); /* pending since an earlier run of this cloud */
+        return silently;
+    }
+    default: return silently;
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------------ */
+
+struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options, const struct cloud_pki *pki,
+                                                     struct cloud_registry *registry, struct cloud_bus *bus)
+{
+    struct cloud_registration *registration = calloc(1, sizeof *registration);
+    if (!registration)
+        return NULL;
+    *registration = (struct cloud_registration){.options = *options, .pki = pki, .registry = registry, .bus = bus};
+    char filter[160];
+    snprintf(filter, sizeof filter, "%s/certificates/registered/+", options->event_prefix);
+    if (bus->ops->subscribe(bus, 0, span_text(filter), 1, rule, registration) >= 0x80) {
+        free(registration);
+        return NULL;
+    }
+    return registration;
+}
+
+void cloud_registration_destroy(struct cloud_registration *registration)
+{
+    for (uint32_t b = 0; b < BUCKETS; b++)
+        while (registration->bucket[b]) {
+            struct pending *pending = registration->bucket[b];
+            registration->bucket[b] = pending->next;
+            free(pending);
+        }
+    free(registration->heap);
+    free(registration);
+}
+
+void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated, uint64_t *strangers)
+{
+    *refused = registration->refused;
+    *activated = registration->activated;
+    *strangers = registration->strangers;
+}
