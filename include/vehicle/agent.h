@@ -87,6 +87,7 @@ enum tcu_connection { TCU_OFF, TCU_PROVISIONING, TCU_WAITING, TCU_CONNECTING, TC
 enum tcu_connection tcu_connection(const struct tcu *tcu);
 enum tcu_power tcu_power(const struct tcu *tcu);
 uint32_t tcu_telemetry_pending(const struct tcu *tcu);  /* queued or in flight */
+uint32_t tcu_telemetry_pending_number(const struct tcu *tcu, uint32_t index); /* of the index-th of them; 0: no such */
 uint32_t tcu_telemetry_number(const struct tcu *tcu);   /* highest number intended */
 struct span tcu_name(const struct tcu *tcu);
 const char *tcu_connection_name(enum tcu_connection state);

@@ -92,6 +92,12 @@ static bool make_profiles(struct fleet *fleet)
     return true;
 }
 
+static struct measure_dimension who_is(void *context, uint32_t vehicle)
+{
+    const struct scenario *scenario = context;
+    return (struct measure_dimension){(uint16_t)scenario_cohort_of(scenario, vehicle), (uint16_t)scenario_region_of(scenario, vehicle), PATH_ANY};
+}
+
 bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup, int64_t wall_offset_us,
                 const char *topic_prefix, const char *presence_template)
 {
@@ -102,6 +108,7 @@ bool fleet_init(struct fleet *fleet, struct script *script, struct measure *meas
     fleet->speedup = speedup > 0 ? speedup : 1;
     fleet->wall_offset_us = wall_offset_us;
     set_topics(fleet, topic_prefix, presence_template);
+    measure_set_who(measure, who_is, (void *)fleet->scenario);
     fleet->command_capacity = 1024;
     fleet->commands = calloc(fleet->command_capacity, sizeof *fleet->commands);
     return fleet->commands && make_profiles(fleet);
@@ -324,7 +331,7 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_TELEMETRY_INTENDED: ledger_intended(measure_ledger(fleet->measure, vehicle), probe->number); break;
     case TCU_PROBE_TELEMETRY_SENT: count(fleet, trace, probe->reason ? COUNTER_REPUBLISHES : COUNTER_PUBLISHES, now_us, 1); break;
     case TCU_PROBE_TELEMETRY_ACKED: telemetry_acknowledged(fleet, vehicle, trace, now_us, probe); break;
-    case TCU_PROBE_TELEMETRY_DROPPED: measure_ledger(fleet->measure, vehicle)->dropped++; break;
+    case TCU_PROBE_TELEMETRY_DROPPED: ledger_dropped(measure_ledger(fleet->measure, vehicle), probe->number); break;
     case TCU_PROBE_COMMAND_RECEIVED:
     case TCU_PROBE_COMMAND_EXECUTED: command_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_COMMAND_DUPLICATE:
@@ -372,7 +379,9 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
 {
     if (trace->power_up_us < 0)
         return;
-    measure_ledger(fleet->measure, vehicle)->pending = tcu_telemetry_pending(tcu);
+    struct ledger_row *row = measure_ledger(fleet->measure, vehicle);
+    for (uint32_t i = 0; i < tcu_telemetry_pending(tcu); i++)
+        ledger_pending(row, tcu_telemetry_pending_number(tcu, i));
     double days = (double)now_us * fleet->speedup / (double)US_PER_DAY;
     if (days <= 0 || now_us <= 0)
         return;

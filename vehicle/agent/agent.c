@@ -163,6 +163,7 @@ void tcu_bytes(struct tcu *tcu, int64_t now_us, const uint8_t *data, size_t leng
 
 static void published(struct tcu *tcu, uint32_t token, uint8_t reason)
 {
+    tcu->blocked = 0;
     if (!(token & TOKEN_OTHER))
         agent_telemetry_published(tcu, token, reason);
     else if (token == TOKEN_PRESENCE)
@@ -173,6 +174,7 @@ static void published(struct tcu *tcu, uint32_t token, uint8_t reason)
 
 static void dropped(struct tcu *tcu, uint32_t token)
 {
+    tcu->blocked = 0;
     if (!(token & TOKEN_OTHER))
         agent_telemetry_dropped(tcu, token);
     else if (token == TOKEN_PRESENCE)
@@ -208,7 +210,10 @@ void tcu_mqtt_event(struct tcu *tcu, int64_t now_us, const struct mq5_client_eve
     case MQ5C_EV_MESSAGE: agent_command_message(tcu, &event->packet->publish); break;
     case MQ5C_EV_PUBLISHED: published(tcu, event->token, event->reason); break;
     case MQ5C_EV_DROPPED: dropped(tcu, event->token); break;
-    case MQ5C_EV_SUBSCRIBED: agent_subscribed(tcu, all_granted(event->packet)); break;
+    case MQ5C_EV_SUBSCRIBED:
+        tcu->blocked = 0;
+        agent_subscribed(tcu, all_granted(event->packet));
+        break;
     case MQ5C_EV_SESSION_LOST: tcu->subscribed = 0; break;
     case MQ5C_EV_UNSUBSCRIBED:
     case MQ5C_EV_AUTH: break; /* never asked for */
@@ -240,6 +245,14 @@ enum tcu_power tcu_power(const struct tcu *tcu)
 uint32_t tcu_telemetry_pending(const struct tcu *tcu)
 {
     return tcu->queue_count;
+}
+
+uint32_t tcu_telemetry_pending_number(const struct tcu *tcu, uint32_t index)
+{
+    uint32_t at = tcu->queue_head + index;
+    if (index >= tcu->queue_count)
+        return 0;
+    return agent_queue(tcu)[at < tcu->profile->queue_capacity ? at : at - tcu->profile->queue_capacity].number;
 }
 
 uint32_t tcu_telemetry_number(const struct tcu *tcu)
