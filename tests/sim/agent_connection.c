@@ -182,6 +182,23 @@ static void resumes_without_subscribing_again(void **state)
     world_end(w);
 }
 
+/* Found by the swarm: the broker loses the session, makes a new one, and its CONNACK gets lost. The next CONNACK says "session present". */
+static void a_session_made_unheard_is_subscribed_anew(void **state)
+{
+    struct world *w = online(22);
+    world_run(w, 61 * US_PER_S);
+    w->forget_session = true;
+    world_cut_link(w);
+    while (w->connects == 1)
+        world_step(w, w->now_us + 100 * US_PER_S);
+    assert_false(w->subscribed);
+    world_cut_link(w); /* with the CONNACK on its way */
+    world_run(w, 30 * US_PER_S);
+    assert_int_equal(w->probes.last_number[TCU_PROBE_ONLINE], 1);
+    assert_true(w->subscribed);
+    world_end(w);
+}
+
 static void a_refused_subscription_is_asked_for_at_the_next_connection(void **state)
 {
     struct world *w = world_new(7);
@@ -505,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_connack_that_never_comes_times_out),
         cmocka_unit_test(silence_of_the_broker_is_noticed),
         cmocka_unit_test(resumes_without_subscribing_again),
+        cmocka_unit_test(a_session_made_unheard_is_subscribed_anew),
         cmocka_unit_test(a_refused_subscription_is_asked_for_at_the_next_connection),
         cmocka_unit_test(ignition_changes_pings_and_period),
         cmocka_unit_test(ignition_may_ask_for_a_new_connect),

@@ -68,7 +68,7 @@ struct world {
     struct world_probes probes;
 
     /* the link */
-    uint32_t link;
+    uint32_t link, deaf_link; /* a stream that has lost something loses all the rest */
     bool link_wanted, link_open;
     int64_t latency_us, jitter_us, to_broker_us, to_vehicle_us;
     enum tcu_link_end fail_link; /* with fail_links > 0 */
@@ -155,6 +155,13 @@ static inline void world_carry(struct world *w, enum world_event_kind kind, int6
     memcpy(event->data, data, length);
 }
 
+static inline bool world_loses(struct world *w)
+{
+    if (w->half_open)
+        w->deaf_link = w->link;
+    return w->deaf_link == w->link;
+}
+
 /* The broker. */
 
 static inline void world_send(struct world *w, const struct mq5_packet *packet)
@@ -162,7 +169,7 @@ static inline void world_send(struct world *w, const struct mq5_packet *packet)
     uint8_t bytes[2048];
     size_t length;
     assert_int_equal(mq5_encode((enum mq5_version)w->version, packet, bytes, sizeof(bytes), &length), MQ5_OK);
-    if (!w->half_open)
+    if (!world_loses(w))
         world_carry(w, WORLD_TO_VEHICLE, &w->to_vehicle_us, bytes, length);
 }
 
@@ -438,8 +445,29 @@ static inline void world_port_link_send(void *context, const uint8_t *data, size
     if (w->dead)
         return;
     assert_true(w->link_open);
-    if (!w->half_open)
+    if (!world_loses(w))
         world_carry(w, WORLD_TO_BROKER, &w->to_broker_us, data, length);
+}
+
+/* What is on its way to the broker arrives at once: the next link is another stream. */
+static inline void world_flush(struct world *w)
+{
+    struct world_event *next = w->events;
+    while (next) {
+        next = NULL;
+        for (unsigned i = 0; i < w->event_count; i++) {
+            struct world_event *event = &w->events[i];
+            if (event->kind == WORLD_TO_BROKER && event->link == w->link && event->data &&
+                (!next || event->sequence < next->sequence))
+                next = event;
+        }
+        if (next) {
+            uint8_t *data = next->data;
+            next->data = NULL;
+            world_broker_input(w, data, next->length);
+            free(data);
+        }
+    }
 }
 
 /* A graceful close lets what was sent arrive; the broker notices either way. */
@@ -454,12 +482,7 @@ static inline void world_port_link_close(void *context, bool abort)
         w->aborts++;
     } else {
         w->graceful_closes++;
-        for (unsigned i = 0; i < w->event_count; i++) /* flushed at once: the next link is another stream */
-            if (w->events[i].kind == WORLD_TO_BROKER && w->events[i].link == w->link && w->events[i].data) {
-                world_broker_input(w, w->events[i].data, w->events[i].length);
-                free(w->events[i].data);
-                w->events[i].data = NULL;
-            }
+        world_flush(w);
     }
     w->connected = false;
     w->link++;

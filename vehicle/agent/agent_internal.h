@@ -147,7 +147,8 @@ struct tcu {
     uint8_t want_presence : 1, presence_sent : 1;
     uint8_t link_opened : 1;  /* session.c: the port has a link, or is making one */
     uint8_t in_session : 1;   /* session.c: inside the MQTT session */
-    uint8_t resending : 1;    /* telemetry.c: not the first time this message is loaded */
+    uint8_t sending : 1;      /* telemetry.c: inside the first publish of a message */
+    uint8_t blocked : 1;      /* telemetry.c: the session said wait, and nothing in flight has ended since */
 
     struct agent_commands commands;
     char name[TCU_NAME_MAX];

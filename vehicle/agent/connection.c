@@ -144,6 +144,15 @@ static void leave_online(struct tcu *tcu, uint8_t reason)
     agent_tell(tcu, TCU_PROBE_OFFLINE, reason, 0);
 }
 
+/* A CONNECT that nobody answered may have made a new, empty session in place of a lost one; the next connection will be told "session
+ * present" and would be deaf to commands. Not so when the server answered, or never heard us. */
+static bool may_have_lost_subscription(enum agent_event event, uint8_t reason, uint32_t link_end)
+{
+    if (event == AGENT_REFUSED)
+        return reason == MQ5_KEEP_ALIVE_TIMEOUT;
+    return event != AGENT_LINK_DOWN || link_end == TCU_LINK_LOST || link_end == TCU_LINK_PEER_CLOSED;
+}
+
 static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint8_t reason, uint32_t detail)
 {
     if (from == TCU_PROVISIONING) {
@@ -154,6 +163,8 @@ static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint
             leave_online(tcu, reason);
         else
             agent_tell(tcu, TCU_PROBE_REFUSED, event == AGENT_TIMEOUT ? MQ5_KEEP_ALIVE_TIMEOUT : reason, detail);
+        if (from == TCU_CONNECTING && may_have_lost_subscription(event, reason, detail))
+            tcu->subscribed = 0;
     }
     wait_jittered(tcu);
 }
@@ -176,6 +187,7 @@ static void go_online(struct tcu *tcu, bool resumed)
     tcu->timer_us = TIME_NEVER;
     tcu->online_since_us = tcu->now_us;
     tcu->attempts = 0;
+    tcu->blocked = 0;
     tcu->subscribed &= resumed;
     tcu->subscribe_sent = 0;
     tcu->want_subscribe = !tcu->subscribed && tcu->profile->topics.command_request[0];

@@ -87,9 +87,13 @@ static enum mq5_client_result publish_next(struct tcu *tcu)
     uint32_t number = record->number;
     uint8_t slot = agent_v5(tcu) && tcu->profile->alias_slots > 0 && tcu->profile->mqtt.outgoing_alias_slots > 0;
     record->sent_at = agent_stamp(tcu->now_us);
-    tcu->resending = 0;
+    tcu->sending = 1;
     enum mq5_client_result result = tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, number, slot);
-    tcu->resending = 1;
+    bool finished = !tcu->sending;
+    tcu->sending = 0;
+    tcu->blocked = result == MQ5C_WAIT;
+    if (result == MQ5C_DONE && !finished)
+        agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, 0, number);
     if (result == MQ5C_DONE)
         return result;
     int position = find_inflight(tcu, number);
@@ -107,7 +111,7 @@ static enum mq5_client_result publish_next(struct tcu *tcu)
 void agent_telemetry_pump(struct tcu *tcu)
 {
     enum mq5_client_result result = MQ5C_DONE;
-    while (tcu->state == TCU_ONLINE && tcu->queue_inflight < tcu->queue_count && result != MQ5C_WAIT && result != MQ5C_OFFLINE)
+    while (tcu->state == TCU_ONLINE && tcu->queue_inflight < tcu->queue_count && !tcu->blocked && result != MQ5C_OFFLINE)
         result = publish_next(tcu);
 }
 
@@ -118,6 +122,9 @@ void agent_telemetry_published(struct tcu *tcu, uint32_t number, uint8_t reason)
         return; /* of a life before the power cut */
     int64_t intended_us = record_at(tcu, (unsigned)position)->intended_us;
     remove_at(tcu, (unsigned)position);
+    if (tcu->sending)
+        agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, 0, number);
+    tcu->sending = 0;
     if (tcu->port->probe)
         agent_probe(tcu, TCU_PROBE_TELEMETRY_ACKED, reason, number, intended_us, (struct span){NULL, 0});
 }
@@ -192,6 +199,7 @@ bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *
     out->topic = agent_text_expand(profile->topics.telemetry, tcu_name(tcu), topic);
     out->payload = payload(tcu, record_at(tcu, (unsigned)position), topic + AGENT_TOPIC_MAX);
     out->qos = profile->telemetry_qos < tcu->peer_qos ? profile->telemetry_qos : tcu->peer_qos;
-    agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, tcu->resending, number);
+    if (!tcu->sending)
+        agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, 1, number);
     return true;
 }
