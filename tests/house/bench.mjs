@@ -1,7 +1,7 @@
 // bench.mjs OUT-FOLDER KEPT.json: gathers what the benches printed, beside the figures kept from an earlier run.
 //
 // A bench prints each figure as one line of JSON: {"name": "codec.encode", "value": 1.2e6, "unit": "packets/s", "better": "higher"}
-// ("better" may be left out); its other lines are for people and stay in OUT-FOLDER/<bench>.out. Written: OUT-FOLDER/<bench>.json
+// ("better" may be left out), or one JSON document, of which every number is a figure named by its path; its other lines are for people and stay in OUT-FOLDER/<bench>.out. Written: OUT-FOLDER/<bench>.json
 // for each bench and OUT-FOLDER/all.json. A bench that printed no figure is a failure.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
@@ -18,8 +18,33 @@ const machine = {
     node: process.version,
 };
 
+// Rows of an array are told apart by the texts in them ("name", "case", ...), or else by their position.
+function flatten(value, path, figures) {
+    if (typeof value === 'number' && Number.isFinite(value)) figures.push({ name: path, value });
+    if (value === null || typeof value !== 'object') return;
+    for (const [key, inner] of Object.entries(value)) {
+        const words = Array.isArray(value) && inner && typeof inner === 'object'
+            ? Object.values(inner).filter((word) => typeof word === 'string').join(' ') : '';
+        flatten(inner, [path, words || key].filter(Boolean).join('.'), figures);
+    }
+}
+
+function documentOf(text) {
+    const start = text.search(/^[{[]/m);
+    try {
+        return start < 0 ? null : JSON.parse(text.slice(start));
+    } catch {
+        return null;
+    }
+}
+
 function figuresOf(text) {
     const figures = [];
+    const whole = documentOf(text);
+    if (whole && !('value' in whole && 'name' in whole)) {
+        flatten(whole, '', figures);
+        return figures;
+    }
     for (const line of text.split('\n')) {
         if (!line.startsWith('{')) continue;
         let figure;
