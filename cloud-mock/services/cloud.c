@@ -41,6 +41,7 @@ static struct cloud_authorisation without_certificate(const struct cloud *cloud,
 static struct cloud_authorisation on_authorise(void *context, int64_t now_us, const struct mq5_connect *connect, const struct cloud_peer *peer)
 {
     struct cloud *cloud = context;
+    cloud_registration_tick(cloud->registration, now_us); /* activations due at this very moment come before the connect */
     struct cloud_authorisation answer = peer && peer->has_certificate ? cloud_registration_authorise(cloud->registration, now_us, connect, peer)
                                                                       : without_certificate(cloud, connect);
     if (answer.reason != MQ5_SUCCESS && cloud->on_refused)
@@ -85,6 +86,10 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
 {
     memset(cloud, 0, sizeof *cloud);
     cloud->options = *options;
+    if (!cloud->options.profile)
+        cloud->options.profile = cloud_profile_find("embedded");
+    if (cloud->options.registration.epoch_us == 0)
+        cloud->options.registration.epoch_us = options->epoch_us;
     cloud->pki = pki;
     cloud->registry = registry;
     cloud->door = door;
@@ -97,12 +102,12 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
                                            .disconnected = on_disconnected,
                                            .inbound = on_inbound,
                                            .outbound = on_outbound};
-    cloud->options.registration.event_prefix = options->profile->event_prefix;
+    cloud->options.registration.event_prefix = cloud->options.profile->event_prefix;
     cloud->certificates = (struct cloud_certificate_broker){.pki = pki, .lifetime_s = options->certificate_lifetime_s};
     cloud->broker = cloud_broker_create(&cloud->options.broker, &cloud->ops, cloud, options->seed);
     cloud->bus = cloud->broker ? cloud_bus_local(cloud->broker, SPAN_LITERAL("cloud-services")) : NULL;
     cloud->registration = cloud->bus ? cloud_registration_create(&cloud->options.registration, pki, registry, cloud->bus) : NULL;
-    cloud->presence = cloud->registration ? cloud_presence_create(cloud->bus, options->profile, options->epoch_us) : NULL;
+    cloud->presence = cloud->registration ? cloud_presence_create(cloud->bus, cloud->options.profile, options->epoch_us) : NULL;
     if (cloud->presence)
         return true;
     cloud_destroy(cloud);

@@ -103,20 +103,23 @@ static void publish(struct cloud_presence *presence, int64_t now_us, const char 
 static size_t begin(const struct cloud_presence *presence, int64_t now_us, const char *event, struct span client_id, const struct cloud_peer *peer,
                     const struct seen *seen, char *out, size_t capacity)
 {
-    char id[600], principal[65] = "";
+    char id[600], principal[65] = "", thing[700] = "";
     text_json(client_id, id, sizeof id);
-    if (peer && peer->has_certificate)
+    if (peer && peer->has_certificate) {
         text_hex(peer->certificate_id, 32, principal);
+        if (span_equal(client_id, span_text(peer->common_name))) /* the thing a certificate is attached to has its name */
+            snprintf(thing, sizeof thing, "\"thingName\":\"%s\",", id);
+    }
     return (size_t)snprintf(out, capacity,
-                            "{\"clientId\":\"%s\",\"timestamp\":%lld,\"eventType\":\"%s\",\"sessionIdentifier\":\"%016llx-%u\","
+                            "{\"clientId\":\"%s\",%s\"timestamp\":%lld,\"eventType\":\"%s\",\"sessionIdentifier\":\"%016llx-%u\","
                             "\"principalIdentifier\":\"%s\",\"versionNumber\":%u",
-                            id, (long long)((presence->epoch_us + now_us) / US_PER_MS), event, (unsigned long long)seen->hash, seen->version, principal,
+                            id, thing, (long long)((presence->epoch_us + now_us) / US_PER_MS), event, (unsigned long long)seen->hash, seen->version, principal,
                             seen->version);
 }
 
 void cloud_presence_connected(struct cloud_presence *presence, int64_t now_us, struct span client_id, const struct cloud_peer *peer)
 {
-    char payload[1400];
+    char payload[2000];
     struct seen *seen = nameless(client_id) ? NULL : find(presence, client_id);
     if (!seen)
         return;
@@ -130,7 +133,7 @@ void cloud_presence_connected(struct cloud_presence *presence, int64_t now_us, s
 void cloud_presence_disconnected(struct cloud_presence *presence, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                                  enum cloud_close_reason reason)
 {
-    char payload[1400];
+    char payload[2000];
     struct seen *seen = nameless(client_id) ? NULL : find(presence, client_id);
     if (!seen)
         return;

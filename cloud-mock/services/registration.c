@@ -105,6 +105,8 @@ static void rule(void *context, int64_t now_us, const struct mq5_publish *messag
         return;
     int64_t delay_us = registration->options.draw_delay ? registration->options.draw_delay(registration->options.draw_context)
                                                         : registration->options.activation_delay_us;
+    if (delay_us == TIME_NEVER)
+        return; /* this run of the rule is lost; the next attempt's event starts another */
     pending->due_us = now_us + delay_us;
     pending->order = registration->orders++;
     if (!heap_push(registration, pending))
@@ -152,13 +154,13 @@ static void raise_event(struct cloud_registration *registration, int64_t now_us,
     snprintf(topic, sizeof topic, "%s/certificates/registered/%s", registration->options.event_prefix, ca);
     int length = snprintf(payload, sizeof payload,
                           "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":%lld,\"certificateStatus\":\"PENDING_ACTIVATION\","
-                          "\"awsAccountId\":\"000000000000\",\"certificateRegistrationTimestamp\":\"%lld\"}",
+                          "\"awsAccountId\":\"123456789012\",\"certificateRegistrationTimestamp\":\"%lld\"}",
                           id, ca, now_ms, now_ms);
     struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
     registration->bus->ops->publish(registration->bus, now_us, &message);
 }
 
-static const struct cloud_authorisation silently = {MQ5_NOT_AUTHORIZED, true};
+static const struct cloud_authorisation silently = {MQ5_NOT_AUTHORIZED, true}, openly = {MQ5_NOT_AUTHORIZED, false};
 
 /* false: not from our operational CA, or not readable, or out of memory. */
 static bool take_in(struct cloud_registration *registration, int64_t now_s, const struct cloud_peer *peer)
@@ -188,7 +190,7 @@ static struct cloud_authorisation first_seen(struct cloud_registration *registra
     int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
     if (now_s > peer->not_after_s || now_s < peer->not_before_s || !take_in(registration, now_s, peer)) {
         registration->strangers++;
-        return silently;
+        return openly;
     }
     registration->refused++;
     raise_event(registration, now_us, &(*place_of(registration, peer->certificate_id))->certificate);
@@ -203,7 +205,7 @@ static struct cloud_authorisation known(struct cloud_registration *registration,
     bool valid = now_s >= peer->not_before_s && now_s <= peer->not_after_s;
     if (!valid || !cloud_registry_thing_of(registration->registry, peer->certificate_id, thing) ||
         !span_equal(span_text(thing), connect->client_id))
-        return (struct cloud_authorisation){MQ5_NOT_AUTHORIZED, false};
+        return openly;
     return (struct cloud_authorisation){MQ5_SUCCESS, false};
 }
 
@@ -215,14 +217,13 @@ struct cloud_authorisation cloud_registration_authorise(struct cloud_registratio
     case CLOUD_CERTIFICATE_UNKNOWN: return first_seen(registration, now_us, peer);
     case CLOUD_CERTIFICATE_PENDING_ACTIVATION: {
         struct pending *pending = *place_of(registration, peer->certificate_id);
+        if (!pending)
+            return first_seen(registration, now_us, peer); /* pending since an earlier run of this cloud */
         registration->refused++;
-        if (pending)
-            raise_event(registration, now_us, &pending->certificate);
-        else
-            take_in(registration, (registration->options.epoch_us + now_us) / US_PER_S, peer); /* pending since an earlier run of this cloud */
+        raise_event(registration, now_us, &pending->certificate);
         return silently;
     }
-    default: return silently;
+    default: return openly;
     }
 }
 
@@ -235,8 +236,10 @@ struct cloud_registration *cloud_registration_create(const struct cloud_registra
     if (!registration)
         return NULL;
     *registration = (struct cloud_registration){.options = *options, .pki = pki, .registry = registry, .bus = bus};
+    if (!registration->options.event_prefix)
+        registration->options.event_prefix = "$aws/events";
     char filter[160];
-    snprintf(filter, sizeof filter, "%s/certificates/registered/+", options->event_prefix);
+    snprintf(filter, sizeof filter, "%s/certificates/registered/+", registration->options.event_prefix);
     if (bus->ops->subscribe(bus, 0, span_text(filter), 1, rule, registration) >= 0x80) {
         free(registration);
         return NULL;
@@ -258,7 +261,10 @@ void cloud_registration_destroy(struct cloud_registration *registration)
 
 void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated, uint64_t *strangers)
 {
-    *refused = registration->refused;
-    *activated = registration->activated;
-    *strangers = registration->strangers;
+    if (refused)
+        *refused = registration->refused;
+    if (activated)
+        *activated = registration->activated;
+    if (strangers)
+        *strangers = registration->strangers;
 }
