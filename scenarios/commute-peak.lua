@@ -54,6 +54,6 @@ expect "unlock"          (command "unlock":path "connected":p99()):below(seconds
 expect "no-command-lost" (commands():lost()):equals(0)
 expect "once"            (commands():executed_twice()):equals(0)
 expect "nothing-lost"    (telemetry():lost()):equals(0)
-expect "acknowledged"    (telemetry():acknowledge_time():p999()):below(seconds(60))
+expect "acknowledged"    (telemetry():acknowledge_time():p99()):below(seconds(10))
 expect "no-duplicates"   (telemetry():duplicated():share()):below(0.001)
 expect "no-storm"        (broker():connects_per_second():max()):below(20 + 0.004 * vehicles)

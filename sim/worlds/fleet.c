@@ -259,6 +259,10 @@ static void went_offline(struct fleet *fleet, uint32_t vehicle, struct fleet_tra
 
 static void was_refused(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
 {
+    if (trace->link_up_us < 0) { /* never got as far as asking: resolve, TCP, TLS */
+        count(fleet, trace, COUNTER_CONNECTS_FAILED, now_us, 1);
+        return;
+    }
     count(fleet, trace, COUNTER_CONNECTS_REFUSED, now_us, 1);
     if (trace->key_us >= 0 && !trace->provisioned) {
         count(fleet, trace, COUNTER_REGISTRATIONS_REFUSED, now_us, 1);
@@ -310,6 +314,16 @@ static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_tr
     }
 }
 
+/* A power-up tells the state it begins with, which is no change. */
+static void changed_power(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, bool driving)
+{
+    if (trace->driving == driving)
+        return;
+    trace->driving = driving;
+    count(fleet, trace, COUNTER_DRIVING, now_us, driving ? 1 : -1);
+    tell_script(fleet, vehicle, trace, driving ? "ignition_on" : "ignition_off", now_us);
+}
+
 void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe)
 {
     switch (probe->kind) {
@@ -336,10 +350,7 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_COMMAND_EXECUTED: command_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_COMMAND_DUPLICATE:
     case TCU_PROBE_COMMAND_ANSWERED: break;
-    case TCU_PROBE_POWER:
-        count(fleet, trace, COUNTER_DRIVING, now_us, probe->number == TCU_DRIVING ? 1 : -1);
-        tell_script(fleet, vehicle, trace, probe->number == TCU_DRIVING ? "ignition_on" : "ignition_off", now_us);
-        break;
+    case TCU_PROBE_POWER: changed_power(fleet, vehicle, trace, now_us, probe->number == TCU_DRIVING); break;
     }
 }
 

@@ -47,7 +47,7 @@ struct fleet_trace {
     int64_t attempt_us, link_up_us, offline_us;
     uint64_t bytes_up, bytes_down;
     uint16_t cohort, region;
-    bool was_online, provisioned, online;
+    bool was_online, provisioned, online, driving;
 };
 
 /* Per vehicle: its owner's day. */

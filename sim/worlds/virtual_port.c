@@ -566,10 +566,8 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
             link_is_up(vehicle, now_us, step);
         break;
     case STEP_LINK_FAILED:
-        if (step->slot == vehicle->attempts) {
-            measure_count(partition_of(vehicle)->world->fleet.measure, COUNTER_CONNECTS_FAILED, fleet_who(&vehicle->trace, PATH_ANY), now_us, 1);
+        if (step->slot == vehicle->attempts)
             tcu_link_down(vehicle->tcu, now_us, TCU_LINK_CONNECT_FAILED);
-        }
         break;
     case STEP_CSR: tcu_csr_ready(vehicle->tcu, now_us, span_of(step->data, step->length)); break;
     case STEP_HTTP_AT_SERVER: at_certificate_broker(vehicle, now_us, step); break;
