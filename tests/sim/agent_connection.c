@@ -325,6 +325,21 @@ static void presence_survives_a_cut_and_a_lost_session(void **state)
     assert_int_equal(world_missing(w), 0);
     world_end(w);
 
+    w = world_new(12); /* nothing but presence in flight, in the only place: doubt must end this connection too */
+    snprintf(w->profile.topics.presence, sizeof(w->profile.topics.presence), "presence/%%");
+    w->profile.mqtt.outgoing_maximum = 1;
+    world_begin(w);
+    world_start(w, TCU_DRIVING);
+    world_run(w, 5 * US_PER_S);
+    w->swallow_acks = true;
+    world_cut_link(w);
+    world_run(w, 5 * US_PER_S);
+    w->swallow_acks = false;
+    world_run(w, 103 * US_PER_S);
+    world_check_delivered(w);
+    assert_int_equal(world_missing(w), 0);
+    world_end(w);
+
     w = world_new(13);
     snprintf(w->profile.topics.presence, sizeof(w->profile.topics.presence), "presence/%%");
     w->no_retain = true; /* then there is no presence, but everything else */

@@ -296,12 +296,13 @@ int64_t agent_distrust_at(const struct tcu *tcu)
 {
     int64_t timeout_us = tcu->profile->acknowledge_timeout_us;
     uint32_t telemetry = agent_telemetry_oldest_sent(tcu), answer = agent_command_oldest_sent(tcu);
-    if (timeout_us == 0 || (!telemetry && !answer && !tcu->subscribe_sent))
+    bool greeting = tcu->subscribe_sent || tcu->presence_sent; /* sent when the connection began */
+    if (timeout_us == 0 || (!telemetry && !answer && !greeting))
         return TIME_NEVER;
     uint32_t oldest = !answer || (telemetry && telemetry < answer) ? telemetry : answer;
     int64_t since_us = agent_unstamp(oldest);
-    if (since_us < tcu->online_since_us || tcu->subscribe_sent)
-        since_us = tcu->online_since_us; /* resent when this connection began, or asked then */
+    if (since_us < tcu->online_since_us || greeting)
+        since_us = tcu->online_since_us; /* what was in flight before has been resent then */
     return since_us + timeout_us;
 }
 
