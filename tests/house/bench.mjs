@@ -1,8 +1,10 @@
 // bench.mjs OUT-FOLDER KEPT.json: gathers what the benches printed, beside the figures kept from an earlier run.
 //
-// A bench prints each figure as one line of JSON: {"name": "codec.encode", "value": 1.2e6, "unit": "packets/s", "better": "higher"}
-// ("better" may be left out), or one JSON document, of which every number is a figure named by its path; its other lines are for people and stay in OUT-FOLDER/<bench>.out. Written: OUT-FOLDER/<bench>.json
-// for each bench and OUT-FOLDER/all.json. A bench that printed no figure is a failure.
+// A bench prints one or more JSON objects, each beginning at the start of a line, on one line or several; its other lines are for
+// people. Every number in an object is a figure, named by its path: {"bench": "codec", "mix": {"encode_packets_s": 1e7}} gives
+// codec mix.encode_packets_s. "name", "shape", "mode" and the counts in `parameters` label the object they are in; the name's
+// ending gives the unit and which way is better. Written: OUT-FOLDER/<bench>.json for each bench, and OUT-FOLDER/all.json.
+// A bench that printed no figure is a failure.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -38,22 +40,60 @@ function documentOf(text) {
     }
 }
 
+const labels = ['name', 'shape', 'mode', 'world', 'kind'];
+const parameters = ['pending', 'sessions', 'connections', 'vehicles', 'partitions', 'processes'];
+
+// The JSON objects in a text: from a line that begins with { to the first end at which it parses.
+function objectsOf(text) {
+    const objects = [];
+    const lines = text.split('\n');
+    for (let first = 0; first < lines.length; first++) {
+        if (!lines[first].startsWith('{')) continue;
+        for (let last = first; last < lines.length; last++) {
+            if (!lines[last].trimEnd().endsWith('}')) continue;
+            try {
+                objects.push(JSON.parse(lines.slice(first, last + 1).join('\n')));
+                first = last;
+                break;
+            } catch {
+                continue;
+            }
+        }
+    }
+    return objects;
+}
+
+function betterOf(name) {
+    if (/(^|[._])(per_s|ratio|speedup)([._]|$)|_(packets|bytes|events|messages)_s$|_per_s$/.test(name)) return 'higher';
+    if (/_(ns|us|ms)$|(^|[._])(bytes|memory_bytes)(_per_\w+)?$|_bytes_per_\w+$|cpu/.test(name)) return 'lower';
+    return undefined;
+}
+
+function collect(value, path, figures) {
+    if (typeof value === 'number' && Number.isFinite(value)) {
+        const name = path.join('.');
+        figures.push({ name, value, better: betterOf(name) });
+    } else if (Array.isArray(value)) {
+        value.forEach((item, index) => collect(item, isLabelled(item) ? path : [...path, String(index)], figures));
+    } else if (value !== null && typeof value === 'object') {
+        const label = [...labels, ...parameters].filter((key) => ['string', 'number'].includes(typeof value[key]))
+            .map((key) => (labels.includes(key) ? value[key] : `${key} ${value[key]}`)).join(', ');
+        const here = label ? [...path, `[${label}]`] : path;
+        for (const [key, item] of Object.entries(value)) {
+            if (!labels.includes(key) && !parameters.includes(key)) collect(item, [...here, key], figures);
+        }
+    }
+}
+
+function isLabelled(item) {
+    return item !== null && typeof item === 'object' && labels.some((key) => typeof item[key] === 'string');
+}
+
 function figuresOf(text) {
     const figures = [];
-    const whole = documentOf(text);
-    if (whole && !('value' in whole && 'name' in whole)) {
-        flatten(whole, '', figures);
-        return figures;
-    }
-    for (const line of text.split('\n')) {
-        if (!line.startsWith('{')) continue;
-        let figure;
-        try {
-            figure = JSON.parse(line);
-        } catch {
-            continue;
-        }
-        if (typeof figure.name === 'string' && Number.isFinite(figure.value)) figures.push(figure);
+    for (const object of objectsOf(text)) {
+        if (typeof object.name === 'string' && typeof object.value === 'number') figures.push(object);
+        else collect(object, [], figures);
     }
     return figures;
 }
@@ -63,9 +103,9 @@ function readable(value) {
     return value.toLocaleString('en-US', { maximumSignificantDigits: 4 });
 }
 
-// How a figure stands to the kept one: only figures of the same unit are compared.
+// How a figure stands to the kept one.
 function against(figure, kept) {
-    if (!kept || kept.unit !== figure.unit || !kept.value) return '';
+    if (!kept || !kept.value) return '';
     const change = (100 * (figure.value - kept.value)) / Math.abs(kept.value);
     let word = '';
     if (figure.better && Math.abs(change) >= 10) word = (change > 0) === (figure.better === 'higher') ? ' better' : ' WORSE';
@@ -95,15 +135,15 @@ const kept = existsSync(keptPath) ? JSON.parse(readFileSync(keptPath, 'utf8')) :
 const keptByName = new Map((kept?.figures ?? []).map((figure) => [`${figure.bench} ${figure.name}`, figure]));
 const rows = all.map((figure) => {
     const before = keptByName.get(`${figure.bench} ${figure.name}`);
-    return [figure.bench, figure.name, readable(figure.value), figure.unit ?? '', before ? readable(before.value) : '',
+    return [figure.bench, figure.name, readable(figure.value), before ? readable(before.value) : '',
         against(figure, before)];
 });
-rows.unshift(['bench', 'figure', 'now', 'unit', kept ? 'kept' : '', '']);
+rows.unshift(['bench', 'figure', 'now', kept ? 'kept' : '', '']);
 const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
 console.log(`${machine.processor}, ${machine.cores} cores, ${(machine.memory_bytes / 2 ** 30).toFixed(0)} GiB, ` +
     `Linux ${machine.kernel}, ${machine.compiler}`);
 for (const row of rows) {
-    console.log(row.map((cell, column) => (column === 2 || column === 4 ? cell.padStart(widths[column])
+    console.log(row.map((cell, column) => (column === 2 || column === 3 ? cell.padStart(widths[column])
         : cell.padEnd(widths[column]))).join('  ').trimEnd());
 }
 if (kept && kept.machine?.processor !== machine.processor) {
