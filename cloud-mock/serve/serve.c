@@ -1,0 +1,302 @@
+/* serve.c: opens the doors, runs until told to stop, closes them in order; and the same in a child process. */
+#define _GNU_SOURCE
+#include "serve_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define EXIT_ENVIRONMENT 3
+#define GOODBYE_S        2.5
+#define START_TIMEOUT_MS 60000
+
+void cloud_serve_defaults(struct cloud_serve_options *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->address = "127.0.0.1";
+    options->mqtt_port = options->mqtts_port = options->https_port = 0;
+    options->mqtts_password_port = -1;
+    cloud_broker_defaults(&options->cloud.broker);
+    options->cloud.profile = cloud_profile_find("embedded");
+    options->cloud.registration.activation_delay_us = 2 * US_PER_S;
+    options->cloud.certificate_lifetime_s = 365 * INT64_C(86400);
+}
+
+struct server {
+    const struct cloud_serve_options *options;
+    struct cloud_options cloud_options;
+    struct ev_loop *loop;
+    struct cloud_pki *pki;
+    struct cloud_registry *registry;
+    struct mqtt_door *mqtt;
+    struct https_door *https;
+    struct cloud_certificate_broker certificates;
+    struct cloud_serve_doors doors;
+    ev_signal interrupt, terminate;
+    ev_io stop;
+    ev_timer goodbye, save;
+    bool stopping, over;
+    char *error;
+    size_t error_capacity;
+};
+
+/* ---- opening -------------------------------------------------------------------------------------------------------- */
+
+static bool open_mqtt(struct server *server, int wanted, int *port, bool tls, enum serve_tls use)
+{
+    const struct cloud_serve_options *options = server->options;
+    SSL_CTX *context = NULL;
+    *port = -1;
+    if (wanted < 0)
+        return true;
+    if (tls && !(context = serve_tls_context(options, server->pki, use, server->error, server->error_capacity)))
+        return false;
+    *port = wanted;
+    int fd = serve_listen(options->address, port, server->error, server->error_capacity);
+    if (fd < 0) {
+        SSL_CTX_free(context);
+        return false;
+    }
+    return mqtt_door_listen(server->mqtt, fd, context, use == SERVE_TLS_MUTUAL);
+}
+
+static bool open_https(struct server *server)
+{
+    const struct cloud_serve_options *options = server->options;
+    server->doors.https_port = -1;
+    if (options->https_port < 0)
+        return true;
+    SSL_CTX *context = serve_tls_context(options, server->pki, SERVE_TLS_HTTPS, server->error, server->error_capacity);
+    if (!context)
+        return false;
+    server->doors.https_port = options->https_port;
+    int fd = serve_listen(options->address, &server->doors.https_port, server->error, server->error_capacity);
+    if (fd < 0) {
+        SSL_CTX_free(context);
+        return false;
+    }
+    server->https = https_door_start(fd, context, &server->certificates, server->error, server->error_capacity);
+    return server->https != NULL;
+}
+
+static bool open_doors(struct server *server)
+{
+    const struct cloud_serve_options *options = server->options;
+    server->doors.mqtt_port = server->doors.mqtts_port = server->doors.mqtts_password_port = -1;
+    snprintf(server->doors.address, sizeof(server->doors.address), "%s", options->address);
+    snprintf(server->doors.pki_directory, sizeof(server->doors.pki_directory), "%s", options->pki_directory);
+    server->certificates = (struct cloud_certificate_broker){.pki = server->pki, .lifetime_s = options->cloud.certificate_lifetime_s};
+    if (!options->without_broker) {
+        server->mqtt = mqtt_door_create(server->loop, &server->cloud_options, server->pki, server->registry);
+        if (!server->mqtt) {
+            snprintf(server->error, server->error_capacity, "cloud: out of memory");
+            return false;
+        }
+        if (!open_mqtt(server, options->mqtt_port, &server->doors.mqtt_port, false, SERVE_TLS_MUTUAL) ||
+            !open_mqtt(server, options->mqtts_port, &server->doors.mqtts_port, true, SERVE_TLS_MUTUAL) ||
+            !open_mqtt(server, options->mqtts_password_port, &server->doors.mqtts_password_port, true, SERVE_TLS_PASSWORD))
+            return false;
+    }
+    return open_https(server);
+}
+
+static bool open_stores(struct server *server)
+{
+    const struct cloud_serve_options *options = server->options;
+    if (!options->pki_directory) {
+        snprintf(server->error, server->error_capacity, "certificates: no directory given");
+        return false;
+    }
+    server->pki = cloud_pki_open(options->pki_directory, true, server->error, server->error_capacity);
+    server->registry = server->pki ? cloud_registry_open(options->registry_path, server->error, server->error_capacity) : NULL;
+    return server->registry != NULL;
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------- */
+
+static void on_goodbye(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    ((struct server *)timer->data)->over = true;
+}
+
+static void stop(struct server *server)
+{
+    if (server->stopping) { /* asked twice: at once */
+        server->over = true;
+        return;
+    }
+    server->stopping = true;
+    ev_io_stop(server->loop, &server->stop);
+    if (server->mqtt)
+        mqtt_door_shutdown(server->mqtt);
+    ev_timer_set(&server->goodbye, GOODBYE_S, 0);
+    ev_timer_start(server->loop, &server->goodbye);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *watcher, int events)
+{
+    stop(watcher->data);
+}
+
+static void on_stop_fd(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    char ignored[16];
+    ssize_t got = read(watcher->fd, ignored, sizeof(ignored));
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    stop(watcher->data);
+}
+
+static void on_save(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct server *server = timer->data;
+    cloud_registry_flush(server->registry);
+}
+
+static void run_loop(struct server *server, int stop_fd)
+{
+    ev_signal_init(&server->interrupt, on_signal, SIGINT);
+    ev_signal_init(&server->terminate, on_signal, SIGTERM);
+    ev_io_init(&server->stop, on_stop_fd, stop_fd, EV_READ);
+    ev_timer_init(&server->goodbye, on_goodbye, 0, 0);
+    ev_timer_init(&server->save, on_save, 1.0, 1.0);
+    server->interrupt.data = server->terminate.data = server->stop.data = server->save.data = server->goodbye.data = server;
+    struct sigaction now;
+    if (sigaction(SIGINT, NULL, &now) != 0 || now.sa_handler != SIG_IGN) /* ignored: a child, whose parent decides */
+        ev_signal_start(server->loop, &server->interrupt);
+    ev_signal_start(server->loop, &server->terminate);
+    if (stop_fd >= 0)
+        ev_io_start(server->loop, &server->stop);
+    ev_timer_start(server->loop, &server->save);
+    while (!server->over) {
+        ev_run(server->loop, EVRUN_ONCE);
+        if (server->stopping && (!server->mqtt || mqtt_door_idle(server->mqtt)))
+            server->over = true;
+    }
+    ev_signal_stop(server->loop, &server->interrupt);
+    ev_signal_stop(server->loop, &server->terminate);
+    ev_io_stop(server->loop, &server->stop);
+    ev_timer_stop(server->loop, &server->goodbye);
+    ev_timer_stop(server->loop, &server->save);
+}
+
+int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd, void (*ready)(void *context, const struct cloud_serve_doors *doors),
+                    void *context, char *error, size_t error_capacity)
+{
+    struct server server = {.options = options, .cloud_options = options->cloud, .error = error, .error_capacity = error_capacity};
+    if (error_capacity)
+        error[0] = 0;
+    if (server.cloud_options.epoch_us == 0)
+        server.cloud_options.epoch_us = serve_wall_us() - serve_monotonic_us();
+    if (server.cloud_options.registration.epoch_us == 0)
+        server.cloud_options.registration.epoch_us = server.cloud_options.epoch_us;
+    signal(SIGPIPE, SIG_IGN);
+    server.loop = ev_loop_new(EVFLAG_AUTO);
+    bool good = server.loop && open_stores(&server) && open_doors(&server);
+    if (good) {
+        if (ready)
+            ready(context, &server.doors);
+        run_loop(&server, stop_fd);
+    } else if (error_capacity && !error[0]) {
+        snprintf(error, error_capacity, "cloud: cannot start: %s", strerror(errno));
+    }
+    https_door_stop(server.https);
+    mqtt_door_destroy(server.mqtt);
+    cloud_registry_close(server.registry);
+    cloud_pki_close(server.pki);
+    if (server.loop)
+        ev_loop_destroy(server.loop);
+    return good ? 0 : EXIT_ENVIRONMENT;
+}
+
+/* ---- in a child ----------------------------------------------------------------------------------------------------- */
+
+struct hello {
+    int code;
+    struct cloud_serve_doors doors;
+    char error[256];
+};
+
+static void say_hello(void *context, const struct cloud_serve_doors *doors)
+{
+    struct hello hello = {.doors = *doors};
+    int fd = *(int *)context;
+    if (write(fd, &hello, sizeof(hello)) != (ssize_t)sizeof(hello))
+        _exit(EXIT_ENVIRONMENT);
+}
+
+static _Noreturn void child(const struct cloud_serve_options *options, int fd)
+{
+    struct hello hello = {0};
+    /* What the parent had open is not ours: a copy of another child's pipe would keep that child alive. */
+    if (fd > 3)
+        close_range(3, (unsigned)fd - 1, 0);
+    close_range((unsigned)fd + 1, ~0u, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to handle: the cloud must outlive its vehicles */
+    signal(SIGTERM, SIG_DFL);
+    hello.code = cloud_serve_run(options, fd, say_hello, &fd, hello.error, sizeof(hello.error));
+    if (hello.code && write(fd, &hello, sizeof(hello)) != (ssize_t)sizeof(hello))
+        _exit(EXIT_ENVIRONMENT);
+    _exit(hello.code);
+}
+
+static bool hear_hello(int fd, struct hello *hello)
+{
+    size_t got = 0;
+    while (got < sizeof(*hello)) {
+        struct pollfd waiting = {.fd = fd, .events = POLLIN};
+        int ready = poll(&waiting, 1, START_TIMEOUT_MS);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        ssize_t count = ready > 0 ? read(fd, (char *)hello + got, sizeof(*hello) - got) : 0;
+        if (count <= 0)
+            return false;
+        got += (size_t)count;
+    }
+    return true;
+}
+
+int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_serve_doors *doors, int *stop_fd, char *error, size_t error_capacity)
+{
+    int pair[2];
+    struct hello hello = {0};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        snprintf(error, error_capacity, "cloud: %s", strerror(errno));
+        return -1;
+    }
+    fflush(NULL); /* or the child could print our text a second time */
+    pid_t pid = fork();
+    if (pid == 0)
+        child(options, pair[1]);
+    close(pair[1]);
+    if (pid > 0 && hear_hello(pair[0], &hello) && hello.code == 0) {
+        *doors = hello.doors;
+        *stop_fd = pair[0];
+        return pid;
+    }
+    if (pid < 0)
+        snprintf(error, error_capacity, "cloud: %s", strerror(errno));
+    else
+        snprintf(error, error_capacity, "%s", hello.error[0] ? hello.error : "cloud: did not start");
+    close(pair[0]);
+    if (pid > 0)
+        waitpid(pid, NULL, 0);
+    return -1;
+}
+
+void cloud_serve_stop(int pid, int stop_fd, double *cpu_s)
+{
+    struct rusage usage = {0};
+    close(stop_fd);
+    while (wait4(pid, NULL, 0, &usage) < 0 && errno == EINTR)
+        ;
+    if (cpu_s)
+        *cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+}
