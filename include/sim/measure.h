@@ -259,6 +259,7 @@ struct expectation {
     double confidence;        /* 0: none asked; else 0.5..0.9999: a pass and a fail are each wrong with at most 1 - confidence */
     enum temporal temporal;
     int64_t from_us, by_us;   /* counters: window looked at, excluded phases included (by_us 0: to the end); 0, 0: all but the excluded phases */
+    bool with_excluded;       /* metrics: excluded phases (warm-up) included; counters: as if the window were the whole run */
     uint64_t minimum_samples; /* fewer: inconclusive; 0 means 1 (none for counts and totals of a metric) */
     char needs[32];           /* a feature of the cloud without which this cannot be judged ("registration"); "" none */
 };

@@ -1,6 +1,9 @@
 # Turns files into one C header of byte arrays: cmake -DOUT=header.h "-DFILES=name=path|name=path" -P embed.cmake
 # Each file becomes `static const char NAME[]` (ended by a zero that is not counted) and `NAME_length`.
-set(text "/* Made by reports/assets/embed.cmake; do not edit. */\n#ifndef UPLOT_ASSETS_H\n#define UPLOT_ASSETS_H\n\n")
+get_filename_component(guard ${OUT} NAME)
+string(MAKE_C_IDENTIFIER ${guard} guard)
+string(TOUPPER ${guard} guard)
+set(text "/* Made by reports/assets/embed.cmake; do not edit. */\n#ifndef ${guard}\n#define ${guard}\n\n")
 string(REPLACE "|" ";" entries "${FILES}")
 foreach(entry ${entries})
   string(REGEX MATCH "^([a-z0-9_]+)=(.+)$" matched "${entry}")

@@ -5,6 +5,7 @@ local host, env, plan, overrides = ...
 
 local floor, huge = math.floor, math.huge
 local format, concat, sort = string.format, table.concat, table.sort
+local find, match, sub = string.find, string.match, string.sub -- the methods of texts are the scenario's few ones
 
 plan.parameters, plan.regions, plan.cohorts, plan.apps, plan.phases = {}, {}, {}, {}, {}
 plan.timeline, plan.expectations, plan.functions, plan.commands_named = {}, {}, {}, {}
@@ -12,8 +13,9 @@ plan.timeline, plan.expectations, plan.functions, plan.commands_named = {}, {}, 
 local function fail(text, line) host.fail(line or host.here(), text) end
 
 local function quote(value)
-  if type(value) == "string" then return format("'%s'", #value > 60 and value:sub(1, 60) .. "..." or value) end
-  return tostring(value)
+  if type(value) == "string" then return format("'%s'", #value > 60 and sub(value, 1, 60) .. "..." or value) end
+  if type(value) == "table" or type(value) == "function" then return "a " .. type(value) end
+  return value == nil and "nothing" or tostring(value)
 end
 
 local function keys_of(t)
@@ -70,7 +72,7 @@ end
 
 local function name_of(where, value)
   text_of(where, value, 31)
-  if not value:find("^[A-Za-z0-9][A-Za-z0-9_.-]*$") then
+  if not find(value, "^[A-Za-z0-9][A-Za-z0-9_.-]*$") then
     fail(format("%s: %s may hold letters, digits, '_', '-' and '.' only", where, quote(value)))
   end
   return value
@@ -100,15 +102,15 @@ unit("microseconds", 1) unit("milliseconds", 1e3) unit("seconds", SECOND) unit("
 local function duration(where, value, low)
   if type(value) == "string" then fail(format("%s takes a time like seconds(30), got %s", where, quote(value))) end
   number_in(where, value, low or 0, LONGEST, " microseconds; write it as seconds(...), minutes(...)")
-  if value > 0 and value < 1000 and not where:find("latency") then
+  if value > 0 and value < 1000 and not find(where, "latency", 1, true) then
     fail(format("%s: %g microseconds is surely not meant; write seconds(%g)", where, value, value))
   end
   return floor(value)
 end
 
 local function time_of_day(where, text)
-  local days, h, m, s = text:match("^(%d+) d (%d%d?):(%d%d):?(%d?%d?)$")
-  if not days then days, h, m, s = 0, text:match("^(%d%d?):(%d%d):?(%d?%d?)$") end
+  local days, h, m, s = match(text, "^(%d+) d (%d%d?):(%d%d):?(%d?%d?)$")
+  if not days then days, h, m, s = 0, match(text, "^(%d%d?):(%d%d):?(%d?%d?)$") end
   h, m, s = tonumber(h), tonumber(m), tonumber(s == "" and 0 or s or 0)
   if not h or h > 23 or m > 59 or s > 59 then
     fail(format("%s: %s is no time of day; write \"07:40\", \"07:40:30\" or \"1 d 07:40\"", where, quote(text)))
@@ -138,7 +140,7 @@ local function days_from_civil(y, m, d)
 end
 
 local function calendar(where, text)
-  local y, mo, d, h, mi = tostring(text):match("^(%d%d%d%d)%-(%d%d)%-(%d%d) (%d%d):(%d%d)$")
+  local y, mo, d, h, mi = match(tostring(text), "^(%d%d%d%d)%-(%d%d)%-(%d%d) (%d%d):(%d%d)$")
   if not y then fail(format("%s takes \"2026-03-04 00:00\", got %s", where, quote(text))) end
   y, mo, d, h, mi = tonumber(y), tonumber(mo), tonumber(d), tonumber(h), tonumber(mi)
   local lengths = { 31, (y % 4 == 0 and (y % 100 ~= 0 or y % 400 == 0)) and 29 or 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
