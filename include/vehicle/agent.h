@@ -1,15 +1,16 @@
-/* vehicle/agent.h: the vehicle agent: the firmware's cloud side, the same code in a fleet of millions and in a real TCU.
+/* vehicle/agent.h: the vehicle agent: the firmware's cloud side, the same code in a fleet of millions and in a real
+ * TCU.
  *
- * Single-threaded per TCU; runs on a block of memory of the caller's; no I/O, no clock, no heap. One struct tcu a vehicle;
- * what all vehicles of a kind have in common is in a shared, read-only struct tcu_profile.
+ * Single-threaded per TCU; runs on a block of memory of the caller's; no I/O, no clock, no heap. One struct tcu a
+ * vehicle; what all vehicles of a kind have in common is in a shared, read-only struct tcu_profile.
  *
- * Life: power-up -> (no operational certificate: key, CSR, certificate broker, store) -> connect -> (refused while the cloud registers the
- * certificate: back off, come back) -> online: subscribe to commands, publish telemetry by power state, answer commands.
- * Attempts follow exponential backoff with full jitter: wait uniform in [0, min(cap, base * 2^n)], n reset after the connection stayed
- * up for `stable_us`. The broker's name is resolved at each attempt (by the port).
- * A telemetry message is numbered when it is intended, queued until acknowledged, and sent in order. When the queue is full the profile's
- * rule drops the oldest unsent or the newest message, and says so through a probe.
- */
+ * Life: power-up -> (no operational certificate: key, CSR, certificate broker, store) -> connect -> (refused while
+ * the cloud registers the certificate: back off, come back) -> online: subscribe to commands, publish telemetry by
+ * power state, answer commands.
+ * Attempts follow exponential backoff with full jitter: wait uniform in [0, min(cap, base * 2^n)], n reset after the
+ * connection stayed up for `stable_us`. The broker's name is resolved at each attempt (by the port).
+ * A telemetry message is numbered when it is intended, queued until acknowledged, and sent in order. When the queue
+ * is full the profile's rule drops the oldest unsent or the newest message, and says so through a probe. */
 #ifndef VEHICLE_AGENT_H
 #define VEHICLE_AGENT_H
 
@@ -24,7 +25,8 @@ struct tcu_topics {
     char telemetry[64];        /* "dt/%/telemetry" */
     char command_request[64];  /* filter subscribed to: "cmd/%/request" */
     char command_response[64]; /* where 3.1.1 answers go; MQTT 5 uses the request's response topic */
-    char presence[64];         /* "" or the will's topic, where the cloud cannot tell presence itself: retained "online"/"offline" */
+    /* "" or the will's topic, where the cloud cannot tell presence itself: retained "online"/"offline". */
+    char presence[64];
 };
 
 struct tcu_power_profile {
@@ -36,7 +38,8 @@ struct tcu_profile {
     struct mq5_client_config mqtt;
     struct tcu_power_profile power[TCU_POWER_STATES];
     uint32_t session_expiry_s;
-    bool reconnect_on_power_change; /* true: a new CONNECT carries the state's keep alive; false: CONNECT carries the longer one, pings follow the state's */
+    /* true: a new CONNECT carries the state's keep alive; false: CONNECT carries the longer one, pings follow the state's. */
+    bool reconnect_on_power_change;
     enum tcu_provisioning provisioning;
     enum tcu_drop_rule drop_rule;
     uint16_t queue_capacity;    /* telemetry messages kept until acknowledged */
@@ -44,7 +47,8 @@ struct tcu_profile {
     uint8_t alias_slots;        /* 0: no topic alias asked for */
     int64_t backoff_base_us, backoff_cap_us, stable_us;
     int64_t connect_timeout_us; /* link and CONNACK together */
-    int64_t acknowledge_timeout_us; /* oldest unacknowledged message: after this the agent distrusts the connection and reconnects; 0: never */
+    /* Oldest unacknowledged message: after this the agent distrusts the connection and reconnects; 0: never. */
+    int64_t acknowledge_timeout_us;
     int64_t http_timeout_us;
     struct tcu_topics topics;
     char firmware[24], schema[24], encoding[16]; /* user properties "fw", "schema", "enc" on each publish (MQTT 5) */
@@ -60,17 +64,27 @@ struct tcu; /* opaque: see vehicle/agent/agent_internal.h */
 
 /* Bytes a vehicle needs: agent, MQTT session and queues. mqtt == NULL in tcu_init() means the built-in session. */
 size_t tcu_memory(const struct tcu_profile *profile, bool builtin_session);
-/* memory aligned to 64, kept as long as the TCU; `name` (thing name, client id) is copied. Nothing happens before tcu_start(). */
+/* memory aligned to 64, kept as long as the TCU; `name` (thing name, client id) is copied. Nothing happens before
+ * tcu_start(). */
 struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const struct tcu_port *port, void *port_context,
                      const struct tcu_mqtt *mqtt, void *mqtt_context, struct span name);
 
 /* Events, in any order the world produces them. */
-void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power); /* power-up: reads the store */
-void tcu_stop(struct tcu *tcu, int64_t now_us);                        /* clean shut-down: DISCONNECT; tcu_start() may follow */
-void tcu_power_cut(struct tcu *tcu);                                   /* all volatile state is gone; tcu_start() may follow */
+/* Power-up: reads the store. */
+void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power);
+/* Clean shut-down: DISCONNECT; what is queued stays for a tcu_start() to follow. */
+void tcu_stop(struct tcu *tcu, int64_t now_us);
+/* All volatile state is gone; tcu_start() may follow. The world itself ends link, requests and executions under way. */
+void tcu_power_cut(struct tcu *tcu);
 void tcu_tick(struct tcu *tcu, int64_t now_us);
 void tcu_ignition(struct tcu *tcu, int64_t now_us, bool on);
-enum tcu_link_end { TCU_LINK_LOST, TCU_LINK_RESOLVE_FAILED, TCU_LINK_CONNECT_FAILED, TCU_LINK_TLS_FAILED, TCU_LINK_PEER_CLOSED };
+enum tcu_link_end {
+    TCU_LINK_LOST,
+    TCU_LINK_RESOLVE_FAILED,
+    TCU_LINK_CONNECT_FAILED,
+    TCU_LINK_TLS_FAILED,
+    TCU_LINK_PEER_CLOSED,
+};
 void tcu_link_up(struct tcu *tcu, int64_t now_us);
 void tcu_link_down(struct tcu *tcu, int64_t now_us, enum tcu_link_end why);
 void tcu_bytes(struct tcu *tcu, int64_t now_us, const uint8_t *data, size_t length);

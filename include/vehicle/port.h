@@ -1,8 +1,8 @@
 /* vehicle/port.h: what the agent asks of the platform it runs on. One const table for all TCUs of a platform.
  *
- * The agent does no I/O and reads no clock: everything it wants leaves through these calls, everything it learns comes back
- * through the calls of vehicle/agent.h with the time as an argument. A port never calls back into the agent from inside one of
- * these calls, unless the comment says so.
+ * The agent does no I/O and reads no clock: everything it wants leaves through these calls, everything it learns
+ * comes back through the calls of vehicle/agent.h with the time as an argument. A port never calls back into the
+ * agent from inside one of these calls, unless the comment says so.
  */
 #ifndef VEHICLE_PORT_H
 #define VEHICLE_PORT_H
@@ -25,7 +25,7 @@ enum tcu_store_item {
 enum tcu_probe_kind {
     TCU_PROBE_CONNECT_BEGIN,       /* an attempt: resolve, link, CONNECT; number = attempts since last online */
     TCU_PROBE_ONLINE,              /* CONNACK 0; number = 1 if the session was resumed */
-    TCU_PROBE_REFUSED,             /* CONNACK error, or closed before CONNACK; reason */
+    TCU_PROBE_REFUSED,             /* reason: CONNACK's or time-out's; 0: none came, number = enum tcu_link_end */
     TCU_PROBE_OFFLINE,             /* an online link went; reason (0: link lost without a word) */
     TCU_PROBE_KEY_READY,
     TCU_PROBE_CERTIFICATE_STORED,
@@ -34,9 +34,9 @@ enum tcu_probe_kind {
     TCU_PROBE_TELEMETRY_INTENDED,  /* number, at_us */
     TCU_PROBE_TELEMETRY_SENT,      /* number; reason = 1 when resent with DUP */
     TCU_PROBE_TELEMETRY_ACKED,     /* number, at_us = intended; reason = PUBACK's */
-    TCU_PROBE_TELEMETRY_DROPPED,   /* number: left the queue by the drop rule, undelivered */
+    TCU_PROBE_TELEMETRY_DROPPED,   /* number; reason: 0 by the drop rule, else the enum mq5_client_result */
     TCU_PROBE_COMMAND_RECEIVED,    /* id = correlation data */
-    TCU_PROBE_COMMAND_EXECUTED,    /* id; once per execution */
+    TCU_PROBE_COMMAND_EXECUTED,    /* id; once per execution; reason = 1: it failed */
     TCU_PROBE_COMMAND_DUPLICATE,   /* id: seen again, answered from memory, not executed */
     TCU_PROBE_COMMAND_ANSWERED,    /* id */
     TCU_PROBE_POWER,               /* number = enum tcu_power */
@@ -58,8 +58,9 @@ struct tcu_http_request { /* to the certificate broker; spans valid during the c
 };
 
 struct tcu_port {
-    /* Links (used by the built-in session only; a platform whose MQTT client brings its own transport leaves them NULL).
-     * link_open: resolve the broker's name anew, connect, TLS; answer later with tcu_link_up() or tcu_link_down(). */
+    /* Links (used by the built-in session only; a platform whose MQTT client brings its own transport leaves them
+     * NULL). link_open: resolve the broker's name anew, connect, TLS; answer later with tcu_link_up() or
+     * tcu_link_down(). */
     void (*link_open)(void *context, enum tcu_identity identity);
     void (*link_send)(void *context, const uint8_t *data, size_t length); /* copies */
     void (*link_close)(void *context, bool abort); /* no tcu_link_down() follows; abort: cut, unsent bytes are lost */
@@ -71,16 +72,18 @@ struct tcu_port {
     /* Scenario or wall time for payloads: microseconds since 1970. */
     int64_t (*wall_us)(void *context, int64_t now_us);
 
-    /* Identity. key_generate makes a fresh operational key pair and a CSR for `common_name` signed by it, and keeps the key (not yet in use until the
-     * certificate is stored): answer later with tcu_csr_ready(). http_request: answer later with tcu_http_response(). */
+    /* Identity. key_generate makes a fresh operational key pair and a CSR for `common_name` signed by it, and keeps
+     * the key (not yet in use until the certificate is stored): answer later with tcu_csr_ready(). http_request:
+     * answer later with tcu_http_response(). A new call of either replaces what is under way: no answer to the
+     * earlier one may follow. */
     void (*key_generate)(void *context, struct span common_name);
     void (*http_request)(void *context, const struct tcu_http_request *request);
     bool (*store_write)(void *context, enum tcu_store_item item, struct span value); /* durable when it returns */
     /* Length of the value, 0 if there is none. */
     size_t (*store_read)(void *context, enum tcu_store_item item, uint8_t *out, size_t capacity);
 
-    /* The car. telemetry_body writes message `number`'s signals as JSON members (no braces), the same bytes each time it is asked for the same
-     * number; returns the length. execute: do it, answer later with tcu_executed(). */
+    /* The car. telemetry_body writes message `number`'s signals as JSON members (no braces), the same bytes each
+     * time it is asked for the same number; returns the length. execute: do it, answer later with tcu_executed(). */
     size_t (*telemetry_body)(void *context, uint32_t number, int64_t intended_us, uint8_t *out, size_t capacity);
     void (*execute)(void *context, uint32_t slot, struct span command);
 
@@ -90,15 +93,18 @@ struct tcu_port {
     bool (*inbound)(void *context, const struct mq5_packet *packet);
 };
 
-/* The MQTT client the agent sits on: the built-in session over the port's links (vehicle/agent), or another library (vehicle/ports).
- * Outcomes come back through tcu_mqtt_event(); messages to send are asked for with tcu_mqtt_load(). */
+/* The MQTT client the agent sits on: the built-in session over the port's links (vehicle/agent), or another library
+ * (vehicle/ports). Outcomes come back through tcu_mqtt_event(); messages to send are asked for with tcu_mqtt_load().
+ * */
 struct tcu_mqtt {
     void (*connect)(void *mqtt, int64_t now_us, enum tcu_identity identity, const struct mq5_client_connect *connect);
     enum mq5_client_result (*publish)(void *mqtt, int64_t now_us, uint32_t token, uint8_t alias_slot);
-    enum mq5_client_result (*subscribe)(void *mqtt, int64_t now_us, uint32_t token, const struct mq5_subscription *list, uint32_t count);
+    enum mq5_client_result (*subscribe)(void *mqtt, int64_t now_us, uint32_t token, const struct mq5_subscription *list,
+                                        uint32_t count);
     void (*disconnect)(void *mqtt, int64_t now_us, uint8_t reason); /* with DISCONNECT, then the link is closed */
     void (*abort)(void *mqtt, int64_t now_us);                      /* without a word */
-    void (*ping_interval)(void *mqtt, int64_t now_us, uint16_t seconds); /* ping sooner than the negotiated keep alive; 0: as negotiated */
+    /* Ping sooner than the negotiated keep alive; 0: as negotiated. These three may be NULL. */
+    void (*ping_interval)(void *mqtt, int64_t now_us, uint16_t seconds);
     void (*tick)(void *mqtt, int64_t now_us);
     int64_t (*next_deadline)(void *mqtt);
 };

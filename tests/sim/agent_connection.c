@@ -182,7 +182,8 @@ static void resumes_without_subscribing_again(void **state)
     world_end(w);
 }
 
-/* Found by the swarm: the broker loses the session, makes a new one, and its CONNACK gets lost. The next CONNACK says "session present". */
+/* Found by the swarm: the broker loses the session, makes a new one, and its CONNACK gets lost. The next CONNACK
+ * says "session present". */
 static void a_session_made_unheard_is_subscribed_anew(void **state)
 {
     struct world *w = online(22);
@@ -228,7 +229,7 @@ static void ignition_changes_pings_and_period(void **state)
     world_run(w, 1500 * US_PER_S);
     unsigned pings = w->pings;
     assert_int_equal(w->probes.count[TCU_PROBE_TELEMETRY_INTENDED], 6); /* 0, 300 ... 1500 */
-    assert_int_equal(pings, 0);                                       /* telemetry is more often than that */
+    assert_int_equal(pings, 0);                                         /* telemetry is more often than that */
     tcu_ignition(w->tcu, w->now_us, true);
     assert_int_equal(tcu_power(w->tcu), TCU_DRIVING);
     assert_int_equal(w->intended_at_us[7], 1500 * US_PER_S); /* the change is reported at once */
@@ -236,7 +237,7 @@ static void ignition_changes_pings_and_period(void **state)
     assert_int_equal(w->probes.count[TCU_PROBE_TELEMETRY_INTENDED], 6 + 6);
     assert_in_range(w->pings - pings, 14, 17); /* three in every 200 s of quiet */
     pings = w->pings;
-    tcu_ignition(w->tcu, w->now_us, true);  /* no news */
+    tcu_ignition(w->tcu, w->now_us, true); /* no news */
     tcu_ignition(w->tcu, w->now_us, false);
     world_run(w, 1000 * US_PER_S);
     assert_int_equal(w->pings, pings);
@@ -499,8 +500,9 @@ static void memory_per_vehicle(void **state)
     assert_int_equal(sizeof(struct agent_record), 16);
     assert_true(offsetof(struct tcu, telemetry_due_us) < 64);
     assert_true(offsetof(struct tcu, commands) <= 128);
-    print_message("bytes per vehicle: %zu (agent %zu, of them %zu hot; session %zu; queue of 32: %zu)\n", bytes, sizeof(struct tcu),
-                  offsetof(struct tcu, commands), sizeof(struct mq5_client), 32 * sizeof(struct agent_record));
+    print_message("bytes per vehicle: %zu (agent %zu, of them %zu hot; session %zu; queue of 32: %zu)\n", bytes,
+                  sizeof(struct tcu), offsetof(struct tcu, commands), sizeof(struct mq5_client),
+                  32 * sizeof(struct agent_record));
     world_begin(w);
     world_end(w);
 }

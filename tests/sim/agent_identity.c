@@ -42,7 +42,7 @@ static void provisions_and_survives_the_refused_first_connect(void **state)
 static void an_identity_in_the_store_is_used(void **state)
 {
     struct world *w = bare(3);
-    w->store[TCU_STORE_OPERATIONAL_CERTIFICATE].length = 7;
+    w->store[TCU_STORE_OPERATIONAL_CERTIFICATE].length = TCU_STORE_MAX;
     world_begin(w);
     world_start(w, TCU_DRIVING);
     world_run(w, 5 * US_PER_S);
@@ -142,7 +142,8 @@ static void a_store_that_fails_does_not_connect(void **state)
     world_end(w);
 }
 
-/* The power goes at the k-th write, just before it lasts or just after, for every k there is, commands being executed meanwhile. */
+/* The power goes at the k-th write, just before it lasts or just after, for every k there is, commands being
+ * executed meanwhile. */
 static void power_cut_at_every_store_write(void **state)
 {
     unsigned writes = 0, interrupted = 0;

@@ -1,7 +1,9 @@
-/* Many seeds, each a vehicle with its own profile and its own bad luck: links that fail, break, hang and reorder nothing; a broker that
- * refuses, forgets, goes silent and withholds acknowledgements; power cuts between and during writes; ignition; applications that repeat
- * themselves. Judged all along by agent_world.h, and at the end, when the trouble has stopped: everything settles.
- *   - QoS 1: what was intended and not dropped with a word, nor lost with the power, has arrived at least once, in order.
+/* Many seeds, each a vehicle with its own profile and its own bad luck: links that fail, break, hang and reorder
+ * nothing; a broker that refuses, forgets, goes silent and withholds acknowledgements; power cuts between and during
+ * writes; ignition; applications that repeat themselves. Judged all along by agent_world.h, and at the end, when the
+ * trouble has stopped: everything settles.
+ *   - QoS 1: what was intended and not dropped with a word, nor lost with the power, has arrived at least once, in
+ *     order.
  *   - No command was executed twice, and each one asked for after the trouble is executed and answered.
  * A failing seed is printed; CONVOY_SEED runs that one alone. */
 #include "agent_world.h"
@@ -42,11 +44,17 @@ static void trouble(struct world *w, uint32_t *number)
     switch (world_below(w, 14)) {
     case 0:
     case 1: world_cut_link(w); break;
-    case 2: w->fail_links = world_below(w, 4); w->fail_link = (enum tcu_link_end)world_below(w, 5); break;
+    case 2:
+        w->fail_links = world_below(w, 4);
+        w->fail_link = (enum tcu_link_end)world_below(w, 5);
+        break;
     case 3: w->half_open = !w->half_open; break;
     case 4: w->swallow_acks = !w->swallow_acks; break;
     case 5: w->forget_session = true; break;
-    case 6: w->refuse = world_below(w, 3); w->refuse_reason = w->profile.mqtt.version == MQ5_V5 ? MQ5_SERVER_BUSY : 3; break;
+    case 6:
+        w->refuse = world_below(w, 3);
+        w->refuse_reason = w->profile.mqtt.version == MQ5_V5 ? MQ5_SERVER_BUSY : 3;
+        break;
     case 7: w->refuse_silently = world_below(w, 3); break;
     case 8: tcu_ignition(w->tcu, w->now_us, world_below(w, 2)); break;
     case 9:
@@ -117,7 +125,8 @@ static void everything_settles_on_every_seed(void **state)
 
 static int name_the_seed(void **state)
 {
-    print_message("last seed: CONVOY_SEED=%llu, at %lld us\n", (unsigned long long)assert_context.seed, (long long)assert_context.now_us);
+    print_message("last seed: CONVOY_SEED=%llu, at %lld us\n", (unsigned long long)assert_context.seed,
+                  (long long)assert_context.now_us);
     return 0;
 }
 

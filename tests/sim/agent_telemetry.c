@@ -155,7 +155,8 @@ static void acknowledgements_may_come_in_any_order(void **state)
     world_end(w);
 }
 
-/* Cut with messages in flight: they are resent with DUP, nothing is lost, and what was acknowledged is not sent again. */
+/* Cut with messages in flight: they are resent with DUP, nothing is lost, and what was acknowledged is not sent
+ * again. */
 static void resume_loses_nothing(void **state)
 {
     struct world *w = driving(9);

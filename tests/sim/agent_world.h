@@ -1,7 +1,9 @@
-/* agent_world.h: a miniature virtual world for tests of the vehicle agent: seeded luck, links with latency, a tiny broker with one session a
- * vehicle, a certificate broker, a car, a store that can lose power at any write. Header only, because every .c here is a test.
+/* agent_world.h: a miniature virtual world for tests of the vehicle agent: seeded luck, links with latency, a tiny
+ * broker with one session a vehicle, a certificate broker, a car, a store that can lose power at any write. Header
+ * only, because every .c here is a test.
  *
- * It judges as it goes: a command run twice, telemetry out of order, a malformed packet or a second link at once fail the test. */
+ * It judges as it goes: a command run twice, telemetry out of order, a malformed packet or a second link at once
+ * fail the test. */
 #ifndef AGENT_WORLD_H
 #define AGENT_WORLD_H
 
@@ -18,7 +20,16 @@
 #define WORLD_COMMANDS 512
 #define WORLD_PENDING  64
 
-enum world_event_kind { WORLD_LINK_UP, WORLD_LINK_DOWN, WORLD_TO_BROKER, WORLD_TO_VEHICLE, WORLD_BROKER_CLOSE, WORLD_CSR, WORLD_HTTP, WORLD_EXECUTED };
+enum world_event_kind {
+    WORLD_LINK_UP,
+    WORLD_LINK_DOWN,
+    WORLD_TO_BROKER,
+    WORLD_TO_VEHICLE,
+    WORLD_BROKER_CLOSE,
+    WORLD_CSR,
+    WORLD_HTTP,
+    WORLD_EXECUTED
+};
 
 struct world_event {
     int64_t at_us;
@@ -62,7 +73,10 @@ struct world {
     int64_t deadline_us;
     uint32_t life;
     bool dead; /* power went inside a call: nothing leaves any more */
-    struct { uint8_t data[TCU_STORE_MAX]; size_t length; } store[TCU_STORE_ITEMS];
+    struct {
+        uint8_t data[TCU_STORE_MAX];
+        size_t length;
+    } store[TCU_STORE_ITEMS];
     unsigned store_writes, cut_at_write; /* 0: never */
     bool cut_before_write, store_fails;
     struct world_probes probes;
@@ -135,7 +149,8 @@ static inline struct world_event *world_push(struct world *w, enum world_event_k
 {
     assert_true(w->event_count < sizeof(w->events) / sizeof(w->events[0]));
     struct world_event *event = &w->events[w->event_count++];
-    *event = (struct world_event){.at_us = at_us, .sequence = w->sequence++, .kind = kind, .link = w->link, .life = w->life};
+    *event =
+        (struct world_event){.at_us = at_us, .sequence = w->sequence++, .kind = kind, .link = w->link, .life = w->life};
     return event;
 }
 
@@ -145,7 +160,8 @@ static inline int64_t world_delay(struct world *w)
 }
 
 /* Bytes keep their order within a direction. */
-static inline void world_carry(struct world *w, enum world_event_kind kind, int64_t *last_us, const uint8_t *data, size_t length)
+static inline void world_carry(struct world *w, enum world_event_kind kind, int64_t *last_us, const uint8_t *data,
+                               size_t length)
 {
     int64_t at_us = w->now_us + world_delay(w);
     *last_us = at_us > *last_us ? at_us : *last_us;
@@ -264,10 +280,10 @@ static inline void world_on_connect(struct world *w, const struct mq5_connect *c
     w->alias_topic[0] = 0;
     w->held_count = 0;
     if (w->version == MQ5_V5) {
-        packet.connack.properties.present =
-            MQ5_BIT(MQ5_RECEIVE_MAXIMUM) | MQ5_BIT(MQ5_TOPIC_ALIAS_MAXIMUM) |
-            (w->server_keep_alive_s ? MQ5_BIT(MQ5_SERVER_KEEP_ALIVE) : 0) |
-            (w->maximum_qos < 2 ? MQ5_BIT(MQ5_MAXIMUM_QOS) : 0) | (w->no_retain ? MQ5_BIT(MQ5_RETAIN_AVAILABLE) : 0);
+        packet.connack.properties.present = MQ5_BIT(MQ5_RECEIVE_MAXIMUM) | MQ5_BIT(MQ5_TOPIC_ALIAS_MAXIMUM) |
+                                            (w->server_keep_alive_s ? MQ5_BIT(MQ5_SERVER_KEEP_ALIVE) : 0) |
+                                            (w->maximum_qos < 2 ? MQ5_BIT(MQ5_MAXIMUM_QOS) : 0) |
+                                            (w->no_retain ? MQ5_BIT(MQ5_RETAIN_AVAILABLE) : 0);
         packet.connack.properties.receive_maximum = w->receive_maximum;
         packet.connack.properties.topic_alias_maximum = 4;
         packet.connack.properties.server_keep_alive_s = w->server_keep_alive_s;
@@ -430,7 +446,10 @@ static inline void world_port_link_open(void *context, enum tcu_identity identit
     w->links_opened++;
     w->identity = identity;
     w->to_broker_us = w->to_vehicle_us = w->now_us;
-    w->stream = (struct mq5_stream){.buffer = w->stream_buffer, .capacity = sizeof(w->stream_buffer), .version = w->version ? w->version : MQ5_V5, .sender = MQ5_FROM_CLIENT};
+    w->stream = (struct mq5_stream){.buffer = w->stream_buffer,
+                                    .capacity = sizeof(w->stream_buffer),
+                                    .version = w->version ? w->version : MQ5_V5,
+                                    .sender = MQ5_FROM_CLIENT};
     if (w->fail_links > 0) {
         w->fail_links--;
         world_push(w, WORLD_LINK_DOWN, w->now_us + world_delay(w))->value = (int)w->fail_link;
@@ -543,7 +562,9 @@ static inline size_t world_port_store_read(void *context, enum tcu_store_item it
 {
     struct world *w = context;
     size_t length = w->store[item].length;
-    memcpy(out, w->store[item].data, length < capacity ? length : capacity);
+    if (length > capacity) /* the strictest reading of the port */
+        return 0;
+    memcpy(out, w->store[item].data, length);
     return length;
 }
 
@@ -595,7 +616,11 @@ static inline void world_port_probe(void *context, int64_t now_us, const struct 
 static inline void world_default_profile(struct tcu_profile *profile, uint8_t *scratch, size_t scratch_size)
 {
     *profile = (struct tcu_profile){
-        .mqtt = {.version = MQ5_V5, .receive_maximum = 8, .maximum_packet_size = 256, .outgoing_maximum = 8, .outgoing_alias_slots = 1},
+        .mqtt = {.version = MQ5_V5,
+                 .receive_maximum = 8,
+                 .maximum_packet_size = 256,
+                 .outgoing_maximum = 8,
+                 .outgoing_alias_slots = 1},
         .power = {[TCU_PARKED] = {600, 300 * US_PER_S}, [TCU_DRIVING] = {60, 10 * US_PER_S}},
         .session_expiry_s = 3600,
         .queue_capacity = 32,
@@ -608,7 +633,9 @@ static inline void world_default_profile(struct tcu_profile *profile, uint8_t *s
         .acknowledge_timeout_us = 30 * US_PER_S,
         .http_timeout_us = 15 * US_PER_S,
         .topics = {"dt/%/telemetry", "cmd/%/request", "cmd/%/response", ""},
-        .firmware = "1.4.2", .schema = "s7", .encoding = "json",
+        .firmware = "1.4.2",
+        .schema = "s7",
+        .encoding = "json",
         .telemetry_payload_max = 256,
         .scratch = scratch,
         .scratch_size = scratch_size,
@@ -625,10 +652,13 @@ static inline struct world *world_new(uint64_t seed)
     w->receive_maximum = 8;
     w->maximum_qos = 2;
     w->deadline_us = TIME_NEVER;
-    w->port = (struct tcu_port){
-        world_port_link_open, world_port_link_send, world_port_link_close, world_port_deadline, world_port_random, world_port_wall,
-        world_port_key_generate, world_port_http_request, world_port_store_write, world_port_store_read, world_port_body,
-        world_port_execute, world_port_probe, NULL};
+    w->port = (struct tcu_port){world_port_link_open,    world_port_link_send,
+                                world_port_link_close,   world_port_deadline,
+                                world_port_random,       world_port_wall,
+                                world_port_key_generate, world_port_http_request,
+                                world_port_store_write,  world_port_store_read,
+                                world_port_body,         world_port_execute,
+                                world_port_probe,        NULL};
     snprintf(w->command_topic, sizeof(w->command_topic), "cmd/VIN-0001/request");
     world_default_profile(&w->profile, w->scratch, sizeof(w->scratch));
     return w;
@@ -792,7 +822,8 @@ static inline void world_run(struct world *w, int64_t duration_us)
     }
 }
 
-/* Every number intended is either with the broker, or was dropped with a word, or is still waiting, or died with the power. */
+/* Every number intended is either with the broker, or was dropped with a word, or is still waiting, or died with the
+ * power. */
 static inline unsigned world_missing(const struct world *w)
 {
     unsigned missing = 0;

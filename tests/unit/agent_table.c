@@ -4,6 +4,7 @@
 #include "vehicle/agent/agent_internal.h"
 
 /* A letter a cell: the next state, '.' nothing happens, '!' only the agent raises this event and never here. */
+/* clang-format off */
 static const char *const expected[AGENT_EVENTS] = {
     /*                       OFF PROVISIONING WAITING CONNECTING ONLINE */
     [AGENT_START]        = "W....",
@@ -22,6 +23,7 @@ static const char *const expected[AGENT_EVENTS] = {
     [AGENT_DISTRUST]     = "!!!!W",
     [AGENT_RECONNECT]    = "!!!!W",
 };
+/* clang-format on */
 
 static const char letters[] = "FPWCO"; /* off, provisioning, waiting, connecting, online */
 
@@ -52,7 +54,8 @@ static void every_cell(void **state)
                 bool taken = agent_enter(w->tcu, (enum agent_event)event, 0, 0);
                 agent_end(w->tcu);
                 assert_int_equal(taken, cell != '.');
-                assert_int_equal(tcu_connection(w->tcu), cell == '.' ? from : (unsigned)(strchr(letters, cell) - letters));
+                assert_int_equal(tcu_connection(w->tcu),
+                                 cell == '.' ? from : (unsigned)(strchr(letters, cell) - letters));
                 assert_true(cell != '.' || hash == tcu_state_hash(w->tcu));
                 if (tcu_connection(w->tcu) == TCU_OFF)
                     assert_int_equal(w->deadline_us, TIME_NEVER);
@@ -109,14 +112,16 @@ static void events_without_meaning(void **state)
     world_end(w);
 }
 
-/* Another MQTT client under the agent: it has no deadlines of its own to tell, and reports from outside any call of ours. */
+/* Another MQTT client under the agent: it has no deadlines of its own to tell, and reports from outside any call of
+ * ours. */
 struct other_mqtt {
     unsigned connects, publishes, subscribes, disconnects, aborts;
     struct mq5_client_connect last;
     enum mq5_client_result answer;
 };
 
-static void other_connect(void *mqtt, int64_t now_us, enum tcu_identity identity, const struct mq5_client_connect *connect)
+static void other_connect(void *mqtt, int64_t now_us, enum tcu_identity identity,
+                          const struct mq5_client_connect *connect)
 {
     struct other_mqtt *other = mqtt;
     other->connects++;
@@ -130,8 +135,8 @@ static enum mq5_client_result other_publish(void *mqtt, int64_t now_us, uint32_t
     return other->answer;
 }
 
-static enum mq5_client_result other_subscribe(void *mqtt, int64_t now_us, uint32_t token, const struct mq5_subscription *list,
-                                              uint32_t count)
+static enum mq5_client_result other_subscribe(void *mqtt, int64_t now_us, uint32_t token,
+                                              const struct mq5_subscription *list, uint32_t count)
 {
     struct other_mqtt *other = mqtt;
     other->subscribes++;
@@ -150,8 +155,11 @@ static void other_abort(void *mqtt, int64_t now_us)
 
 static void runs_on_another_client(void **state)
 {
-    static const struct tcu_mqtt ops = {.connect = other_connect, .publish = other_publish, .subscribe = other_subscribe,
-                                        .disconnect = other_disconnect, .abort = other_abort};
+    static const struct tcu_mqtt ops = {.connect = other_connect,
+                                        .publish = other_publish,
+                                        .subscribe = other_subscribe,
+                                        .disconnect = other_disconnect,
+                                        .abort = other_abort};
     struct other_mqtt other = {.answer = MQ5C_WAIT};
     struct world *w = world_new(2);
     uint8_t *memory = aligned_alloc(64, (tcu_memory(&w->profile, false) + 63) / 64 * 64);

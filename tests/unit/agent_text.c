@@ -32,12 +32,15 @@ static void numbers(void **state)
 
 static void templates(void **state)
 {
-    static const struct { const char *pattern, *wanted; } rows[] = {
+    static const struct {
+        const char *pattern, *wanted;
+    } rows[] = {
         {"", ""}, {"dt/%/telemetry", "dt/car/telemetry"}, {"%", "car"}, {"%/%", "car/car"}, {"plain", "plain"},
     };
     char out[AGENT_TOPIC_MAX];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-        assert_true(span_equal(agent_text_expand(rows[i].pattern, SPAN_LITERAL("car"), out), span_text(rows[i].wanted)));
+        assert_true(
+            span_equal(agent_text_expand(rows[i].pattern, SPAN_LITERAL("car"), out), span_text(rows[i].wanted)));
     char many[64];
     memset(many, '%', 63);
     many[63] = 0;
@@ -84,12 +87,13 @@ static void requests_are_read(void **state)
         agent_text_command(span_text(requests[i].payload), &command, &id);
         if (!span_equal(command, span_text(requests[i].command)) ||
             (requests[i].command[0] && !span_equal(id, span_text(requests[i].id))))
-            fail_msg("%s: \"%.*s\", \"%.*s\"", requests[i].payload, (int)command.length, command.data, (int)id.length, id.data);
+            fail_msg("%s: \"%.*s\", \"%.*s\"", requests[i].payload, (int)command.length, command.data, (int)id.length,
+                     id.data);
     }
 }
 
-/* Every truncation and every single-byte change of a good request, in a buffer that ends where the request does: what comes out lies within
- * it and is a command name or nothing. The sanitizers watch the rest. */
+/* Every truncation and every single-byte change of a good request, in a buffer that ends where the request does:
+ * what comes out lies within it and is a command name or nothing. The sanitizers watch the rest. */
 static void no_request_leads_astray(void **state)
 {
     static const char good[] = "{\"id\":\"x\",\"when\":[1,{\"c\":\"\\\"\"}],\"command\":\"horn\"}";
@@ -103,7 +107,8 @@ static void no_request_leads_astray(void **state)
                     exact[at] = (uint8_t)(change - 1);
                 agent_text_command(span_of(exact, length), &command, &id);
                 assert_in_range(command.length, 0, AGENT_COMMAND_MAX);
-                assert_true(command.length == 0 || (command.data >= exact && command.data + command.length <= exact + length));
+                assert_true(command.length == 0 ||
+                            (command.data >= exact && command.data + command.length <= exact + length));
                 assert_true(id.length == 0 || (id.data >= exact && id.data + id.length <= exact + length));
             }
         }

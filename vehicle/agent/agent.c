@@ -1,7 +1,8 @@
 /* agent.c: events in, one deadline out.
  *
- * Every entry from outside notes the time, does its work, and on the way out sends what may be sent and tells the port when to call
- * again. Entries nest (the MQTT session reports from inside a call we made into it): only the outermost settles. */
+ * Every entry from outside notes the time, does its work, and on the way out sends what may be sent and tells the
+ * port when to call again. Entries nest (the MQTT session reports from inside a call we made into it): only the
+ * outermost settles. */
 #include "agent_internal.h"
 
 size_t tcu_memory(const struct tcu_profile *profile, bool builtin_session)
@@ -40,7 +41,8 @@ struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const stru
     return tcu;
 }
 
-void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us, struct span id)
+void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us,
+                 struct span id)
 {
     struct tcu_probe probe = {.kind = kind, .reason = reason, .number = number, .at_us = at_us, .id = id};
     if (tcu->port->probe)
@@ -280,7 +282,8 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 /* No pointers, no padding, nothing that depends on where the vehicle lies in memory. */
 uint64_t tcu_state_hash(const struct tcu *tcu)
 {
-    uint64_t hash = mix(0, (uint64_t)tcu->state | (uint64_t)tcu->power << 8 | (uint64_t)tcu->backoff << 16 | (uint64_t)tcu->number << 32);
+    uint64_t hash = mix(0, (uint64_t)tcu->state | (uint64_t)tcu->power << 8 | (uint64_t)tcu->backoff << 16 |
+                               (uint64_t)tcu->number << 32);
     hash = mix(hash, (uint64_t)tcu->timer_us);
     hash = mix(hash, (uint64_t)tcu->telemetry_due_us);
     hash = mix(hash, (uint64_t)tcu->queue_count | (uint64_t)tcu->queue_inflight << 16 | (uint64_t)tcu->attempts << 32);

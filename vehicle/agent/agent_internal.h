@@ -38,8 +38,8 @@
 enum agent_event {
     AGENT_START,
     AGENT_STOP,
-    AGENT_ATTEMPT,     /* wait is over, and there is an identity to connect with */
-    AGENT_PROVISION,   /* wait is over, and there is none */
+    AGENT_ATTEMPT,   /* wait is over, and there is an identity to connect with */
+    AGENT_PROVISION, /* wait is over, and there is none */
     AGENT_TIMEOUT,
     AGENT_KEY_READY,
     AGENT_CERTIFIED,   /* certificate stored */
@@ -129,9 +129,9 @@ struct tcu {
     int64_t now_us; /* of the event being handled */
     int64_t online_since_us;
     const struct agent_answer *direct; /* behind TOKEN_DIRECT, during one publish */
-    uint32_t number;          /* last telemetry message intended */
-    uint32_t number_reserved; /* the store promises never to reuse up to here */
-    uint32_t attempts;        /* since last online */
+    uint32_t number;                   /* last telemetry message intended */
+    uint32_t number_reserved;          /* the store promises never to reuse up to here */
+    uint32_t attempts;                 /* since last online */
     uint16_t queue_head, queue_count, queue_inflight;
     uint8_t state; /* enum tcu_connection; written by agent_enter() only */
     uint8_t power; /* enum tcu_power */
@@ -139,16 +139,16 @@ struct tcu {
     uint8_t backoff;
     uint8_t name_length;
     uint8_t peer_qos;
-    uint8_t identity;        /* enum tcu_identity of the link */
+    uint8_t identity; /* enum tcu_identity of the link */
     uint8_t awaiting_http : 1, fresh_certificate : 1, has_certificate : 1, loaded : 1;
     uint8_t session_kept : 1;  /* the server may hold our session, says the store */
     uint8_t session_known : 1; /* ... and we hold our half of it */
     uint8_t want_subscribe : 1, subscribe_sent : 1, subscribed : 1;
     uint8_t want_presence : 1, presence_sent : 1;
-    uint8_t link_opened : 1;  /* session.c: the port has a link, or is making one */
-    uint8_t in_session : 1;   /* session.c: inside the MQTT session */
-    uint8_t sending : 1;      /* telemetry.c: inside the first publish of a message */
-    uint8_t blocked : 1;      /* telemetry.c: the session said wait, and nothing in flight has ended since */
+    uint8_t link_opened : 1; /* session.c: the port has a link, or is making one */
+    uint8_t in_session : 1;  /* session.c: inside the MQTT session */
+    uint8_t sending : 1;     /* telemetry.c: inside the first publish of a message */
+    uint8_t blocked : 1;     /* telemetry.c: the session said wait, and nothing in flight has ended since */
 
     struct agent_commands commands;
     char name[TCU_NAME_MAX];
@@ -188,14 +188,16 @@ static inline bool agent_v5(const struct tcu *tcu)
 /* agent.c. Around everything that comes from outside; the outermost end() sends and tells the deadline. */
 void agent_begin(struct tcu *tcu, int64_t now_us);
 void agent_end(struct tcu *tcu);
-void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us, struct span id);
+void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us,
+                 struct span id);
 static inline void agent_tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number)
 {
     if (tcu->port->probe)
         agent_probe(tcu, kind, reason, number, 0, (struct span){NULL, 0});
 }
 
-/* connection.c. enter: false when the event means nothing in this state. detail: what the event's probe wants to say. */
+/* connection.c. enter: false when the event means nothing in this state. detail: what the event's probe wants to
+ * say. */
 bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t detail);
 void agent_timer_run(struct tcu *tcu);
 void agent_connection_pump(struct tcu *tcu);

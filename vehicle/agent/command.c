@@ -1,17 +1,17 @@
 /* command.c: requests from the cloud, executed at most once, answered until the answer is acknowledged.
  *
- * A command's id is its correlation data, or "id" in its payload (3.1.1). The last AGENT_RECENT ids are remembered with their outcome, over
- * power cuts too, and an id is on record before the car is told. Not executed: retained messages (nobody asked now), expired ones,
- * repetitions without an id (nobody could tell whether they ran), what is no command. A command beyond AGENT_SLOTS is answered "busy" and
- * forgotten, so that it may be asked again.
+ * A command's id is its correlation data, or "id" in its payload (3.1.1). The last AGENT_RECENT ids are remembered
+ * with their outcome, over power cuts too, and an id is on record before the car is told. Not executed: retained
+ * messages (nobody asked now), expired ones, repetitions without an id (nobody could tell whether they ran), what is
+ * no command. A command beyond AGENT_SLOTS is answered "busy" and forgotten, so that it may be asked again.
  * Answers wait in slots at QoS 1; one that finds no slot is sent once at QoS 0: whoever misses it asks again. */
 #include "agent_internal.h"
 
 #include "mqtt5/topic.h"
 
 static const char *const status_names[] = {
-    [AGENT_UNKNOWN] = "failed",     [AGENT_SUCCEEDED] = "succeeded", [AGENT_FAILED] = "failed",
-    [AGENT_REJECTED] = "rejected",  [AGENT_BUSY] = "busy",           [AGENT_EXPIRED] = "expired",
+    [AGENT_UNKNOWN] = "failed",    [AGENT_SUCCEEDED] = "succeeded", [AGENT_FAILED] = "failed",
+    [AGENT_REJECTED] = "rejected", [AGENT_BUSY] = "busy",           [AGENT_EXPIRED] = "expired",
 };
 
 static void tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, struct span id)
@@ -340,7 +340,8 @@ void tcu_executed(struct tcu *tcu, int64_t now_us, uint32_t index, bool success)
     if (recent < AGENT_RECENT) {
         commands->recent_status[recent] = commands->slots[index].status;
         recent_touch(commands, recent);
-        agent_store_save(tcu); /* if it fails, the command counts as failed after a power cut, and is still not repeated */
+        agent_store_save(
+            tcu); /* if it fails, the command counts as failed after a power cut, and is still not repeated */
     }
     agent_end(tcu);
 }

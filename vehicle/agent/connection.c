@@ -1,10 +1,13 @@
 /* connection.c: whether the vehicle is connected, and what it does about it.
  *
- * agent_enter() is the only writer of tcu->state. The table gives for each state and event the next state and one action; the actions
- * below are all there is. Waits between attempts are exponential with full jitter: uniform in [0, min(cap, base * 2^n)]. */
+ * agent_enter() is the only writer of tcu->state. The table gives for each state and event the next state and one
+ * action; the actions below are all there is. Waits between attempts are exponential with full jitter: uniform in
+ * [0, min(cap, base * 2^n)]. */
 #include "agent_internal.h"
 
-/* Late answers of the outside (a link that comes up after its time-out, an HTTP response after a stop) are ignored by the table. */
+/* Late answers of the outside (a link that comes up after its time-out, an HTTP response after a stop) are ignored
+ * by the table. */
+/* clang-format off */
 const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
     [TCU_OFF] = {
         [AGENT_START] = {TCU_WAITING, ACTION_WAIT_NONE},
@@ -92,6 +95,7 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_RECONNECT] = {TCU_WAITING, ACTION_RECONNECT},
     },
 };
+/* clang-format on */
 
 static uint16_t wanted_keep_alive(const struct tcu *tcu)
 {
@@ -144,8 +148,8 @@ static void leave_online(struct tcu *tcu, uint8_t reason)
     agent_tell(tcu, TCU_PROBE_OFFLINE, reason, 0);
 }
 
-/* A CONNECT that nobody answered may have made a new, empty session in place of a lost one; the next connection will be told "session
- * present" and would be deaf to commands. Not so when the server answered, or never heard us. */
+/* A CONNECT that nobody answered may have made a new, empty session in place of a lost one; the next connection will
+ * be told "session present" and would be deaf to commands. Not so when the server answered, or never heard us. */
 static bool may_have_lost_subscription(enum agent_event event, uint8_t reason, uint32_t link_end)
 {
     if (event == AGENT_REFUSED)
@@ -264,8 +268,7 @@ static void subscribe(struct tcu *tcu)
     if (!agent_v5(tcu))
         filter.retain_handling = MQ5_RETAIN_SEND;
     tcu->subscribe_sent = 1;
-    enum mq5_client_result result =
-        tcu->mqtt->subscribe(tcu->mqtt_context, tcu->now_us, TOKEN_SUBSCRIBE, &filter, 1);
+    enum mq5_client_result result = tcu->mqtt->subscribe(tcu->mqtt_context, tcu->now_us, TOKEN_SUBSCRIBE, &filter, 1);
     if (result != MQ5C_DONE)
         tcu->subscribe_sent = 0;
     tcu->want_subscribe = result == MQ5C_WAIT;
@@ -324,8 +327,8 @@ static struct span template_or_name(const struct tcu *tcu, const char *text)
     return strcmp(text, "%") == 0 ? tcu_name(tcu) : span_text(text);
 }
 
-/* 5: the first connection of a new car begins clean, every other resumes. 3.1.1: a clean session dies with its link, so only a
- * car that does not want one asks for it. */
+/* 5: the first connection of a new car begins clean, every other resumes. 3.1.1: a clean session dies with its link,
+ * so only a car that does not want one asks for it. */
 void agent_connect_fill(struct tcu *tcu, struct mq5_client_connect *connect, struct mq5_publish *will, char *buffer)
 {
     const struct tcu_profile *profile = tcu->profile;

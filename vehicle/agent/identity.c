@@ -1,17 +1,19 @@
 /* identity.c: from a bare TCU with only its factory attestation to an operational certificate.
  *
- * Key and CSR come from the platform; the certificate broker knows us by the attestation certificate; the answer is stored before it is
- * used. Any failure throws this attempt's key away and begins again after a wait: no half-made identity is ever kept. */
+ * Key and CSR come from the platform; the certificate broker knows us by the attestation certificate; the answer is
+ * stored before it is used. Any failure throws this attempt's key away and begins again after a wait: no half-made
+ * identity is ever kept. */
 #include "agent_internal.h"
 
 static const char enroll_path[] = "/.well-known/est/simpleenroll";
 static const char enroll_type[] = "application/pkcs10";
 
+/* Only whether there is one: but a port may give nothing when the buffer is too small. */
 void agent_identity_load(struct tcu *tcu)
 {
-    const struct tcu_profile *profile = tcu->profile;
-    tcu->has_certificate = tcu->port->store_read(tcu->port_context, TCU_STORE_OPERATIONAL_CERTIFICATE, profile->scratch,
-                                                 profile->scratch_size) > 0;
+    uint8_t certificate[TCU_STORE_MAX];
+    tcu->has_certificate = tcu->port->store_read(tcu->port_context, TCU_STORE_OPERATIONAL_CERTIFICATE, certificate,
+                                                 sizeof(certificate)) > 0;
 }
 
 bool agent_identity_ready(const struct tcu *tcu)
@@ -86,8 +88,8 @@ void tcu_http_response(struct tcu *tcu, int64_t now_us, int status, struct span 
     agent_end(tcu);
 }
 
-/* The store is told what a power cut must not make us forget: the certificate works, the server holds a session. A session whose QoS 2
- * ids we would have lost is not claimed. */
+/* The store is told what a power cut must not make us forget: the certificate works, the server holds a session. A
+ * session whose QoS 2 ids we would have lost is not claimed. */
 void agent_identity_accepted(struct tcu *tcu)
 {
     bool keeps = tcu->profile->session_expiry_s > 0 && tcu->profile->telemetry_qos < 2;

@@ -1,4 +1,5 @@
-/* session.c: struct tcu_mqtt on the MQTT session of vehicle/mqtt5 and the port's links. Its context is the TCU itself. */
+/* session.c: struct tcu_mqtt on the MQTT session of vehicle/mqtt5 and the port's links. Its context is the TCU
+ * itself. */
 #include "agent_internal.h"
 
 enum { STREAM_DEFAULT = 1024, STREAM_MAX = 4096, ALIAS_TOPIC = 96 };
@@ -19,7 +20,8 @@ static uint32_t alias_bytes(const struct tcu_profile *profile)
 
 size_t agent_session_bytes(const struct tcu_profile *profile)
 {
-    return sizeof(struct mq5_client) + mq5_client_memory(&profile->mqtt, false, alias_bytes(profile), stream_bytes(profile));
+    return sizeof(struct mq5_client) +
+           mq5_client_memory(&profile->mqtt, false, alias_bytes(profile), stream_bytes(profile));
 }
 
 static void session_send(void *context, const uint8_t *data, size_t length)
@@ -65,7 +67,8 @@ static void close_link(struct tcu *tcu, bool abort)
 }
 
 /* What the CONNECT says is put together again when the link is up: until then nobody needs to keep it. */
-static void session_connect(void *mqtt, int64_t now_us, enum tcu_identity identity, const struct mq5_client_connect *connect)
+static void session_connect(void *mqtt, int64_t now_us, enum tcu_identity identity,
+                            const struct mq5_client_connect *connect)
 {
     struct tcu *tcu = mqtt;
     tcu->link_opened = 1;
@@ -107,8 +110,8 @@ static enum mq5_client_result session_publish(void *mqtt, int64_t now_us, uint32
     return mq5_client_publish(agent_session(mqtt), now_us, token, alias_slot);
 }
 
-static enum mq5_client_result session_subscribe(void *mqtt, int64_t now_us, uint32_t token, const struct mq5_subscription *list,
-                                                uint32_t count)
+static enum mq5_client_result session_subscribe(void *mqtt, int64_t now_us, uint32_t token,
+                                                const struct mq5_subscription *list, uint32_t count)
 {
     return mq5_client_subscribe(agent_session(mqtt), now_us, token, list, count, 0);
 }

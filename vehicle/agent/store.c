@@ -1,11 +1,13 @@
 /* store.c: what the agent itself must know after a power cut, in one small item that is written whole.
  *
- * - Telemetry numbers are never used twice: a block of them is reserved ahead, and what a power cut leaves of it is skipped.
- * - A command that was begun is never begun again: its id is on record before the car is told. What was under way when the power
- *   went counts as failed.
+ * - Telemetry numbers are never used twice: a block of them is reserved ahead, and what a power cut leaves of it is
+ *   skipped.
+ * - A command that was begun is never begun again: its id is on record before the car is told. What was under way
+ *   when the power went counts as failed.
  * - Whether the certificate has been accepted yet, and whether the server may hold a session of ours.
  *
- * Layout: version, flags, reserved number (4, little-endian), then per remembered command its hash (8) and outcome (1). */
+ * Layout: version, flags, reserved number (4, little-endian), then per remembered command its hash (8) and outcome
+ * (1). */
 #include "agent_internal.h"
 
 enum { STATE_VERSION = 1, STATE_HEAD = 6, STATE_ENTRY = 9 };
@@ -31,7 +33,8 @@ bool agent_store_save(struct tcu *tcu)
     uint8_t state[STATE_HEAD + AGENT_RECENT * STATE_ENTRY];
     size_t length = STATE_HEAD;
     state[0] = STATE_VERSION;
-    state[1] = (uint8_t)((tcu->fresh_certificate ? FLAG_FRESH_CERTIFICATE : 0) | (tcu->session_kept ? FLAG_SESSION : 0));
+    state[1] =
+        (uint8_t)((tcu->fresh_certificate ? FLAG_FRESH_CERTIFICATE : 0) | (tcu->session_kept ? FLAG_SESSION : 0));
     put(state + 2, tcu->number_reserved, 4);
     for (unsigned i = 0; i < AGENT_RECENT; i++) { /* oldest first */
         unsigned at = commands->recent_order[i];
@@ -55,7 +58,8 @@ void agent_store_load(struct tcu *tcu)
     tcu->fresh_certificate = (state[1] & FLAG_FRESH_CERTIFICATE) != 0;
     tcu->session_kept = (state[1] & FLAG_SESSION) != 0;
     tcu->number = tcu->number_reserved = (uint32_t)get(state + 2, 4);
-    unsigned count = AGENT_RECENT - (unsigned)((length - STATE_HEAD) / STATE_ENTRY); /* the free places are the oldest */
+    unsigned count =
+        AGENT_RECENT - (unsigned)((length - STATE_HEAD) / STATE_ENTRY); /* the free places are the oldest */
     for (size_t at = STATE_HEAD; at + STATE_ENTRY <= length; at += STATE_ENTRY, count++) {
         uint8_t status = state[at + 8];
         commands->recent_hash[count] = get(state + at, 8);

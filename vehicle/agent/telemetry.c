@@ -1,8 +1,9 @@
 /* telemetry.c: what is measured when, and kept until acknowledged.
  *
- * Due times are absolute: a late tick makes up for what it missed, each message with the time it was meant for. The queue is a ring of
- * (number, time); first come those in flight, in the order they were sent, then the unsent, in the order of their numbers. A payload exists only while
- * it is being sent: the port gives the same body for the same number again. */
+ * Due times are absolute: a late tick makes up for what it missed, each message with the time it was meant for. The
+ * queue is a ring of (number, time); first come those in flight, in the order they were sent, then the unsent, in
+ * the order of their numbers. A payload exists only while it is being sent: the port gives the same body for the
+ * same number again. */
 #include "agent_internal.h"
 
 enum { NUMBERS_RESERVED = 256 };
@@ -111,7 +112,8 @@ static enum mq5_client_result publish_next(struct tcu *tcu)
 void agent_telemetry_pump(struct tcu *tcu)
 {
     enum mq5_client_result result = MQ5C_DONE;
-    while (tcu->state == TCU_ONLINE && tcu->queue_inflight < tcu->queue_count && !tcu->blocked && result != MQ5C_OFFLINE)
+    while (tcu->state == TCU_ONLINE && tcu->queue_inflight < tcu->queue_count && !tcu->blocked &&
+           result != MQ5C_OFFLINE)
         result = publish_next(tcu);
 }
 

@@ -1,6 +1,7 @@
 /* text.c: the little text the agent reads and writes, bounded and without the C library's formatting.
  *
- * The scanner is not a JSON parser: it knows strings without escapes, skips every other value by its brackets, and gives up on the rest. */
+ * The scanner is not a JSON parser: it knows strings without escapes, skips every other value by its brackets, and
+ * gives up on the rest. */
 #include "agent_internal.h"
 
 static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
@@ -134,14 +135,16 @@ static bool scan_member(struct scanner *scanner, struct span *command, struct sp
     return true;
 }
 
-/* Names of commands are echoed into JSON and handed to the car: letters, digits and a few marks, nothing that needs care. */
+/* Names of commands are echoed into JSON and handed to the car: letters, digits and a few marks, nothing that needs
+ * care. */
 static bool command_name_valid(struct span name)
 {
     if (name.length == 0 || name.length > AGENT_COMMAND_MAX)
         return false;
     for (uint32_t i = 0; i < name.length; i++) {
         uint8_t byte = name.data[i];
-        bool alphanumeric = (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+        bool alphanumeric =
+            (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
         if (!alphanumeric && !memchr("-_.:/ ", byte, 6))
             return false;
     }
