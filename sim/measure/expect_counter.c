@@ -24,7 +24,7 @@ struct look {
 static bool takes_bin(const struct measure *measure, const struct expectation *expectation, int64_t start_us)
 {
     if (expectation->from_us == 0 && expectation->by_us == 0)
-        return measure_kept(measure, start_us, start_us + measure->bin_us);
+        return expectation->with_excluded || measure_kept(measure, start_us, start_us + measure->bin_us);
     return start_us >= expectation->from_us && (expectation->by_us == 0 || start_us < expectation->by_us);
 }
 
@@ -87,6 +87,8 @@ static double total_of(const struct measure *measure, const struct expectation *
 {
     if (expectation->from_us != 0 || expectation->by_us != 0)
         return amount_of(look);
+    if (expectation->with_excluded)
+        return (double)measure_total(measure, expectation->what, expectation->filter);
     return (double)(measure_total(measure, expectation->what, expectation->filter) -
                     measure_total_excluded(measure, expectation->what, expectation->filter));
 }

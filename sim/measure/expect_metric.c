@@ -86,6 +86,11 @@ void expect_metric(const struct measure *measure, const struct expectation *expe
     struct expectation_result *out = finding->out;
     struct histogram histogram;
     measure_histogram(measure, expectation->what, expectation->filter, false, &histogram);
+    if (expectation->with_excluded) {
+        struct histogram excluded;
+        measure_histogram(measure, expectation->what, expectation->filter, true, &excluded);
+        histogram_merge(&histogram, &excluded);
+    }
     out->samples = histogram.count;
     finding->of = "samples";
     if (!wants_large(expectation))
