@@ -8,7 +8,7 @@ scenario "commute-peak" {
   warm_up  = minutes(30),                 -- the fleet powers up and provisions; kept out of the statistics
 }
 
-local dropped    = fault("drop_commands", { off = 0, on = 0.05, breaks = { "unlock", "no-command-lost" } },
+local dropped    = fault("drop_commands", { off = 0, on = 0.05, breaks = { "no-command-lost" } },
                          "share of commands lost between service and broker")
 local slow_rule  = fault("delay_registration", { off = 1.5, on = 90, breaks = { "provisioned" } },
                          "seconds the registration rule takes to activate a certificate")
