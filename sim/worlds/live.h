@@ -1,0 +1,266 @@
+/* live.h: the live world's own structures. One process, one thread, one epoll loop: a vehicle is a socket, an SSL and an agent; everything that is
+ * due hangs in one queue on absolute times, woken by one timerfd. World time is CLOCK_MONOTONIC microseconds since the run began.
+ *
+ * Two rules keep the agents safe. The agent is never called from inside one of its own port calls: what such a call sets off waits in a line, or in
+ * the queue as a step. And whoever calls an agent in a loop over a link looks at `attempts` afterwards: it counts up when the link is no longer that link.
+ */
+#ifndef WORLDS_LIVE_H
+#define WORLDS_LIVE_H
+
+#include "fleet.h"
+
+#include "cloud/serve.h"
+#include "sim/engine.h"
+
+#include <curl/curl.h>
+#include <ev.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+
+enum live_class { LIVE_AGENT, LIVE_LIFE, LIVE_STEP, LIVE_COMMANDS, LIVE_TIMELINE };
+
+enum live_step_kind { LIVE_POWER_UP, LIVE_LINK_FAILED, LIVE_LINK_BROKEN, LIVE_HTTP_FAILED, LIVE_EXECUTED };
+struct live_step { /* something a vehicle waits for */
+    struct live_step *next;
+    int64_t at_us;
+    enum live_step_kind kind;
+    uint32_t slot; /* attempt, request or execution slot */
+};
+
+enum live_stage { STAGE_NONE, STAGE_WAITING, STAGE_RESOLVING, STAGE_TCP, STAGE_TLS, STAGE_UP };
+
+struct live_buffer { /* what the socket would not take yet */
+    uint32_t sent, length, capacity;
+    uint8_t data[];
+};
+
+struct live_vehicle {
+    ev_io watcher; /* fd -1: no socket */
+    struct live_world *world;
+    struct tcu *tcu;
+    SSL *ssl;
+    struct live_buffer *unsent;
+    struct live_step *steps;
+    struct sim_deadline agent, life;
+    struct fleet_trace trace;
+    struct fleet_life day;
+    int64_t planned_us;  /* the agent's deadline as it asked for it */
+    int64_t phase_us;    /* when the stage of the link began */
+    uint8_t *stored[TCU_STORE_ITEMS];
+    uint8_t *fresh_key;  /* of the request for a certificate that is under way */
+    uint16_t stored_length[TCU_STORE_ITEMS], fresh_key_length;
+    uint32_t index;      /* in the fleet */
+    uint32_t attempts;   /* links asked for or let go of */
+    uint32_t requests;   /* at the certificate broker, asked for or given up */
+    uint32_t agent_draws;
+    uint16_t faults;
+    uint8_t stage, broker;
+    bool covered, wrote, counted;
+};
+
+/* A place in a line: valid as long as the vehicle's counter has not moved on. */
+enum live_purpose { FOR_LINK, FOR_KEY, FOR_REQUEST };
+struct live_ticket {
+    uint32_t vehicle, serial;
+    enum live_purpose purpose;
+    struct live_request *request;
+};
+struct live_line {
+    struct live_ticket *tickets;
+    uint32_t first, count, capacity;
+};
+
+/* A socket the vehicle has let go of: read and forgotten until the broker closes it or its time is over. */
+struct live_ghost {
+    ev_io watcher;
+    struct live_world *world;
+    struct live_ghost *next, **place;
+    int64_t until_us;
+};
+
+/* Where links of one kind of identity go. */
+struct live_door {
+    bool offered, tls, literal;
+    char host[128], service[8];
+    uint16_t port;
+    struct sockaddr_storage address; /* when the host is a literal */
+    socklen_t address_length;
+    struct live_line waiting; /* for the resolver's next answer */
+    bool asked;
+};
+
+struct live_bus { /* a remote bus whose handlers see world time */
+    struct cloud_bus bus;
+    struct cloud_bus *remote;
+    struct live_world *world;
+    struct live_handler {
+        struct live_bus *bus;
+        cloud_bus_handler *handler;
+        void *context;
+    } handlers[4];
+    uint32_t handler_count;
+};
+
+#define LIVE_IDENTITIES 3  /* enum scenario_identity */
+#define LIVE_BUSES      16
+struct live_broker {
+    const char *uri;
+    bool embedded;
+    struct live_door doors[LIVE_IDENTITIES];
+    char service_uri[160];
+    struct live_bus buses[LIVE_BUSES];
+    uint32_t bus_count;
+    struct cloud_commands *commands;
+};
+
+struct live_resolver {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool running, ending;
+    struct live_door *asked[WORLD_BROKERS * LIVE_IDENTITIES], *answered[WORLD_BROKERS * LIVE_IDENTITIES];
+    uint32_t asked_count, answered_count;
+    struct sockaddr_storage addresses[WORLD_BROKERS * LIVE_IDENTITIES];
+    socklen_t address_lengths[WORLD_BROKERS * LIVE_IDENTITIES];
+};
+
+struct live_request { /* to the certificate broker */
+    struct live_world *world;
+    struct live_request *next, **place; /* those under way */
+    CURL *easy;
+    struct curl_slist *headers;
+    uint32_t vehicle, serial;
+    uint8_t *certificate, *key; /* attestation */
+    size_t certificate_length, key_length;
+    char *body;
+    uint8_t *answer;
+    size_t answer_length;
+};
+
+struct live_world {
+    struct fleet fleet;
+    const struct scenario *scenario;
+    const struct world_options *options;
+    struct world_result *result;
+    struct world_actions actions;
+    int64_t start_us;       /* CLOCK_MONOTONIC at world time 0 */
+    int64_t duration_us;    /* of the run: the scenario's by the speedup */
+    int64_t now_us;
+    struct live_vehicle *vehicles;
+    uint8_t *agents;
+    uint32_t agent_stride;
+    struct sim_queue *queue;
+    int64_t *timeline_us;   /* next, by entry, in scenario time */
+    struct sim_deadline commands_deadline;
+    struct live_vehicle *hooked; /* the vehicle whose event a script is handling */
+    int64_t outage_until_us;
+
+    struct ev_loop *loop;
+    ev_prepare prepare;
+    ev_io timer_watcher;
+    ev_timer housekeeping;
+    ev_async bus_wake, resolver_wake;
+    int timer_fd;
+    int64_t armed_us;
+
+    struct live_broker brokers[WORLD_BROKERS];
+    uint32_t broker_count;
+    enum scenario_identity *identity; /* in effect, by cohort */
+    char run_id[16], topic_prefix[32];
+    const struct cloud_profile *profile;
+    struct live_resolver resolver;
+    SSL_CTX *tls;
+    struct cloud_pki *pki;
+    char pki_directory[512];
+    char service_certificate[600], service_key[600]; /* "" none */
+    bool made_service_files;
+    pid_t cloud_pid;
+    int cloud_stop_fd;
+    struct cloud_serve_doors cloud_doors;
+    char registry_path[600];
+
+    struct live_line line, keys; /* for admission; for key pairs */
+    double tokens, rate;
+    int64_t tokens_us;
+    uint32_t under_way, at_once;
+    int64_t longest_wait_us;
+    double stretch;          /* of the power-ups, so that they keep to the rate */
+    uint32_t source_addresses;
+
+    CURLM *curl;
+    struct live_request *requests;
+    ev_timer curl_timer;
+    X509_STORE *trust;
+
+    struct live_ghost *ghosts;
+    uint32_t ghost_count;
+    uint8_t *input;
+    bool draining, closing, interrupted, out_of_memory, script_failed;
+    uint64_t packets, wire_bytes, tls_failures, resolve_failures, tcp_failures;
+    char first_tls_failure[160];
+    struct {
+        double started, shown;
+        int64_t shown_us;
+        uint64_t publishes, commands;
+    } progress;
+};
+
+int64_t live_clock(void); /* CLOCK_MONOTONIC, microseconds */
+void live_tick(struct live_world *world); /* brings now_us up to date; before anything that happens */
+void live_note(struct world_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool live_fail(struct live_world *world, const char *format, ...) __attribute__((format(printf, 2, 3))); /* false, for returning */
+
+/* live.c */
+void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, uint32_t slot);
+void live_commands_touched(struct live_world *world);
+
+/* live_link.c: sockets and TLS. */
+#define LIVE_INPUT_BYTES 20480 /* more than a TLS record holds */
+void live_link_init(struct live_vehicle *vehicle);
+void live_link_open(struct live_vehicle *vehicle);
+void live_link_send(struct live_vehicle *vehicle, const uint8_t *data, size_t length);
+void live_link_close(struct live_vehicle *vehicle, bool abort);
+void live_link_broken(struct live_vehicle *vehicle);          /* the step of a failed write */
+void live_link_lost(struct live_vehicle *vehicle);            /* the radio goes: the vehicle notices, the broker does not */
+void live_link_start(struct live_vehicle *vehicle);           /* admitted */
+void live_link_resolved(struct live_vehicle *vehicle, const struct sockaddr_storage *address, socklen_t length); /* length 0: no such name */
+void live_link_failed(struct live_vehicle *vehicle, enum tcu_link_end why);
+void live_ghosts_sweep(struct live_world *world, int64_t now_us);
+bool live_tls_create(struct live_world *world, const char *ca_file);
+
+/* live_admit.c: lines, tokens, the resolver. */
+bool live_line_push(struct live_world *world, struct live_line *line, struct live_ticket ticket);
+bool live_line_pop(struct live_line *line, struct live_ticket *ticket);
+void live_admit(struct live_world *world);
+int64_t live_admit_next(const struct live_world *world); /* when somebody could be admitted; TIME_NEVER */
+void live_admit_done(struct live_world *world);          /* one less under way */
+bool live_resolver_start(struct live_world *world);
+void live_resolver_stop(struct live_world *world);
+void live_resolve(struct live_vehicle *vehicle, struct live_door *door);
+
+/* live_port.c: what the agent asks for, and identities. */
+extern const struct tcu_port live_port;
+void live_key_make(struct live_vehicle *vehicle);
+bool live_factory_identity(struct live_vehicle *vehicle, const char *name);
+bool live_http_create(struct live_world *world);
+void live_http_destroy(struct live_world *world);
+void live_http_start(struct live_request *request);
+void live_http_release(struct live_request *request);
+
+/* live_cloud.c: brokers and services. */
+bool live_cloud_start(struct live_world *world);    /* child process, doors, identities; before threads */
+bool live_services_start(struct live_world *world); /* probes the brokers, attaches processors and command services */
+void live_services_poll(struct live_world *world);
+void live_services_stop(struct live_world *world);
+void live_cloud_stop(struct live_world *world);
+void live_presence_clear(struct live_world *world); /* takes this run's retained messages off somebody else's broker */
+
+/* live_act.c: life, scripts. */
+void live_life(struct live_vehicle *vehicle);
+int64_t live_act(void *context, int64_t now_us, const struct world_action *action, const char **why);
+void live_mark(void *context, int64_t now_us, const char *text);
+void live_timeline_start(struct live_world *world);
+void live_timeline_fire(struct live_world *world, uint32_t entry);
+
+#endif

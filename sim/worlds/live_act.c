@@ -1,0 +1,176 @@
+/* live_act.c: what happens to vehicles: their owners' days, and what scripts do to them.
+ *
+ * The rig stands on the vehicles' side of the broker. What a script does to the cloud is therefore acted here where that shows the vehicles the same
+ * thing (an outage: links cut, attempts refused), and refused with a reason where it does not (a kick by the broker).
+ */
+#include "live.h"
+
+#include <stdio.h>
+
+static void schedule_life(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    if (!sim_deadline_set(world->queue, &vehicle->life, fleet_life_next(&vehicle->day), vehicle->index, LIVE_LIFE))
+        world->out_of_memory = true;
+}
+
+static void ask(struct live_vehicle *vehicle, uint16_t app, const char *command, int64_t timeout_us, bool online)
+{
+    struct live_world *world = vehicle->world;
+    fleet_command_ask(&world->fleet, world->brokers[vehicle->broker].commands, world->now_us, vehicle->index, app, span_text(command), timeout_us,
+                      online);
+    live_commands_touched(world);
+}
+
+static void app_command(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    const struct scenario_app *app = &world->scenario->apps[vehicle->day.command_app];
+    bool online = tcu_connection(vehicle->tcu) == TCU_ONLINE;
+    if (online || !app->online_only)
+        ask(vehicle, vehicle->day.command_app, app->command, app->timeout_us, online);
+    fleet_life_command_done(&world->fleet, vehicle->index, &vehicle->day, world->now_us);
+}
+
+static void lose_link(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    measure_count(world->fleet.measure, COUNTER_LINK_DROPS, fleet_who(&vehicle->trace, PATH_ANY), world->now_us, 1);
+    live_link_lost(vehicle);
+}
+
+void live_life(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    for (;;) {
+        switch (fleet_life_step(&world->fleet, vehicle->index, &vehicle->day, world->now_us)) {
+        case LIFE_NOTHING: schedule_life(vehicle); return;
+        case LIFE_IGNITION_ON: tcu_ignition(vehicle->tcu, world->now_us, true); break;
+        case LIFE_IGNITION_OFF: tcu_ignition(vehicle->tcu, world->now_us, false); break;
+        case LIFE_COMMAND: app_command(vehicle); break;
+        case LIFE_HOLE_END: vehicle->covered = true; break;
+        case LIFE_HOLE_BEGIN:
+            vehicle->covered = false;
+            lose_link(vehicle);
+            break;
+        case LIFE_DROP: lose_link(vehicle); break;
+        }
+    }
+}
+
+/* ---- scripts ------------------------------------------------------------------------------------------------------- */
+
+static void begin_hole(struct live_vehicle *vehicle, int64_t duration_us)
+{
+    int64_t until_us = vehicle->world->now_us + duration_us;
+    vehicle->covered = false;
+    if (vehicle->day.hole_until_us == TIME_NEVER || vehicle->day.hole_until_us < until_us)
+        vehicle->day.hole_until_us = until_us;
+    lose_link(vehicle);
+}
+
+static void act_on(struct live_vehicle *vehicle, const struct world_action *action)
+{
+    struct live_world *world = vehicle->world;
+    bool on = action->kind == ACTION_IGNITION_ON;
+    switch (action->kind) {
+    case ACTION_COVERAGE_HOLE: begin_hole(vehicle, action->duration_us); break;
+    case ACTION_DROP_LINKS: lose_link(vehicle); break;
+    case ACTION_COMMAND: ask(vehicle, FLEET_NO_APP, action->command, action->timeout_us, tcu_connection(vehicle->tcu) == TCU_ONLINE); break;
+    case ACTION_IGNITION_ON:
+    case ACTION_IGNITION_OFF:
+        fleet_life_ignition(&world->fleet, vehicle->index, &vehicle->day, world->now_us, on);
+        tcu_ignition(vehicle->tcu, world->now_us, on);
+        break;
+    case ACTION_CLOUD_OUTAGE: live_link_lost(vehicle); break;
+    case ACTION_CLOUD_KICK: break;
+    }
+    schedule_life(vehicle);
+}
+
+static bool selected(const struct live_world *world, const struct live_vehicle *vehicle, const struct world_action *action)
+{
+    if (action->vehicle >= 0)
+        return vehicle->index == action->vehicle;
+    return scenario_selected(world->scenario, vehicle->index, action->cohort, action->region, action->share, action->salt);
+}
+
+static const char *refusal(const struct live_world *world, const struct world_action *action)
+{
+    if (action->kind == ACTION_CLOUD_KICK)
+        return "a broker in another process cannot be told to kick; use the virtual world";
+    if (!world->hooked)
+        return NULL;
+    if (action->vehicle != (int64_t)world->hooked->index)
+        return "on_event may act on its own vehicle only";
+    return action->kind == ACTION_COMMAND ? NULL : "on_event may only send a command";
+}
+
+int64_t live_act(void *context, int64_t now_us, const struct world_action *action, const char **why)
+{
+    struct live_world *world = context;
+    const char *refused = refusal(world, action);
+    int64_t touched = 0;
+    *why = refused ? refused : "";
+    if (refused)
+        return -1;
+    if (world->hooked) {
+        act_on(world->hooked, action);
+        return 1;
+    }
+    if (action->kind == ACTION_CLOUD_OUTAGE) {
+        world->outage_until_us = world->now_us + action->duration_us;
+        live_note(world->result, "cloud outage acted at the vehicles' end: links cut, attempts refused; the broker itself kept running");
+    }
+    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
+        struct live_vehicle *vehicle = &world->vehicles[v];
+        if (vehicle->trace.power_up_us < 0 || !selected(world, vehicle, action))
+            continue;
+        assert_context.vehicle = v;
+        act_on(vehicle, action);
+        touched++;
+    }
+    return touched;
+}
+
+void live_mark(void *context, int64_t now_us, const char *text)
+{
+    struct live_world *world = context;
+    char at[32];
+    scenario_time_text(world->scenario, now_us, at, sizeof at);
+    live_note(world->result, "%s %s", at, text);
+}
+
+/* ---- timeline ------------------------------------------------------------------------------------------------------ */
+
+static void schedule_entry(struct live_world *world, uint32_t entry)
+{
+    int64_t at_us = (int64_t)((double)world->timeline_us[entry] / world->fleet.speedup);
+    if (at_us < world->now_us)
+        at_us = world->now_us;
+    if (world->timeline_us[entry] != TIME_NEVER && !sim_queue_push(world->queue, at_us, entry, LIVE_TIMELINE))
+        world->out_of_memory = true;
+}
+
+void live_timeline_start(struct live_world *world)
+{
+    for (uint32_t i = 0; i < world->scenario->timeline_count; i++) {
+        world->timeline_us[i] = world->scenario->timeline[i].at_us;
+        schedule_entry(world, i);
+    }
+}
+
+void live_timeline_fire(struct live_world *world, uint32_t i)
+{
+    const struct scenario_timeline *entry = &world->scenario->timeline[i];
+    int64_t now_us = world->timeline_us[i];
+    if (world->script_failed)
+        return;
+    if (!script_timeline(world->fleet.script, i, now_us, &world->actions, world->result->error, sizeof world->result->error)) {
+        world->script_failed = true;
+        return;
+    }
+    int64_t next_us = entry->every_us > 0 ? now_us + entry->every_us : TIME_NEVER;
+    world->timeline_us[i] = entry->until_us > 0 && next_us > entry->until_us ? TIME_NEVER : next_us;
+    schedule_entry(world, i);
+}

@@ -1,0 +1,550 @@
+/* live_cloud.c: the other side: our own cloud in a child process, or somebody else's brokers, and the services that attach to either.
+ *
+ * On somebody else's broker everything of a run lives under "convoy/<run id>/", so that a staging broker is not disturbed. Client ids are the
+ * vehicles' names; the services are "convoy-<run id>-...".
+ */
+#include "live.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SERVICE_LIFETIME_S (7 * INT64_C(86400))
+#define BUS_TIMEOUT_MS     15000
+#define PROCESSORS_MAX     12
+
+/* ---- addresses ----------------------------------------------------------------------------------------------------- */
+
+static void find_literal(struct live_door *door)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)&door->address;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&door->address;
+    if (inet_pton(AF_INET, door->host, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons(door->port);
+        door->address_length = sizeof *in;
+    } else if (inet_pton(AF_INET6, door->host, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(door->port);
+        door->address_length = sizeof *in6;
+    }
+    door->literal = door->address_length > 0;
+}
+
+static void set_door(struct live_door *door, const char *host, int port, bool tls)
+{
+    memset(door, 0, sizeof *door);
+    if (port <= 0)
+        return;
+    door->offered = true;
+    door->tls = tls;
+    door->port = (uint16_t)port;
+    snprintf(door->host, sizeof door->host, "%s", host);
+    snprintf(door->service, sizeof door->service, "%u", (unsigned)door->port);
+    find_literal(door);
+}
+
+static bool read_uri(struct live_world *world, struct live_broker *broker)
+{
+    const char *uri = broker->uri;
+    bool tls = strncmp(uri, "mqtts://", 8) == 0;
+    const char *host = uri + (tls ? 8 : 7);
+    bool bracket = *host == '[';
+    host += bracket;
+    size_t length = strcspn(host, bracket ? "]" : ":/");
+    const char *rest = host + length + (bracket && host[length] == ']');
+    char name[128], *end = NULL;
+    long port = *rest == ':' ? strtol(rest + 1, &end, 10) : tls ? 8883 : 1883;
+    bool whole = end ? end != rest + 1 && (*end == 0 || strcmp(end, "/") == 0) : *rest == 0 || strcmp(rest, "/") == 0;
+    if (strncmp(uri, "mqtt", 4) != 0 || length == 0 || length >= sizeof name || !whole || port < 1 || port > 65535)
+        return live_fail(world, "'%s' is no broker address; write mqtt://HOST:PORT or mqtts://HOST:PORT", uri);
+    snprintf(name, sizeof name, "%.*s", (int)length, host);
+    for (int i = 0; i < LIVE_IDENTITIES; i++)
+        set_door(&broker->doors[i], name, (int)port, tls);
+    if (!tls)
+        broker->doors[IDENTITY_CERTIFICATE].offered = false;
+    snprintf(broker->service_uri, sizeof broker->service_uri, "%s", uri);
+    return true;
+}
+
+static bool read_brokers(struct live_world *world)
+{
+    const struct world_options *options = world->options;
+    world->broker_count = options->broker_count ? options->broker_count : 1;
+    for (uint32_t b = 0; b < world->broker_count; b++) {
+        struct live_broker *broker = &world->brokers[b];
+        broker->uri = options->broker_count ? options->brokers[b] : "embedded";
+        broker->embedded = strcmp(broker->uri, "embedded") == 0;
+        if (broker->embedded && world->broker_count > 1)
+            return live_fail(world, "the embedded broker stands alone; give it as the only --broker, or leave it out");
+        if (!broker->embedded && !read_uri(world, broker))
+            return false;
+    }
+    return true;
+}
+
+/* ---- identities ---------------------------------------------------------------------------------------------------- */
+
+static bool uses(const struct live_world *world, enum scenario_identity identity)
+{
+    for (uint32_t c = 0; c < world->scenario->cohort_count; c++)
+        if (world->scenario->cohorts[c].count && world->identity[c] == identity)
+            return true;
+    return false;
+}
+
+static bool enrols(const struct live_world *world)
+{
+    for (uint32_t c = 0; c < world->scenario->cohort_count; c++)
+        if (world->identity[c] == IDENTITY_CERTIFICATE && world->scenario->cohorts[c].provisioning == PROVISIONING_JUST_IN_TIME)
+            return true;
+    return false;
+}
+
+static bool choose_identities(struct live_world *world)
+{
+    bool replaced = false, clear = false;
+    world->identity = calloc(world->scenario->cohort_count + 1, sizeof *world->identity);
+    if (!world->identity)
+        return live_fail(world, "out of memory");
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        clear |= !world->brokers[b].embedded && !world->brokers[b].doors[IDENTITY_CERTIFICATE].offered;
+    for (uint32_t c = 0; c < world->scenario->cohort_count; c++) {
+        world->identity[c] = world->scenario->cohorts[c].identity;
+        if (clear && world->identity[c] == IDENTITY_CERTIFICATE) {
+            world->identity[c] = IDENTITY_NONE;
+            replaced = true;
+        }
+    }
+    if (replaced)
+        live_note(world->result, "identity replaced: a clear listener (mqtt://) takes no certificate, so these vehicles connect without one and nothing is "
+                                 "provisioned");
+    return true;
+}
+
+/* In effect now that it is known where the fleet connects: profiles are made from the cohorts as written. */
+static void adapt_profiles(struct live_world *world)
+{
+    for (uint32_t c = 0; c < world->scenario->cohort_count; c++)
+        for (uint32_t f = 0; f < SCENARIO_SHARES; f++) {
+            struct tcu_profile *profile = &world->fleet.profiles[c * SCENARIO_SHARES + f];
+            if (world->identity[c] != IDENTITY_CERTIFICATE)
+                profile->provisioning = TCU_PROVISION_NONE;
+            if (!world->options->user_name || profile->user_name[0] || world->brokers[0].embedded)
+                continue;
+            snprintf(profile->user_name, sizeof profile->user_name, "%s", world->options->user_name);
+            snprintf(profile->password, sizeof profile->password, "%s", world->options->password ? world->options->password : "");
+        }
+}
+
+static bool open_pki(struct live_world *world)
+{
+    const struct world_options *options = world->options;
+    bool embedded = world->brokers[0].embedded;
+    char error[300];
+    if (!embedded && !uses(world, IDENTITY_CERTIFICATE))
+        return true;
+    if (options->pki_directory)
+        snprintf(world->pki_directory, sizeof world->pki_directory, "%s", options->pki_directory);
+    else if (embedded)
+        snprintf(world->pki_directory, sizeof world->pki_directory, "%s/pki", options->out_directory ? options->out_directory : ".");
+    else
+        return live_fail(world, "%s asks for client certificates and no CA that it trusts is known: make one with 'convoy cloud --init --pki DIR', give the "
+                                "broker DIR/ca.pem as its CA file, and add --pki DIR here", world->brokers[0].uri);
+    world->pki = cloud_pki_open(world->pki_directory, embedded, error, sizeof error);
+    return world->pki || live_fail(world, "%s%s", error, embedded ? "" : "; 'convoy cloud --init --pki DIR' makes the files");
+}
+
+/* The services' own certificate, as files because Paho takes nothing else. They go when the run ends. */
+static bool write_pem(const char *path, const uint8_t *der, size_t length, bool key)
+{
+    const unsigned char *at = der;
+    mode_t mask = umask(077);
+    FILE *file = fopen(path, "w");
+    umask(mask);
+    bool good = false;
+    if (file && key) {
+        EVP_PKEY *parsed = d2i_AutoPrivateKey(NULL, &at, (long)length);
+        good = parsed && PEM_write_PKCS8PrivateKey(file, parsed, NULL, NULL, 0, NULL, NULL) == 1;
+        EVP_PKEY_free(parsed);
+    } else if (file) {
+        X509 *parsed = d2i_X509(NULL, &at, (long)length);
+        good = parsed && PEM_write_X509(file, parsed) == 1;
+        X509_free(parsed);
+    }
+    return file && fclose(file) == 0 && good;
+}
+
+static bool service_identity(struct live_world *world)
+{
+    const struct world_options *options = world->options;
+    if (options->certificate_file) {
+        snprintf(world->service_certificate, sizeof world->service_certificate, "%s", options->certificate_file);
+        snprintf(world->service_key, sizeof world->service_key, "%s", options->key_file ? options->key_file : options->certificate_file);
+        return true;
+    }
+    if (!world->pki || world->brokers[0].embedded)
+        return true;
+    uint8_t certificate[4096], key[512];
+    size_t certificate_length = sizeof certificate, key_length = sizeof key;
+    int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
+    const char *directory = options->out_directory ? options->out_directory : ".";
+    snprintf(world->service_certificate, sizeof world->service_certificate, "%s/services.crt", directory);
+    snprintf(world->service_key, sizeof world->service_key, "%s/services.key", directory);
+    world->made_service_files = true;
+    return (cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, "convoy-rig", now_s - 3600, SERVICE_LIFETIME_S, certificate, &certificate_length, key,
+                           &key_length) &&
+            write_pem(world->service_certificate, certificate, certificate_length, false) &&
+            write_pem(world->service_key, key, key_length, true)) ||
+           live_fail(world, "cannot write the services' certificate %s", world->service_certificate);
+}
+
+/* ---- the child ----------------------------------------------------------------------------------------------------- */
+
+static int64_t draw_activation(void *context) /* runs in the child, on its copy */
+{
+    static struct sim_random random;
+    static bool begun;
+    const struct scenario *scenario = context;
+    if (!begun)
+        sim_random_init(&random, scenario->seed, 0, SIM_FOR_CLOUD);
+    begun = true;
+    return sim_table_draw(&scenario->cloud.activation_us, &random);
+}
+
+static void child_passwords(const struct live_world *world, struct cloud_options *options)
+{
+    for (uint32_t c = 0; c < world->scenario->cohort_count && !options->user_name; c++) {
+        const struct scenario_cohort *cohort = &world->scenario->cohorts[c];
+        if (world->identity[c] != IDENTITY_PASSWORD)
+            continue;
+        options->user_name = cohort->user_name;
+        options->password = cohort->password;
+    }
+}
+
+static void child_options(struct live_world *world, struct cloud_serve_options *options)
+{
+    const struct scenario *scenario = world->scenario;
+    bool embedded = world->brokers[0].embedded;
+    cloud_serve_defaults(options);
+    options->quiet = true;
+    options->without_broker = !embedded;
+    options->pki_directory = world->pki_directory;
+    options->mqtt_port = embedded ? 0 : -1;
+    options->mqtts_port = embedded && uses(world, IDENTITY_CERTIFICATE) ? 0 : -1;
+    options->mqtts_password_port = embedded && uses(world, IDENTITY_PASSWORD) ? 0 : -1;
+    options->https_port = enrols(world) ? 0 : -1;
+    options->registry_path = embedded ? world->registry_path : NULL;
+    options->cloud.broker.keep_alive_maximum_s = scenario->cloud.keep_alive_maximum_s;
+    options->cloud.broker.maximum_session_expiry_s = scenario->cloud.session_expiry_maximum_s;
+    options->cloud.broker.receive_maximum = scenario->cloud.receive_maximum;
+    options->cloud.broker.topic_alias_maximum = scenario->cloud.topic_alias_maximum;
+    options->cloud.registration.draw_delay = draw_activation;
+    options->cloud.registration.draw_context = (void *)(uintptr_t)scenario;
+    options->cloud.certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;
+    options->cloud.seed = scenario->seed;
+    options->cloud.profile = world->profile;
+    child_passwords(world, &options->cloud);
+}
+
+static bool start_child(struct live_world *world)
+{
+    struct cloud_serve_options options;
+    char error[300] = "";
+    bool embedded = world->brokers[0].embedded;
+    if (!embedded && !enrols(world))
+        return true;
+    if (embedded) {
+        snprintf(world->registry_path, sizeof world->registry_path, "%s/registry.sqlite", world->options->out_directory ? world->options->out_directory : ".");
+        unlink(world->registry_path); /* of an earlier run into the same directory */
+    }
+    child_options(world, &options);
+    world->cloud_pid = cloud_serve_start(&options, &world->cloud_doors, &world->cloud_stop_fd, error, sizeof error);
+    if (world->cloud_pid < 0)
+        return live_fail(world, "%s", error);
+    if (!embedded)
+        return true;
+    struct live_broker *broker = &world->brokers[0];
+    const struct cloud_serve_doors *doors = &world->cloud_doors;
+    set_door(&broker->doors[IDENTITY_NONE], doors->address, doors->mqtt_port, false);
+    set_door(&broker->doors[IDENTITY_PASSWORD], doors->address, doors->mqtts_password_port, true);
+    set_door(&broker->doors[IDENTITY_CERTIFICATE], doors->address, doors->mqtts_port, true);
+    snprintf(broker->service_uri, sizeof broker->service_uri, "mqtt://%s:%d", doors->address, doors->mqtt_port);
+    return true;
+}
+
+static void describe(struct live_world *world)
+{
+    struct world_result *result = world->result;
+    size_t used = 0;
+    for (uint32_t b = 0; b < world->broker_count && used < sizeof result->broker; b++)
+        used += (size_t)snprintf(result->broker + used, sizeof result->broker - used, "%s%s", b ? " " : "", world->brokers[b].uri);
+    snprintf(result->cloud_profile, sizeof result->cloud_profile, "%s", world->profile->name);
+    snprintf(result->unavailable, sizeof result->unavailable, "%s", world->profile->unavailable);
+}
+
+/* Needs the fleet's profiles only afterwards: the topics depend on where it connects. */
+bool live_cloud_start(struct live_world *world)
+{
+    world->cloud_pid = -1;
+    world->cloud_stop_fd = -1;
+    if (!read_brokers(world) || !choose_identities(world))
+        return false;
+    bool embedded = world->brokers[0].embedded;
+    world->profile = cloud_profile_find(embedded ? "embedded" : "plain");
+    describe(world);
+    if (!embedded)
+        snprintf(world->topic_prefix, sizeof world->topic_prefix, "convoy/%s/", world->run_id);
+    return open_pki(world) && start_child(world);
+}
+
+/* ---- buses --------------------------------------------------------------------------------------------------------- */
+
+static void on_message(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct live_handler *handler = context;
+    handler->handler(handler->context, now_us - handler->bus->world->start_us, message);
+}
+
+static uint8_t bus_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos, cloud_bus_handler *handler, void *context)
+{
+    struct live_bus *self = (struct live_bus *)bus;
+    if (self->handler_count == sizeof self->handlers / sizeof self->handlers[0])
+        return MQ5_QUOTA_EXCEEDED;
+    struct live_handler *mine = &self->handlers[self->handler_count++];
+    *mine = (struct live_handler){self, handler, context};
+    return self->remote->ops->subscribe(self->remote, now_us + self->world->start_us, filter, qos, on_message, mine);
+}
+
+static uint8_t bus_publish(struct cloud_bus *bus, int64_t now_us, const struct mq5_publish *message)
+{
+    struct live_bus *self = (struct live_bus *)bus;
+    return self->remote->ops->publish(self->remote, now_us + self->world->start_us, message);
+}
+
+static void bus_close(struct cloud_bus *bus)
+{
+    struct live_bus *self = (struct live_bus *)bus;
+    if (self->remote)
+        self->remote->ops->close(self->remote);
+    self->remote = NULL;
+}
+
+static const struct cloud_bus_ops bus_ops = {bus_subscribe, bus_publish, bus_close};
+
+static void wake(void *context) /* on Paho's thread */
+{
+    struct live_world *world = context;
+    ev_async_send(world->loop, &world->bus_wake);
+}
+
+static const char *ca_file(const struct live_world *world, char *out, size_t capacity)
+{
+    if (world->options->ca_file)
+        return world->options->ca_file;
+    if (!world->pki)
+        return NULL;
+    snprintf(out, capacity, "%s/ca.pem", world->pki_directory);
+    return out;
+}
+
+static struct live_bus *attach(struct live_world *world, struct live_broker *broker, const char *service)
+{
+    char id[96], ca[600], error[400] = "";
+    struct cloud_bus_remote_options options = {.uri = broker->service_uri, .client_id = id, .wake = wake, .wake_context = world};
+    struct cloud_options passwords = {0};
+    snprintf(id, sizeof id, "convoy-%s-%s", world->run_id, service);
+    options.user_name = world->options->user_name;
+    options.password = world->options->password;
+    if (broker->embedded) {
+        child_passwords(world, &passwords);
+        options.user_name = passwords.user_name && strcmp(passwords.user_name, "%") == 0 ? id : passwords.user_name;
+        options.password = passwords.password;
+    }
+    if (strncmp(broker->service_uri, "mqtts", 5) == 0) {
+        options.ca_file = ca_file(world, ca, sizeof ca);
+        options.verify_name = !world->options->no_verify_name;
+        options.certificate_file = world->service_certificate[0] ? world->service_certificate : NULL;
+        options.key_file = world->service_key[0] ? world->service_key : NULL;
+    }
+    struct live_bus *bus = &broker->buses[broker->bus_count];
+    *bus = (struct live_bus){.bus = {&bus_ops}, .world = world};
+    bus->remote = cloud_bus_remote(&options, BUS_TIMEOUT_MS, error, sizeof error);
+    if (bus->remote) {
+        broker->bus_count++;
+        return bus;
+    }
+    live_fail(world, "%s", error);
+    return NULL;
+}
+
+/* ---- services ------------------------------------------------------------------------------------------------------ */
+
+static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct live_world *world = context;
+    if (!world->closing)
+        fleet_delivery(&world->fleet, now_us, message);
+}
+
+static void on_presence(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct live_world *world = context;
+    if (!world->closing)
+        measure_count(world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY}, now_us, 1);
+}
+
+static void filter_of(const char *template, const char *prefix, char *out, size_t capacity)
+{
+    const char *mark = strchr(template, '%');
+    snprintf(out, capacity, "%s%.*s+%s", prefix, (int)(mark - template), template, mark + 1);
+}
+
+static bool start_processors(struct live_world *world, struct live_broker *broker)
+{
+    char filter[160], name[32];
+    uint32_t wanted = world->scenario->cloud.processors > PROCESSORS_MAX ? PROCESSORS_MAX : world->scenario->cloud.processors;
+    filter_of(world->fleet.topic_telemetry, "$share/processors/", filter, sizeof filter);
+    for (uint32_t i = 0; i < wanted; i++) {
+        snprintf(name, sizeof name, "processor-%u", i + 1);
+        struct live_bus *bus = attach(world, broker, name);
+        if (!bus)
+            return false;
+        uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1, on_telemetry, world);
+        if (reason == MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED) {
+            live_note(world->result, "%s has no shared subscriptions: one telemetry processor instead of %u", broker->uri, wanted);
+            snprintf(world->result->unavailable + strlen(world->result->unavailable), sizeof world->result->unavailable - strlen(world->result->unavailable),
+                     "%sshared_subscriptions", world->result->unavailable[0] ? "," : "");
+            filter_of(world->fleet.topic_telemetry, "", filter, sizeof filter);
+            reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1, on_telemetry, world);
+            wanted = 1;
+        }
+        if (reason >= 0x80)
+            return live_fail(world, "%s refuses the telemetry processors' subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
+    }
+    return true;
+}
+
+static bool start_services(struct live_world *world, struct live_broker *broker, uint32_t number)
+{
+    char filter[160];
+    struct live_bus *watch = start_processors(world, broker) ? attach(world, broker, "presence") : NULL;
+    if (!watch)
+        return false;
+    if (world->profile->presence_events)
+        snprintf(filter, sizeof filter, "%s/presence/#", world->profile->event_prefix);
+    else
+        filter_of(world->fleet.topic_presence, "", filter, sizeof filter);
+    uint8_t reason = watch->bus.ops->subscribe(&watch->bus, 0, span_text(filter), 0, on_presence, world);
+    if (reason >= 0x80)
+        return live_fail(world, "%s refuses the subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
+    struct live_bus *bus = attach(world, broker, "commands");
+    if (!bus)
+        return false;
+    struct cloud_command_options options;
+    fleet_command_options(&world->fleet, &options, (uint64_t)(number + 1) << 40);
+    broker->commands = cloud_commands_create(&options, &bus->bus, world->now_us);
+    return broker->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
+}
+
+bool live_services_start(struct live_world *world)
+{
+    char ca[600];
+    adapt_profiles(world);
+    if (!service_identity(world) || !live_tls_create(world, ca_file(world, ca, sizeof ca)))
+        return false;
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        if (!start_services(world, &world->brokers[b], b))
+            return false;
+    return true;
+}
+
+void live_services_poll(struct live_world *world)
+{
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        for (uint32_t i = 0; i < world->brokers[b].bus_count; i++)
+            cloud_bus_poll(world->brokers[b].buses[i].remote);
+    live_commands_touched(world);
+}
+
+void live_presence_clear(struct live_world *world)
+{
+    char name[SCENARIO_NAME + 16], topic[160];
+    if (world->profile->presence_events || !world->fleet.topic_presence[0])
+        return;
+    const char *mark = strchr(world->fleet.topic_presence, '%');
+    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
+        struct live_vehicle *vehicle = &world->vehicles[v];
+        struct live_broker *broker = &world->brokers[vehicle->broker];
+        if (!vehicle->trace.was_online || !broker->bus_count)
+            continue;
+        size_t length = scenario_vehicle_name(world->scenario, v, name, sizeof name);
+        snprintf(topic, sizeof topic, "%.*s%.*s%s", (int)(mark - world->fleet.topic_presence), world->fleet.topic_presence, (int)length, name, mark + 1);
+        struct mq5_publish empty = {.retain = true, .topic = span_text(topic)};
+        struct live_bus *bus = &broker->buses[broker->bus_count - 1];
+        bus->bus.ops->publish(&bus->bus, world->now_us, &empty);
+    }
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------- */
+
+static void note_overflow(struct live_world *world, const struct live_bus *bus)
+{
+    struct cloud_bus_counts counts;
+    cloud_bus_count(bus->remote, &counts);
+    if (counts.overflowed)
+        live_note(world->result, "%llu messages were lost in the rig: its services could not keep up", (unsigned long long)counts.overflowed);
+    if (counts.reconnects)
+        live_note(world->result, "a service's connection to the broker broke and came back %llu times", (unsigned long long)counts.reconnects);
+}
+
+void live_services_stop(struct live_world *world)
+{
+    for (uint32_t b = 0; b < world->broker_count; b++) {
+        struct live_broker *broker = &world->brokers[b];
+        if (broker->commands)
+            cloud_commands_destroy(broker->commands);
+        broker->commands = NULL;
+        for (uint32_t i = 0; i < broker->bus_count; i++) {
+            note_overflow(world, &broker->buses[i]);
+            bus_close(&broker->buses[i].bus);
+        }
+        broker->bus_count = 0;
+    }
+    if (world->made_service_files) {
+        unlink(world->service_certificate);
+        unlink(world->service_key);
+    }
+    SSL_CTX_free(world->tls);
+    world->tls = NULL;
+}
+
+static void count_registry(struct live_world *world)
+{
+    char error[200];
+    uint64_t certificates;
+    struct cloud_registry *registry = world->registry_path[0] ? cloud_registry_open(world->registry_path, error, sizeof error) : NULL;
+    if (!registry)
+        return;
+    cloud_registry_counts(registry, &world->result->registered_things, &certificates, &world->result->active_certificates);
+    cloud_registry_close(registry);
+}
+
+void live_cloud_stop(struct live_world *world)
+{
+    if (world->cloud_pid > 0) {
+        cloud_serve_stop(world->cloud_pid, world->cloud_stop_fd, &world->result->cloud_cpu_s);
+        world->cloud_pid = -1;
+        count_registry(world);
+    }
+    if (world->pki)
+        cloud_pki_close(world->pki);
+    world->pki = NULL;
+    free(world->identity);
+    world->identity = NULL;
+}
