@@ -337,6 +337,32 @@ static void late_executions_are_nobodys(void **state)
     world_end(w);
 }
 
+/* Under way when the power goes: never run again, answered "failed", and no burden on what comes after. */
+static void commands_under_way_at_a_power_cut(void **state)
+{
+    struct world *w = ready(18);
+    w->car_hangs = true;
+    for (uint32_t cycle = 0; cycle < 4; cycle++) {
+        for (uint32_t i = 0; i < 4; i++)
+            world_command(w, 10 * cycle + i + 1);
+        world_run(w, US_PER_S);
+        assert_int_equal(w->executed[10 * cycle + 4], 1);
+        world_power_cut(w);
+        world_start(w, TCU_DRIVING);
+        world_run(w, 5 * US_PER_S);
+        world_command(w, 10 * cycle + 2);
+        world_run(w, US_PER_S);
+        assert_string_equal(w->status[10 * cycle + 2], "failed");
+    }
+    w->car_hangs = false;
+    for (uint32_t i = 100; i < 120; i++) {
+        world_command(w, i);
+        world_run(w, US_PER_S);
+        assert_string_equal(w->status[i], "succeeded");
+    }
+    world_end(w);
+}
+
 static void no_command_topic_no_subscription(void **state)
 {
     struct world *w = world_new(16);
@@ -384,6 +410,7 @@ int main(void)
         cmocka_unit_test(overdue_answers_end_the_connection),
         cmocka_unit_test(a_store_that_fails_rejects),
         cmocka_unit_test(late_executions_are_nobodys),
+        cmocka_unit_test(commands_under_way_at_a_power_cut),
         cmocka_unit_test(no_command_topic_no_subscription),
         cmocka_unit_test(a_peer_without_qos_1_gets_answers_all_the_same),
     };

@@ -432,6 +432,7 @@ static void disconnected_by_the_server(void **state)
     tcu_bytes(w->tcu, w->now_us, nonsense, sizeof(nonsense));
     assert_int_equal(tcu_connection(w->tcu), TCU_WAITING);
     assert_int_equal(w->probes.count[TCU_PROBE_OFFLINE], 2);
+    assert_int_equal(w->disconnects, 1);                      /* it has arrived: the link was not cut under it */
     tcu_bytes(w->tcu, w->now_us, nonsense, sizeof(nonsense)); /* late bytes are nobody's */
     world_run(w, 100 * US_PER_S);
     assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
