@@ -36,6 +36,7 @@ struct step { /* something a vehicle waits for */
     enum step_kind kind;
     uint32_t slot;    /* attempt number; execution slot; HTTP status */
     uint32_t length;
+    uint32_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
     uint8_t tls;
     int64_t phase_us[3];
     uint8_t data[];
@@ -54,7 +55,7 @@ struct virtual_vehicle {
     uint16_t stored_length[TCU_STORE_ITEMS];
     uint32_t index;  /* in the fleet */
     uint32_t local;  /* in the partition: the event's entity */
-    uint32_t radio_draws, agent_draws, keys, attempts;
+    uint32_t radio_draws, agent_draws, keys, attempts, requests;
     uint16_t faults;
     bool covered;
 };

@@ -384,7 +384,7 @@ void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int6
         partition_of(vehicle)->world->out_of_memory = true;
         return;
     }
-    *step = (struct step){.at_us = at_us, .kind = kind, .slot = slot, .length = (uint32_t)length};
+    *step = (struct step){.at_us = at_us, .kind = kind, .slot = slot, .length = (uint32_t)length, .request = vehicle->requests};
     if (length)
         memcpy(step->data, data, length);
     struct step **place = &vehicle->steps;
@@ -420,6 +420,7 @@ static void port_key_generate(void *context, struct span common_name)
 {
     struct virtual_vehicle *vehicle = context;
     uint8_t csr[512];
+    vehicle->requests++; /* replaces what was under way */
     size_t length = cloud_modelled_csr(common_name, (uint64_t)vehicle->index << 16 | vehicle->keys++, csr, sizeof csr);
     virtual_schedule(vehicle, STEP_CSR, partition_of(vehicle)->now_us + KEY_COMPUTE_US, 0, csr, length);
 }
@@ -430,6 +431,7 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = partition_of(vehicle);
     int64_t now_us = partition->now_us;
+    vehicle->requests++; /* replaces what was under way */
     if (!vehicle->covered || partition->outage_until_us > now_us) {
         virtual_schedule(vehicle, STEP_HTTP_REPLY, now_us + NO_SERVICE_US, 0, NULL, 0);
         return;
@@ -569,9 +571,18 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
         if (step->slot == vehicle->attempts)
             tcu_link_down(vehicle->tcu, now_us, TCU_LINK_CONNECT_FAILED);
         break;
-    case STEP_CSR: tcu_csr_ready(vehicle->tcu, now_us, span_of(step->data, step->length)); break;
-    case STEP_HTTP_AT_SERVER: at_certificate_broker(vehicle, now_us, step); break;
-    case STEP_HTTP_REPLY: tcu_http_response(vehicle->tcu, now_us, (int)step->slot, span_of(step->data, step->length)); break;
+    case STEP_CSR:
+        if (step->request == vehicle->requests)
+            tcu_csr_ready(vehicle->tcu, now_us, span_of(step->data, step->length));
+        break;
+    case STEP_HTTP_AT_SERVER:
+        if (step->request == vehicle->requests)
+            at_certificate_broker(vehicle, now_us, step);
+        break;
+    case STEP_HTTP_REPLY:
+        if (step->request == vehicle->requests)
+            tcu_http_response(vehicle->tcu, now_us, (int)step->slot, span_of(step->data, step->length));
+        break;
     case STEP_EXECUTED: tcu_executed(vehicle->tcu, now_us, step->slot, true); break;
     }
 }
