@@ -118,6 +118,12 @@ static void release(struct https_door *door)
 
 struct https_door *https_door_start(int fd, SSL_CTX *context, struct cloud_certificate_broker *broker, char *error, size_t error_capacity)
 {
+    if (strncmp(event_get_version(), "2.", 2) != 0) { /* libev has functions of the same names; see CMakeLists.txt */
+        snprintf(error, error_capacity, "HTTPS: this program was linked with libev before libevent");
+        close(fd);
+        SSL_CTX_free(context);
+        return NULL;
+    }
     struct https_door *door = calloc(1, sizeof(*door));
     if (!door) {
         snprintf(error, error_capacity, "HTTPS: out of memory");
