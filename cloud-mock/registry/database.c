@@ -36,7 +36,7 @@ struct database *database_open(const char *path, char *error, size_t error_capac
     bool good = sqlite3_open(path, &database->handle) == SQLITE_OK;
     if (good) {
         sqlite3_busy_timeout(database->handle, 5000);
-        good = sqlite3_exec(database->handle, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL, NULL) == SQLITE_OK &&
+        good = sqlite3_exec(database->handle, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;", NULL, NULL, NULL) == SQLITE_OK &&
                sqlite3_exec(database->handle, schema, NULL, NULL, NULL) == SQLITE_OK;
     }
     for (int i = 0; good && i < STATEMENTS; i++)
@@ -189,7 +189,7 @@ bool cloud_registry_save(struct cloud_registry *registry, const char *path)
 {
     char error[160], thing[64];
     struct database *database = database_open(path, error, sizeof(error));
-    bool good = database && sqlite3_exec(database->handle, "BEGIN; DELETE FROM name; DELETE FROM certificate; DELETE FROM history; COMMIT", NULL,
+    bool good = database && sqlite3_exec(database->handle, "PRAGMA synchronous=OFF; BEGIN; DELETE FROM name; DELETE FROM certificate; DELETE FROM history; COMMIT", NULL,
                                          NULL, NULL) == SQLITE_OK;
     good = good && sqlite3_exec(database->handle, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
     for (uint32_t i = 0; good && i < registry->names.count; i++) {

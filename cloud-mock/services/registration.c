@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BUCKETS 4096
+#define BUCKETS_AT_FIRST 1024 /* a power of two; doubled when there are more pending certificates than buckets */
 
 struct pending {
     struct pending *next;      /* in its bucket */
@@ -24,7 +24,8 @@ struct cloud_registration {
     const struct cloud_pki *pki;
     struct cloud_registry *registry;
     struct cloud_bus *bus;
-    struct pending *bucket[BUCKETS];
+    struct pending **bucket;
+    uint32_t bucket_count, pending_count;
     struct pending **heap; /* taken up, by due time */
     uint64_t heap_count, heap_capacity, orders;
     uint64_t refused, activated, strangers;
@@ -34,10 +35,28 @@ struct cloud_registration {
 
 static struct pending **place_of(struct cloud_registration *registration, const uint8_t id[32])
 {
-    struct pending **place = &registration->bucket[(id[0] | id[1] << 8) % BUCKETS];
+    struct pending **place = &registration->bucket[((uint32_t)id[0] | (uint32_t)id[1] << 8 | (uint32_t)id[2] << 16 | (uint32_t)id[3] << 24) & (registration->bucket_count - 1)];
     while (*place && memcmp((*place)->certificate.id, id, 32) != 0)
         place = &(*place)->next;
     return place;
+}
+
+static void buckets_grow(struct cloud_registration *registration)
+{
+    uint32_t old_count = registration->bucket_count;
+    struct pending **old = registration->bucket, **bucket = calloc((size_t)old_count * 2, sizeof *bucket);
+    if (!bucket)
+        return; /* longer chains, nothing worse */
+    registration->bucket = bucket;
+    registration->bucket_count = old_count * 2;
+    for (uint32_t b = 0; b < old_count; b++)
+        for (struct pending *pending = old[b], *next; pending; pending = next) {
+            next = pending->next;
+            struct pending **place = place_of(registration, pending->certificate.id);
+            pending->next = NULL;
+            *place = pending;
+        }
+    free(old);
 }
 
 static bool sooner(const struct pending *a, const struct pending *b)
@@ -139,6 +158,7 @@ void cloud_registration_tick(struct cloud_registration *registration, int64_t no
         struct pending *pending = heap_pop(registration);
         activate(registration, now_us, pending);
         *place_of(registration, pending->certificate.id) = pending->next;
+        registration->pending_count--;
         free(pending);
     }
 }
@@ -179,6 +199,8 @@ static bool take_in(struct cloud_registration *registration, int64_t now_s, cons
         return false;
     }
     pending->due_us = TIME_NEVER;
+    if (registration->pending_count++ >= registration->bucket_count)
+        buckets_grow(registration);
     struct pending **place = place_of(registration, pending->certificate.id);
     pending->next = *place;
     *place = pending;
@@ -236,11 +258,14 @@ struct cloud_registration *cloud_registration_create(const struct cloud_registra
     if (!registration)
         return NULL;
     *registration = (struct cloud_registration){.options = *options, .pki = pki, .registry = registry, .bus = bus};
+    registration->bucket_count = BUCKETS_AT_FIRST;
+    registration->bucket = calloc(BUCKETS_AT_FIRST, sizeof *registration->bucket);
     if (!registration->options.event_prefix)
         registration->options.event_prefix = "$aws/events";
     char filter[160];
     snprintf(filter, sizeof filter, "%s/certificates/registered/+", registration->options.event_prefix);
-    if (bus->ops->subscribe(bus, 0, span_text(filter), 1, rule, registration) >= 0x80) {
+    if (!registration->bucket || bus->ops->subscribe(bus, 0, span_text(filter), 1, rule, registration) >= 0x80) {
+        free(registration->bucket);
         free(registration);
         return NULL;
     }
@@ -249,12 +274,13 @@ struct cloud_registration *cloud_registration_create(const struct cloud_registra
 
 void cloud_registration_destroy(struct cloud_registration *registration)
 {
-    for (uint32_t b = 0; b < BUCKETS; b++)
+    for (uint32_t b = 0; b < registration->bucket_count; b++)
         while (registration->bucket[b]) {
             struct pending *pending = registration->bucket[b];
             registration->bucket[b] = pending->next;
             free(pending);
         }
+    free(registration->bucket);
     free(registration->heap);
     free(registration);
 }
