@@ -516,6 +516,7 @@ static int send_message(struct remote_bus *bus, const char *topic, const struct 
     properties_out(&out.properties, &message->properties);
     int result = MQTTAsync_sendMessage(bus->client, topic, &out, &options);
     MQTTProperties_free(&out.properties);
+    paho_nudge();
     return result;
 }
 
@@ -687,6 +688,7 @@ static int create_client(struct remote_bus *bus, const struct paho_endpoint *end
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
     MQTTAsync_init_options once = MQTTAsync_init_options_initializer;
     MQTTAsync_global_init(&once); /* OpenSSL initialises itself */
+    paho_nudge_ready();
     const char *format = strchr(endpoint->host, ':') ? "%s://[%s]:%d" : "%s://%s:%d";
     snprintf(uri, sizeof(uri), format, endpoint->tls ? "ssl" : "tcp", endpoint->host, endpoint->port);
     options.sendWhileDisconnected = 1;
