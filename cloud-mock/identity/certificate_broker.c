@@ -16,8 +16,8 @@ static void refuse(int status, const char *why, uint8_t *out, size_t capacity, s
     memcpy(out, why, reply->body_length);
 }
 
-static void answer(struct cloud_pki *pki, const uint8_t *const *certificates, const size_t *lengths, int count, uint8_t *out, size_t capacity,
-                   struct cloud_http_reply *reply)
+static void answer(struct cloud_pki *pki, const uint8_t *const *certificates, const size_t *lengths, int count,
+                   uint8_t *out, size_t capacity, struct cloud_http_reply *reply)
 {
     size_t written = 0;
     if (!pki->modelled)
@@ -36,8 +36,8 @@ static void answer(struct cloud_pki *pki, const uint8_t *const *certificates, co
     *reply = (struct cloud_http_reply){200, PKCS7_TYPE, written};
 }
 
-static void simpleenroll(struct cloud_certificate_broker *broker, int64_t now_s, const struct cloud_peer *peer, struct span body, uint8_t *out,
-                         size_t capacity, struct cloud_http_reply *reply)
+static void simpleenroll(struct cloud_certificate_broker *broker, int64_t now_s, const struct cloud_peer *peer,
+                         struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply)
 {
     struct cloud_pki *pki = broker->pki;
     uint8_t certificate[IDENTITY_BYTES_MAX];
@@ -52,11 +52,12 @@ static void simpleenroll(struct cloud_certificate_broker *broker, int64_t now_s,
     } else if (body.length == 0) {
         refuse(400, "a PKCS#10 request is expected in the body\n", out, capacity, reply);
     } else {
-        size_t length = cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, body, peer->common_name, now_s, broker->lifetime_s, certificate,
-                                        sizeof(certificate));
+        size_t length = cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, body, peer->common_name, now_s, broker->lifetime_s,
+                                        certificate, sizeof(certificate));
         const uint8_t *certificates[] = {certificate};
         if (length == 0)
-            refuse(400, "not a PKCS#10 request with proof of possession for the name in the attestation certificate\n", out, capacity, reply);
+            refuse(400, "not a PKCS#10 request with proof of possession for the name in the attestation certificate\n",
+                   out, capacity, reply);
         else
             answer(pki, certificates, &length, 1, out, capacity, reply);
     }
@@ -73,8 +74,9 @@ static void cacerts(struct cloud_pki *pki, uint8_t *out, size_t capacity, struct
     answer(pki, certificates, lengths, CLOUD_CA_COUNT, out, capacity, reply);
 }
 
-void cloud_certificate_broker_handle(struct cloud_certificate_broker *broker, int64_t now_s, const struct cloud_peer *peer, const char *method,
-                                     const char *path, struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply)
+void cloud_certificate_broker_handle(struct cloud_certificate_broker *broker, int64_t now_s,
+                                     const struct cloud_peer *peer, const char *method, const char *path,
+                                     struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply)
 {
     bool enrol = strcmp(path, "/.well-known/est/simpleenroll") == 0;
     bool list = strcmp(path, "/.well-known/est/cacerts") == 0;

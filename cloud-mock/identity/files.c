@@ -45,7 +45,8 @@ static FILE *begin_file(const struct opening *o, const char *name, mode_t mode, 
     return file;
 }
 
-static bool end_file(const struct opening *o, const char *name, FILE *file, bool good, const char *path, const char *beside)
+static bool end_file(const struct opening *o, const char *name, FILE *file, bool good, const char *path,
+                     const char *beside)
 {
     good = fflush(file) == 0 && good;
     good = fclose(file) == 0 && good && rename(beside, path) == 0;
@@ -60,7 +61,8 @@ static bool write_key(const struct opening *o, const char *name, EVP_PKEY *key)
 {
     char path[600], beside[640];
     FILE *file = begin_file(o, name, 0600, path, beside);
-    return file && end_file(o, name, file, PEM_write_PKCS8PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1, path, beside);
+    return file &&
+           end_file(o, name, file, PEM_write_PKCS8PrivateKey(file, key, NULL, NULL, 0, NULL, NULL) == 1, path, beside);
 }
 
 static bool write_certificates(const struct opening *o, const char *name, X509 *const *x509, int count)
@@ -125,8 +127,9 @@ static bool create_ca(const struct opening *o, struct cloud_pki *pki, int which)
     char name[64];
     bool is_root = which == CLOUD_CA_ROOT;
     ca->key = EVP_EC_gen("P-256");
-    ca->x509 = ca->key ? real_sign(ca->key, identity_ca_name[which], real_serial(), is_root ? NULL : root->x509, is_root ? ca->key : root->key,
-                                   IDENTITY_CA_NOT_BEFORE_S, IDENTITY_CA_NOT_AFTER_S, is_root ? REAL_CA_ROOT : REAL_CA_SUBORDINATE)
+    ca->x509 = ca->key ? real_sign(ca->key, identity_ca_name[which], real_serial(), is_root ? NULL : root->x509,
+                                   is_root ? ca->key : root->key, IDENTITY_CA_NOT_BEFORE_S, IDENTITY_CA_NOT_AFTER_S,
+                                   is_root ? REAL_CA_ROOT : REAL_CA_SUBORDINATE)
                        : NULL;
     if (!ca->x509 || !keep(ca))
         return complain(o, identity_ca_file[which], "cannot be made");
@@ -141,7 +144,8 @@ static bool create_server(const struct opening *o, struct cloud_pki *pki)
 {
     struct pki_ca *ca = &pki->ca[CLOUD_CA_SERVER];
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *leaf = key ? real_sign(key, "localhost", real_serial(), ca->x509, ca->key, IDENTITY_CA_NOT_BEFORE_S, IDENTITY_CA_NOT_AFTER_S, REAL_SERVER)
+    X509 *leaf = key ? real_sign(key, "localhost", real_serial(), ca->x509, ca->key, IDENTITY_CA_NOT_BEFORE_S,
+                                 IDENTITY_CA_NOT_AFTER_S, REAL_SERVER)
                      : NULL;
     X509 *chain[] = {leaf, ca->x509};
     bool good = leaf && write_key(o, "server.key", key) && write_certificates(o, "server.crt", chain, 2);
@@ -158,7 +162,8 @@ static bool open_all(const struct opening *o, struct cloud_pki *pki)
     for (int i = 0; i < CLOUD_CA_COUNT; i++) {
         bool there = exists(o, identity_ca_file[i], ".crt") && exists(o, identity_ca_file[i], ".key");
         if (there && fresh && i > CLOUD_CA_ROOT)
-            return complain(o, identity_ca_file[i], ".crt was issued by another root: remove the directory, or put root.crt and root.key back");
+            return complain(o, identity_ca_file[i],
+                            ".crt was issued by another root: remove the directory, or put root.crt and root.key back");
         if (there && !load_ca(o, pki, i))
             return false;
         if (!there && !o->create)

@@ -36,19 +36,20 @@ bool identity_is_pem(struct span bytes);
 
 /* modelled.c */
 void modelled_hierarchy(struct cloud_pki *pki);
-size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                      uint8_t *out, size_t capacity);
+size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
+                      int64_t lifetime_s, uint8_t *out, size_t capacity);
 bool modelled_read(struct span bytes, struct cloud_certificate *out);
 
 /* real.c */
 X509 *real_parse(struct span bytes); /* DER or PEM; the caller frees */
 bool real_describe(X509 *x509, struct cloud_certificate *out);
-size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                  uint8_t *out, size_t capacity);
-size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out, size_t capacity);
+size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
+                  int64_t lifetime_s, uint8_t *out, size_t capacity);
+size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out,
+                       size_t capacity);
 enum real_use { REAL_CA_ROOT, REAL_CA_SUBORDINATE, REAL_SERVER, REAL_CLIENT };
-X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key, int64_t not_before_s,
-                int64_t not_after_s, enum real_use use);
+X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key,
+                int64_t not_before_s, int64_t not_after_s, enum real_use use);
 uint64_t real_serial(void);
 
 /* base64.c: lines of 64 characters, as MIME wants them; decoding skips white space. */

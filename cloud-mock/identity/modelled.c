@@ -183,8 +183,8 @@ size_t cloud_modelled_csr(struct span common_name, uint64_t key_number, uint8_t 
     return w.at <= capacity ? w.at : 0;
 }
 
-size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                      uint8_t *out, size_t capacity)
+size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
+                      int64_t lifetime_s, uint8_t *out, size_t capacity)
 {
     struct span name;
     uint64_t key;
@@ -192,7 +192,8 @@ size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, 
         return 0;
     if (common_name && !span_equal(name, span_text(common_name)))
         return 0;
-    struct cloud_certificate c = {.serial = ++pki->next_serial, .not_before_s = now_s, .not_after_s = now_s + lifetime_s};
+    struct cloud_certificate c = {
+        .serial = ++pki->next_serial, .not_before_s = now_s, .not_after_s = now_s + lifetime_s};
     memcpy(c.issuer_id, pki->ca[ca].certificate.id, 32);
     memcpy(c.common_name, name.data, name.length);
     return write_certificate(&c, key, out, capacity);
@@ -209,7 +210,8 @@ void modelled_hierarchy(struct cloud_pki *pki)
         if (i != CLOUD_CA_ROOT)
             memcpy(c.issuer_id, pki->ca[CLOUD_CA_ROOT].certificate.id, 32);
         /* The seed is the key: two hierarchies of different seeds have different ids. */
-        ca->length = write_certificate(&c, pki->seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i, ca->bytes, sizeof(ca->bytes));
+        ca->length =
+            write_certificate(&c, pki->seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i, ca->bytes, sizeof(ca->bytes));
         ASSERT(modelled_read(span_of(ca->bytes, ca->length), &ca->certificate));
     }
     pki->next_serial = UINT64_C(1000);

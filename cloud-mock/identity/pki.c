@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 const char *const identity_ca_file[CLOUD_CA_COUNT] = {"root", "operational", "attestation", "server-ca"};
-const char *const identity_ca_name[CLOUD_CA_COUNT] = {"Convoy root CA", "Convoy operational CA", "Convoy attestation CA", "Convoy server CA"};
+const char *const identity_ca_name[CLOUD_CA_COUNT] = {"Convoy root CA", "Convoy operational CA",
+                                                      "Convoy attestation CA", "Convoy server CA"};
 
 void identity_sha256(const uint8_t *data, size_t length, uint8_t out[32])
 {
@@ -70,8 +71,8 @@ struct span cloud_pki_ca_bytes(const struct cloud_pki *pki, enum cloud_ca ca)
     return span_of(pki->ca[ca].bytes, pki->ca[ca].length);
 }
 
-size_t cloud_pki_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                       uint8_t *out, size_t capacity)
+size_t cloud_pki_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
+                       int64_t lifetime_s, uint8_t *out, size_t capacity)
 {
     if (pki->modelled)
         return modelled_issue(pki, ca, csr, common_name, now_s, lifetime_s, out, capacity);
@@ -99,7 +100,8 @@ static bool in_time(const struct cloud_certificate *c, int64_t now_s, const char
     return false;
 }
 
-static bool signed_by(const struct cloud_pki *pki, struct span bytes, enum cloud_ca issuer, struct cloud_certificate *c, const char **why)
+static bool signed_by(const struct cloud_pki *pki, struct span bytes, enum cloud_ca issuer, struct cloud_certificate *c,
+                      const char **why)
 {
     if (pki->modelled) {
         if (!modelled_read(bytes, c))
@@ -126,7 +128,8 @@ static bool signed_by(const struct cloud_pki *pki, struct span bytes, enum cloud
     return good;
 }
 
-bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum cloud_ca issuer, int64_t now_s, const char **why)
+bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum cloud_ca issuer, int64_t now_s,
+                      const char **why)
 {
     struct cloud_certificate c;
     const char *unused;
@@ -142,7 +145,8 @@ bool cloud_pki_read(const struct cloud_pki *pki, struct span bytes, struct cloud
     return cloud_certificate_read(bytes, out);
 }
 
-void cloud_peer_from_certificate(struct cloud_peer *peer, const struct cloud_certificate *certificate, struct span bytes)
+void cloud_peer_from_certificate(struct cloud_peer *peer, const struct cloud_certificate *certificate,
+                                 struct span bytes)
 {
     peer->tls = true;
     peer->has_certificate = true;

@@ -79,7 +79,8 @@ bool real_describe(X509 *x509, struct cloud_certificate *out)
     if (X509_digest(x509, EVP_sha256(), out->id, &length) != 1)
         return false;
     const ASN1_INTEGER *serial = X509_get0_serialNumber(x509);
-    if (ASN1_INTEGER_get_uint64(&out->serial, serial) != 1) { /* longer than 64 bits: somebody else's; keep the low end */
+    if (ASN1_INTEGER_get_uint64(&out->serial, serial) !=
+        1) { /* longer than 64 bits: somebody else's; keep the low end */
         const unsigned char *bytes = ASN1_STRING_get0_data(serial);
         int count = ASN1_STRING_length(serial);
         for (int i = count > 8 ? count - 8 : 0; i < count; i++)
@@ -88,7 +89,8 @@ bool real_describe(X509 *x509, struct cloud_certificate *out)
     X509_pubkey_digest(x509, EVP_sha1(), out->key_id, &length);
     out->is_ca = X509_check_ca(x509) > 0;
     ERR_clear_error();
-    return common_name_of(X509_get_subject_name(x509), out->common_name) && seconds_of(X509_get0_notBefore(x509), &out->not_before_s) &&
+    return common_name_of(X509_get_subject_name(x509), out->common_name) &&
+           seconds_of(X509_get0_notBefore(x509), &out->not_before_s) &&
            seconds_of(X509_get0_notAfter(x509), &out->not_after_s);
 }
 
@@ -136,7 +138,8 @@ static bool extend_all(X509 *x509, X509 *issuer, enum real_use use)
     } wanted[] = {
         [REAL_CA_ROOT] = {"critical,CA:TRUE", "critical,keyCertSign,cRLSign", NULL, NULL},
         [REAL_CA_SUBORDINATE] = {"critical,CA:TRUE,pathlen:0", "critical,keyCertSign,cRLSign", NULL, NULL},
-        [REAL_SERVER] = {"critical,CA:FALSE", "critical,digitalSignature", "serverAuth", "DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1"},
+        [REAL_SERVER] = {"critical,CA:FALSE", "critical,digitalSignature", "serverAuth",
+                         "DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1"},
         [REAL_CLIENT] = {"critical,CA:FALSE", "critical,digitalSignature", "clientAuth", NULL},
     };
     X509V3_CTX context;
@@ -149,8 +152,8 @@ static bool extend_all(X509 *x509, X509 *issuer, enum real_use use)
            (use == REAL_CA_ROOT || extend(x509, &context, NID_authority_key_identifier, "keyid:always"));
 }
 
-X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key, int64_t not_before_s,
-                int64_t not_after_s, enum real_use use)
+X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key,
+                int64_t not_before_s, int64_t not_after_s, enum real_use use)
 {
     X509 *x509 = X509_new();
     if (!x509)
@@ -160,7 +163,8 @@ X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial,
     X509_NAME *name = X509_get_subject_name(x509);
     bool good = X509_set_version(x509, 2) && ASN1_INTEGER_set_uint64(X509_get_serialNumber(x509), serial) &&
                 X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0) &&
-                X509_set_issuer_name(x509, X509_get_subject_name(issuer)) && ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)not_before_s) &&
+                X509_set_issuer_name(x509, X509_get_subject_name(issuer)) &&
+                ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)not_before_s) &&
                 ASN1_TIME_set(X509_getm_notAfter(x509), (time_t)not_after_s) && X509_set_pubkey(x509, subject_key) &&
                 extend_all(x509, issuer, use) && X509_sign(x509, issuer_key, EVP_sha256()) > 0;
     if (good)
@@ -178,16 +182,17 @@ static size_t to_der(X509 *x509, uint8_t *out, size_t capacity)
     return (size_t)i2d_X509(x509, &at);
 }
 
-size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                  uint8_t *out, size_t capacity)
+size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
+                  int64_t lifetime_s, uint8_t *out, size_t capacity)
 {
     size_t length = 0;
     char name[64];
     X509_REQ *request = lifetime_s > 0 ? parse_request(csr) : NULL;
     EVP_PKEY *key = request ? X509_REQ_get0_pubkey(request) : NULL;
-    if (key && X509_REQ_verify(request, key) == 1 && common_name_of(X509_REQ_get_subject_name(request), name) && name[0] &&
-        (!common_name || strcmp(common_name, name) == 0)) {
-        X509 *x509 = real_sign(key, name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, now_s, now_s + lifetime_s, REAL_CLIENT);
+    if (key && X509_REQ_verify(request, key) == 1 && common_name_of(X509_REQ_get_subject_name(request), name) &&
+        name[0] && (!common_name || strcmp(common_name, name) == 0)) {
+        X509 *x509 = real_sign(key, name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, now_s, now_s + lifetime_s,
+                               REAL_CLIENT);
         length = x509 ? to_der(x509, out, capacity) : 0;
         X509_free(x509);
     }
@@ -209,12 +214,13 @@ static bool key_to_der(EVP_PKEY *key, uint8_t *out, size_t *length)
     return good;
 }
 
-static bool real_make(struct cloud_pki *pki, enum cloud_ca ca, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                      uint8_t *certificate, size_t *certificate_length, uint8_t *key_out, size_t *key_length)
+static bool real_make(struct cloud_pki *pki, enum cloud_ca ca, const char *common_name, int64_t now_s,
+                      int64_t lifetime_s, uint8_t *certificate, size_t *certificate_length, uint8_t *key_out,
+                      size_t *key_length)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x509 = key ? real_sign(key, common_name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, now_s, now_s + lifetime_s,
-                                 ca == CLOUD_CA_SERVER ? REAL_SERVER : REAL_CLIENT)
+    X509 *x509 = key ? real_sign(key, common_name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, now_s,
+                                 now_s + lifetime_s, ca == CLOUD_CA_SERVER ? REAL_SERVER : REAL_CLIENT)
                      : NULL;
     size_t length = x509 ? to_der(x509, certificate, *certificate_length) : 0;
     *certificate_length = length;
@@ -232,14 +238,16 @@ bool cloud_pki_make(struct cloud_pki *pki, enum cloud_ca ca, const char *common_
         return real_make(pki, ca, common_name, now_s, lifetime_s, certificate, certificate_length, key, key_length);
     uint8_t csr[128];
     size_t length = cloud_modelled_csr(span_text(common_name), pki->next_serial + 1, csr, sizeof(csr));
-    *certificate_length = cloud_pki_issue(pki, ca, span_of(csr, length), NULL, now_s, lifetime_s, certificate, *certificate_length);
+    *certificate_length =
+        cloud_pki_issue(pki, ca, span_of(csr, length), NULL, now_s, lifetime_s, certificate, *certificate_length);
     if (key_length)
         *key_length = 0;
     return *certificate_length > 0;
 }
 
 /* A PKCS#7 SignedData without signatures: how EST carries certificates. */
-size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out, size_t capacity)
+size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out,
+                       size_t capacity)
 {
     PKCS7 *bundle = PKCS7_new();
     bool good = bundle && PKCS7_set_type(bundle, NID_pkcs7_signed) && PKCS7_content_new(bundle, NID_pkcs7_data);

@@ -17,11 +17,14 @@ struct database {
     uint32_t pending; /* rows in the open transaction; 0: none is open */
 };
 
-static const char schema[] = "CREATE TABLE IF NOT EXISTS name(name TEXT PRIMARY KEY, thing INTEGER, allowed INTEGER, created_s INTEGER) WITHOUT ROWID;"
-                             "CREATE TABLE IF NOT EXISTS certificate(id BLOB PRIMARY KEY, issuer BLOB, serial INTEGER, common_name TEXT, status TEXT,"
-                             " thing TEXT, not_before_s INTEGER, not_after_s INTEGER, registered_s INTEGER, changed_s INTEGER) WITHOUT ROWID;"
-                             "CREATE TABLE IF NOT EXISTS history(at_s INTEGER, certificate BLOB, thing TEXT, event TEXT);"
-                             "CREATE VIEW IF NOT EXISTS thing AS SELECT name, created_s FROM name WHERE thing;";
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS name(name TEXT PRIMARY KEY, thing INTEGER, allowed INTEGER, created_s INTEGER) WITHOUT "
+    "ROWID;"
+    "CREATE TABLE IF NOT EXISTS certificate(id BLOB PRIMARY KEY, issuer BLOB, serial INTEGER, common_name TEXT, status "
+    "TEXT,"
+    " thing TEXT, not_before_s INTEGER, not_after_s INTEGER, registered_s INTEGER, changed_s INTEGER) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS history(at_s INTEGER, certificate BLOB, thing TEXT, event TEXT);"
+    "CREATE VIEW IF NOT EXISTS thing AS SELECT name, created_s FROM name WHERE thing;";
 static const char *const texts[STATEMENTS] = {
     [PUT_NAME] = "INSERT OR REPLACE INTO name VALUES(?,?,?,?)",
     [PUT_CERTIFICATE] = "INSERT OR REPLACE INTO certificate VALUES(?,?,?,?,?,?,?,?,?,?)",
@@ -36,7 +39,9 @@ struct database *database_open(const char *path, char *error, size_t error_capac
     bool good = sqlite3_open(path, &database->handle) == SQLITE_OK;
     if (good) {
         sqlite3_busy_timeout(database->handle, 5000);
-        good = sqlite3_exec(database->handle, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;", NULL, NULL, NULL) == SQLITE_OK &&
+        good = sqlite3_exec(database->handle,
+                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;", NULL, NULL,
+                            NULL) == SQLITE_OK &&
                sqlite3_exec(database->handle, schema, NULL, NULL, NULL) == SQLITE_OK;
     }
     for (int i = 0; good && i < STATEMENTS; i++)
@@ -44,7 +49,8 @@ struct database *database_open(const char *path, char *error, size_t error_capac
     if (good)
         return database;
     if (error_capacity)
-        snprintf(error, error_capacity, "registry: %s: %s", path, database->handle ? sqlite3_errmsg(database->handle) : "out of memory");
+        snprintf(error, error_capacity, "registry: %s: %s", path,
+                 database->handle ? sqlite3_errmsg(database->handle) : "out of memory");
     database_close(database);
     return NULL;
 }
@@ -106,7 +112,8 @@ bool database_put_certificate(struct database *database, const struct cloud_regi
     sqlite3_bind_blob(statement, 2, registry->issuers[record->issuer], 32, SQLITE_STATIC);
     sqlite3_bind_int64(statement, 3, (int64_t)((uint64_t)record->serial_high << 32 | record->serial_low));
     sqlite3_bind_text(statement, 4, name, (int)length, SQLITE_STATIC);
-    sqlite3_bind_text(statement, 5, cloud_certificate_status_name((enum cloud_certificate_status)record->status), -1, SQLITE_STATIC);
+    sqlite3_bind_text(statement, 5, cloud_certificate_status_name((enum cloud_certificate_status)record->status), -1,
+                      SQLITE_STATIC);
     if (record->thing != NONE) {
         name = registry_text(registry, record->thing, &length);
         sqlite3_bind_text(statement, 6, name, (int)length, SQLITE_STATIC);
@@ -118,7 +125,8 @@ bool database_put_certificate(struct database *database, const struct cloud_regi
     return finish(database, statement);
 }
 
-bool database_put_history(struct database *database, int64_t at_s, const uint8_t id[32], const char *thing, const char *event)
+bool database_put_history(struct database *database, int64_t at_s, const uint8_t id[32], const char *thing,
+                          const char *event)
 {
     sqlite3_stmt *statement = database->statement[PUT_HISTORY];
     sqlite3_bind_int64(statement, 1, at_s);
@@ -142,7 +150,8 @@ static enum cloud_certificate_status status_of(const char *name)
 static bool load_name(struct cloud_registry *registry, sqlite3_stmt *row)
 {
     const char *name = (const char *)sqlite3_column_text(row, 0);
-    uint8_t flags = (uint8_t)((sqlite3_column_int(row, 1) ? NAME_THING : 0) | (sqlite3_column_int(row, 2) ? NAME_ALLOWED : 0));
+    uint8_t flags =
+        (uint8_t)((sqlite3_column_int(row, 1) ? NAME_THING : 0) | (sqlite3_column_int(row, 2) ? NAME_ALLOWED : 0));
     return name && registry_restore_name(registry, name, flags, sqlite3_column_int64(row, 3));
 }
 
@@ -159,7 +168,8 @@ static bool load_certificate(struct cloud_registry *registry, sqlite3_stmt *row)
     certificate.not_before_s = sqlite3_column_int64(row, 6);
     certificate.not_after_s = sqlite3_column_int64(row, 7);
     return registry_restore_certificate(registry, &certificate, status_of((const char *)sqlite3_column_text(row, 4)),
-                                        (const char *)sqlite3_column_text(row, 5), sqlite3_column_int64(row, 8), sqlite3_column_int64(row, 9));
+                                        (const char *)sqlite3_column_text(row, 5), sqlite3_column_int64(row, 8),
+                                        sqlite3_column_int64(row, 9));
 }
 
 static bool load_table(struct database *database, struct cloud_registry *registry, const char *query,
@@ -180,7 +190,8 @@ bool database_load(struct database *database, struct cloud_registry *registry)
 {
     return load_table(database, registry, "SELECT name, thing, allowed, created_s FROM name", load_name) &&
            load_table(database, registry,
-                      "SELECT id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, changed_s FROM certificate",
+                      "SELECT id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, "
+                      "changed_s FROM certificate",
                       load_certificate);
 }
 
@@ -189,8 +200,12 @@ bool cloud_registry_save(struct cloud_registry *registry, const char *path)
 {
     char error[160], thing[64];
     struct database *database = database_open(path, error, sizeof(error));
-    bool good = database && sqlite3_exec(database->handle, "PRAGMA synchronous=OFF; BEGIN; DELETE FROM name; DELETE FROM certificate; DELETE FROM history; COMMIT", NULL,
-                                         NULL, NULL) == SQLITE_OK;
+    bool good =
+        database &&
+        sqlite3_exec(
+            database->handle,
+            "PRAGMA synchronous=OFF; BEGIN; DELETE FROM name; DELETE FROM certificate; DELETE FROM history; COMMIT",
+            NULL, NULL, NULL) == SQLITE_OK;
     good = good && sqlite3_exec(database->handle, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
     for (uint32_t i = 0; good && i < registry->names.count; i++) {
         database->pending = 1; /* one transaction, whatever its size */

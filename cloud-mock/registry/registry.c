@@ -36,7 +36,8 @@ static void *record_at(const struct blocks *blocks, uint32_t number)
 
 static void *record_add(struct blocks *blocks)
 {
-    if (blocks->count == blocks->block_count * BLOCK_RECORDS && !block_add(blocks, (size_t)BLOCK_RECORDS * blocks->record_size))
+    if (blocks->count == blocks->block_count * BLOCK_RECORDS &&
+        !block_add(blocks, (size_t)BLOCK_RECORDS * blocks->record_size))
         return NULL;
     void *record = record_at(blocks, blocks->count++);
     memset(record, 0, blocks->record_size);
@@ -201,7 +202,8 @@ static bool flag_name(struct cloud_registry *registry, uint32_t number, uint8_t 
     return !registry->database || database_put_name(registry->database, registry, number);
 }
 
-static void set_status(struct cloud_registry *registry, struct certificate_record *record, enum cloud_certificate_status status)
+static void set_status(struct cloud_registry *registry, struct certificate_record *record,
+                       enum cloud_certificate_status status)
 {
     registry->counts.active -= record->status == CLOUD_CERTIFICATE_ACTIVE;
     registry->counts.active += status == CLOUD_CERTIFICATE_ACTIVE;
@@ -251,13 +253,16 @@ bool cloud_registry_flush(struct cloud_registry *registry)
 
 /* ---- questions and changes ---------------------------------------------------------------------------------------- */
 
-enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry, const uint8_t certificate_id[32])
+enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry,
+                                                    const uint8_t certificate_id[32])
 {
     uint32_t number = registry_find_certificate(registry, certificate_id);
-    return number == NONE ? CLOUD_CERTIFICATE_UNKNOWN : (enum cloud_certificate_status)registry_certificate_at(registry, number)->status;
+    return number == NONE ? CLOUD_CERTIFICATE_UNKNOWN
+                          : (enum cloud_certificate_status)registry_certificate_at(registry, number)->status;
 }
 
-static uint32_t add_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate, int64_t now_s)
+static uint32_t add_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
+                                int64_t now_s)
 {
     uint32_t issuer = intern_issuer(registry, certificate->issuer_id);
     uint32_t name = intern_name(registry, certificate->common_name, now_s);
@@ -280,8 +285,8 @@ static uint32_t add_certificate(struct cloud_registry *registry, const struct cl
     return registry->certificates.count - 1;
 }
 
-static bool put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate, enum cloud_certificate_status status,
-                            const char *thing, int64_t now_s, uint32_t *number)
+static bool put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
+                            enum cloud_certificate_status status, const char *thing, int64_t now_s, uint32_t *number)
 {
     *number = registry_find_certificate(registry, certificate->id);
     if (*number == NONE)
@@ -316,11 +321,13 @@ bool cloud_registry_put_certificate(struct cloud_registry *registry, const struc
                                     enum cloud_certificate_status status, const char *thing, int64_t now_s)
 {
     uint32_t number;
-    return put_certificate(registry, certificate, status, thing, now_s, &number) && store_certificate(registry, number, now_s);
+    return put_certificate(registry, certificate, status, thing, now_s, &number) &&
+           store_certificate(registry, number, now_s);
 }
 
-bool registry_restore_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate, enum cloud_certificate_status status,
-                                  const char *thing, int64_t registered_s, int64_t changed_s)
+bool registry_restore_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
+                                  enum cloud_certificate_status status, const char *thing, int64_t registered_s,
+                                  int64_t changed_s)
 {
     uint32_t number;
     if (!put_certificate(registry, certificate, status, thing, registered_s, &number))
@@ -336,7 +343,8 @@ bool registry_restore_name(struct cloud_registry *registry, const char *name, ui
            (!(flags & NAME_ALLOWED) || flag_name(registry, number, NAME_ALLOWED));
 }
 
-bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32], enum cloud_certificate_status status, int64_t now_s)
+bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32],
+                               enum cloud_certificate_status status, int64_t now_s)
 {
     uint32_t number = registry_find_certificate(registry, certificate_id);
     if (number == NONE)
@@ -349,7 +357,8 @@ bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t ce
     return store_certificate(registry, number, now_s);
 }
 
-bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32], struct cloud_certificate *out)
+bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32],
+                                struct cloud_certificate *out)
 {
     uint32_t number = registry_find_certificate(registry, certificate_id), length;
     if (number == NONE)
@@ -405,7 +414,8 @@ bool cloud_registry_is_allowed(const struct cloud_registry *registry, const char
     return registry->counts.allowed == 0 || has_flag(registry, common_name, NAME_ALLOWED);
 }
 
-void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *things, uint64_t *certificates, uint64_t *active)
+void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *things, uint64_t *certificates,
+                           uint64_t *active)
 {
     if (things)
         *things = registry->counts.things;

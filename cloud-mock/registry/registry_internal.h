@@ -68,13 +68,15 @@ void database_close(struct database *database);
 bool database_flush(struct database *database);
 bool database_put_name(struct database *database, const struct cloud_registry *registry, uint32_t number);
 bool database_put_certificate(struct database *database, const struct cloud_registry *registry, uint32_t number);
-bool database_put_history(struct database *database, int64_t at_s, const uint8_t id[32], const char *thing, const char *event);
+bool database_put_history(struct database *database, int64_t at_s, const uint8_t id[32], const char *thing,
+                          const char *event);
 /* Reads all rows through the registry's own functions. */
 bool database_load(struct database *database, struct cloud_registry *registry);
 
 /* Used by the loader: as the public functions, with both times given. */
-bool registry_restore_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate, enum cloud_certificate_status status,
-                                  const char *thing, int64_t registered_s, int64_t changed_s);
+bool registry_restore_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
+                                  enum cloud_certificate_status status, const char *thing, int64_t registered_s,
+                                  int64_t changed_s);
 bool registry_restore_name(struct cloud_registry *registry, const char *name, uint8_t flags, int64_t created_s);
 
 #endif

@@ -15,9 +15,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define BODY_MAX    65536
-#define ANSWER_MAX  16384
-#define TIMEOUT_S   30
+#define BODY_MAX   65536
+#define ANSWER_MAX 16384
+#define TIMEOUT_S  30
 
 struct https_door {
     struct event_base *base;
@@ -32,7 +32,8 @@ struct https_door {
 static struct bufferevent *new_connection(struct event_base *base, void *context)
 {
     SSL *ssl = SSL_new(((struct https_door *)context)->context);
-    struct bufferevent *connection = ssl ? bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE) : NULL;
+    struct bufferevent *connection =
+        ssl ? bufferevent_openssl_socket_new(base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE) : NULL;
     if (!connection)
         SSL_free(ssl);
     else
@@ -65,8 +66,9 @@ static void on_request(struct evhttp_request *request, void *context)
     const struct evhttp_uri *uri = evhttp_request_get_evhttp_uri(request);
     const char *path = uri ? evhttp_uri_get_path(uri) : NULL;
     struct cloud_http_reply reply = {0};
-    cloud_certificate_broker_handle(door->broker, serve_wall_us() / US_PER_S, &peer, method_name(evhttp_request_get_command(request)), path ? path : "/",
-                                    span_of(length ? evbuffer_pullup(body, -1) : NULL, length), answer, sizeof(answer), &reply);
+    cloud_certificate_broker_handle(
+        door->broker, serve_wall_us() / US_PER_S, &peer, method_name(evhttp_request_get_command(request)),
+        path ? path : "/", span_of(length ? evbuffer_pullup(body, -1) : NULL, length), answer, sizeof(answer), &reply);
     free(der);
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     evhttp_add_header(headers, "Content-Type", reply.content_type);
@@ -80,8 +82,8 @@ static void on_request(struct evhttp_request *request, void *context)
     static const struct {
         int status;
         const char *phrase;
-    } phrases[] = {{200, "OK"},        {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
-                   {404, "Not Found"}, {405, "Method Not Allowed"}};
+    } phrases[] = {{200, "OK"},        {400, "Bad Request"}, {401, "Unauthorized"},
+                   {403, "Forbidden"}, {404, "Not Found"},   {405, "Method Not Allowed"}};
     const char *phrase = "Internal Server Error";
     for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
         if (phrases[i].status == reply.status)
@@ -116,7 +118,8 @@ static void release(struct https_door *door)
     free(door);
 }
 
-struct https_door *https_door_start(int fd, SSL_CTX *context, struct cloud_certificate_broker *broker, char *error, size_t error_capacity)
+struct https_door *https_door_start(int fd, SSL_CTX *context, struct cloud_certificate_broker *broker, char *error,
+                                    size_t error_capacity)
 {
     if (strncmp(event_get_version(), "2.", 2) != 0) { /* libev has functions of the same names; see CMakeLists.txt */
         snprintf(error, error_capacity, "HTTPS: this program was linked with libev before libevent");
@@ -143,9 +146,11 @@ struct https_door *https_door_start(int fd, SSL_CTX *context, struct cloud_certi
         evhttp_set_timeout(door->http, TIMEOUT_S);
         evhttp_set_max_body_size(door->http, BODY_MAX);
         evhttp_set_max_headers_size(door->http, 16384);
-        evhttp_set_allowed_methods(door->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT | EVHTTP_REQ_DELETE);
+        evhttp_set_allowed_methods(door->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
+                                                   EVHTTP_REQ_DELETE);
     }
-    bool bound = door->http && door->stop && event_add(door->stop, NULL) == 0 && evhttp_accept_socket(door->http, fd) == 0;
+    bool bound =
+        door->http && door->stop && event_add(door->stop, NULL) == 0 && evhttp_accept_socket(door->http, fd) == 0;
     if (!bound)
         close(fd);
     if (bound && pthread_create(&door->thread, NULL, run, door) == 0)

@@ -60,6 +60,7 @@ int serve_listen(const char *address, int *port, char *error, size_t error_capac
             close(fd);
         return -1;
     }
-    *port = ntohs(where.ss_family == AF_INET ? ((struct sockaddr_in *)&where)->sin_port : ((struct sockaddr_in6 *)&where)->sin6_port);
+    *port = ntohs(where.ss_family == AF_INET ? ((struct sockaddr_in *)&where)->sin_port
+                                             : ((struct sockaddr_in6 *)&where)->sin6_port);
     return fd;
 }

@@ -15,13 +15,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OUTPUT_MAX      (8u << 20)
-#define INPUT_CHUNK     65536
-#define READS_A_TURN    4   /* then others get their turn */
-#define ACCEPTS_A_TURN  32
-#define HANDSHAKE_S     20.0
-#define LINGER_S        2.0
-#define ACCEPT_PAUSE_S  0.1 /* after running out of file descriptors */
+#define OUTPUT_MAX     (8u << 20)
+#define INPUT_CHUNK    65536
+#define READS_A_TURN   4 /* then others get their turn */
+#define ACCEPTS_A_TURN 32
+#define HANDSHAKE_S    20.0
+#define LINGER_S       2.0
+#define ACCEPT_PAUSE_S 0.1 /* after running out of file descriptors */
 
 enum link_state { LINK_HANDSHAKE, LINK_OPEN, LINK_FLUSHING, LINK_LINGERING };
 
@@ -298,7 +298,9 @@ static void drain(struct link *link)
 
 static void read_turn(struct link *link)
 {
-    for (int i = 0; !link->dead && !link->overflow && link->state == LINK_OPEN && (i < READS_A_TURN || (link->ssl && SSL_pending(link->ssl))); i++) {
+    for (int i = 0; !link->dead && !link->overflow && link->state == LINK_OPEN &&
+                    (i < READS_A_TURN || (link->ssl && SSL_pending(link->ssl)));
+         i++) {
         ssize_t got = read_some(link);
         if (got == 0)
             return;
@@ -306,7 +308,8 @@ static void read_turn(struct link *link)
             lose(link);
             return;
         }
-        cloud_broker_input(link->door->cloud.broker, link->connection, serve_monotonic_us(), link->door->input, (size_t)got);
+        cloud_broker_input(link->door->cloud.broker, link->connection, serve_monotonic_us(), link->door->input,
+                           (size_t)got);
         if (!link->ssl && got < INPUT_CHUNK)
             return;
     }
@@ -451,7 +454,8 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
     ev_timer_start(loop, &door->deadline);
 }
 
-struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki, struct cloud_registry *registry)
+struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki,
+                                   struct cloud_registry *registry)
 {
     struct mqtt_door *door = calloc(1, sizeof(*door));
     if (!door)

@@ -91,7 +91,8 @@ static bool open_doors(struct server *server)
     server->doors.mqtt_port = server->doors.mqtts_port = server->doors.mqtts_password_port = -1;
     snprintf(server->doors.address, sizeof(server->doors.address), "%s", options->address);
     snprintf(server->doors.pki_directory, sizeof(server->doors.pki_directory), "%s", options->pki_directory);
-    server->certificates = (struct cloud_certificate_broker){.pki = server->pki, .lifetime_s = options->cloud.certificate_lifetime_s};
+    server->certificates =
+        (struct cloud_certificate_broker){.pki = server->pki, .lifetime_s = options->cloud.certificate_lifetime_s};
     if (!options->without_broker) {
         server->mqtt = mqtt_door_create(server->loop, &server->cloud_options, server->pki, server->registry);
         if (!server->mqtt) {
@@ -100,7 +101,8 @@ static bool open_doors(struct server *server)
         }
         if (!open_mqtt(server, options->mqtt_port, &server->doors.mqtt_port, false, SERVE_TLS_MUTUAL) ||
             !open_mqtt(server, options->mqtts_port, &server->doors.mqtts_port, true, SERVE_TLS_MUTUAL) ||
-            !open_mqtt(server, options->mqtts_password_port, &server->doors.mqtts_password_port, true, SERVE_TLS_PASSWORD))
+            !open_mqtt(server, options->mqtts_password_port, &server->doors.mqtts_password_port, true,
+                       SERVE_TLS_PASSWORD))
             return false;
     }
     return open_https(server);
@@ -114,7 +116,8 @@ static bool open_stores(struct server *server)
         return false;
     }
     server->pki = cloud_pki_open(options->pki_directory, true, server->error, server->error_capacity);
-    server->registry = server->pki ? cloud_registry_open(options->registry_path, server->error, server->error_capacity) : NULL;
+    server->registry =
+        server->pki ? cloud_registry_open(options->registry_path, server->error, server->error_capacity) : NULL;
     return server->registry != NULL;
 }
 
@@ -166,7 +169,8 @@ static void run_loop(struct server *server, int stop_fd)
     ev_io_init(&server->stop, on_stop_fd, stop_fd, EV_READ);
     ev_timer_init(&server->goodbye, on_goodbye, 0, 0);
     ev_timer_init(&server->save, on_save, 1.0, 1.0);
-    server->interrupt.data = server->terminate.data = server->stop.data = server->save.data = server->goodbye.data = server;
+    server->interrupt.data = server->terminate.data = server->stop.data = server->save.data = server->goodbye.data =
+        server;
     struct sigaction now;
     if (sigaction(SIGINT, NULL, &now) != 0 || now.sa_handler != SIG_IGN) /* ignored: a child, whose parent decides */
         ev_signal_start(server->loop, &server->interrupt);
@@ -186,10 +190,12 @@ static void run_loop(struct server *server, int stop_fd)
     ev_timer_stop(server->loop, &server->save);
 }
 
-int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd, void (*ready)(void *context, const struct cloud_serve_doors *doors),
-                    void *context, char *error, size_t error_capacity)
+int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
+                    void (*ready)(void *context, const struct cloud_serve_doors *doors), void *context, char *error,
+                    size_t error_capacity)
 {
-    struct server server = {.options = options, .cloud_options = options->cloud, .error = error, .error_capacity = error_capacity};
+    struct server server = {
+        .options = options, .cloud_options = options->cloud, .error = error, .error_capacity = error_capacity};
     if (error_capacity)
         error[0] = 0;
     if (server.cloud_options.epoch_us == 0)
@@ -263,7 +269,8 @@ static bool hear_hello(int fd, struct hello *hello)
     return true;
 }
 
-int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_serve_doors *doors, int *stop_fd, char *error, size_t error_capacity)
+int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_serve_doors *doors, int *stop_fd,
+                      char *error, size_t error_capacity)
 {
     int pair[2];
     struct hello hello = {0};
@@ -298,5 +305,6 @@ void cloud_serve_stop(int pid, int stop_fd, double *cpu_s)
     while (wait4(pid, NULL, 0, &usage) < 0 && errno == EINTR)
         ;
     if (cpu_s)
-        *cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+        *cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                 (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }

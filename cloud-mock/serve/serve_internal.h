@@ -17,9 +17,11 @@ int64_t serve_wall_us(void);
 enum serve_tls { SERVE_TLS_MUTUAL, SERVE_TLS_PASSWORD, SERVE_TLS_HTTPS };
 /* The server's certificate from the PKI's directory; clients are checked against the operational CA (mutual) or the attestation CA (HTTPS: asked for,
  * not required: the list of CAs is for everybody). NULL: *error. */
-SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, const struct cloud_pki *pki, enum serve_tls use, char *error, size_t error_capacity);
+SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, const struct cloud_pki *pki, enum serve_tls use,
+                           char *error, size_t error_capacity);
 /* Peer's certificate after the handshake; the bytes are malloc'ed into *der, to be freed by the caller. false: there is none. */
-bool serve_tls_peer(SSL *ssl, const struct cloud_pki *pki, enum cloud_ca issuer, struct cloud_peer *peer, uint8_t **der);
+bool serve_tls_peer(SSL *ssl, const struct cloud_pki *pki, enum cloud_ca issuer, struct cloud_peer *peer,
+                    uint8_t **der);
 
 /* ---- listener.c ----------------------------------------------------------------------------------------------------- */
 
@@ -32,7 +34,8 @@ struct mqtt_door;
 struct mqtt_door_counts {
     uint64_t accepted, handshakes_failed, overflows, open;
 };
-struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki, struct cloud_registry *registry);
+struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki,
+                                   struct cloud_registry *registry);
 /* Takes the socket; context NULL: clear text. */
 bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool mutual);
 struct cloud *mqtt_door_cloud(struct mqtt_door *door);
@@ -45,7 +48,8 @@ void mqtt_door_destroy(struct mqtt_door *door);
 /* ---- https.c -------------------------------------------------------------------------------------------------------- */
 
 struct https_door;
-struct https_door *https_door_start(int fd, SSL_CTX *context, struct cloud_certificate_broker *broker, char *error, size_t error_capacity);
+struct https_door *https_door_start(int fd, SSL_CTX *context, struct cloud_certificate_broker *broker, char *error,
+                                    size_t error_capacity);
 void https_door_stop(struct https_door *door);
 
 #endif

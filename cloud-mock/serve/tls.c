@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in, unsigned in_length, void *use)
+static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_length, const unsigned char *in,
+                           unsigned in_length, void *use)
 {
     static const unsigned char mqtt[] = "\x04mqtt\x0ex-amzn-mqtt-ca", http[] = "\x08http/1.1";
     bool https = use != NULL;
     unsigned char *chosen;
-    int found = SSL_select_next_proto(&chosen, out_length, https ? http : mqtt, https ? sizeof(http) - 1 : sizeof(mqtt) - 1, in, in_length);
+    int found = SSL_select_next_proto(&chosen, out_length, https ? http : mqtt,
+                                      https ? sizeof(http) - 1 : sizeof(mqtt) - 1, in, in_length);
     if (found != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
@@ -39,13 +41,15 @@ static bool trust(SSL_CTX *context, const struct cloud_pki *pki, enum cloud_ca c
     return good;
 }
 
-static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, const struct cloud_pki *pki, enum serve_tls use)
+static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, const struct cloud_pki *pki,
+                   enum serve_tls use)
 {
     char certificate[640], key[640];
     snprintf(certificate, sizeof(certificate), "%s/server.crt", options->pki_directory);
     snprintf(key, sizeof(key), "%s/server.key", options->pki_directory);
     SSL_CTX_set_min_proto_version(context, options->tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
-    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(context,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_num_tickets(context, use == SERVE_TLS_HTTPS ? 0 : 1); /* one is enough for a device that resumes */
     SSL_CTX_set_session_id_context(context, (const unsigned char *)&"mutual\0passwd\0https\0"[use * 7], 6);
@@ -56,18 +60,22 @@ static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, 
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     if (use == SERVE_TLS_HTTPS)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    return SSL_CTX_use_certificate_chain_file(context, certificate) == 1 && SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 &&
-           (use == SERVE_TLS_PASSWORD || trust(context, pki, use == SERVE_TLS_MUTUAL ? CLOUD_CA_OPERATIONAL : CLOUD_CA_ATTESTATION));
+    return SSL_CTX_use_certificate_chain_file(context, certificate) == 1 &&
+           SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 &&
+           (use == SERVE_TLS_PASSWORD ||
+            trust(context, pki, use == SERVE_TLS_MUTUAL ? CLOUD_CA_OPERATIONAL : CLOUD_CA_ATTESTATION));
 }
 
-SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, const struct cloud_pki *pki, enum serve_tls use, char *error, size_t error_capacity)
+SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, const struct cloud_pki *pki, enum serve_tls use,
+                           char *error, size_t error_capacity)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
     if (context && set_up(context, options, pki, use))
         return context;
     unsigned long code = ERR_get_error();
     const char *reason = ERR_reason_error_string(code);
-    snprintf(error, error_capacity, "TLS: the server's certificate in %s cannot be used: %s", options->pki_directory, reason ? reason : "out of memory");
+    snprintf(error, error_capacity, "TLS: the server's certificate in %s cannot be used: %s", options->pki_directory,
+             reason ? reason : "out of memory");
     ERR_clear_error();
     SSL_CTX_free(context);
     return NULL;

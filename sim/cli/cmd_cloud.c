@@ -11,8 +11,25 @@
 #include <time.h>
 #include <unistd.h>
 
-enum key { KEY_ADDRESS = 1000, KEY_MQTT, KEY_MQTTS, KEY_PASSWORD_PORT, KEY_HTTPS, KEY_PKI, KEY_REGISTRY, KEY_INIT, KEY_USER, KEY_PASSWORD,
-           KEY_TLS12, KEY_SNI, KEY_NO_BROKER, KEY_DELAY, KEY_LIFETIME, KEY_JSON, KEY_ISSUE };
+enum key {
+    KEY_ADDRESS = 1000,
+    KEY_MQTT,
+    KEY_MQTTS,
+    KEY_PASSWORD_PORT,
+    KEY_HTTPS,
+    KEY_PKI,
+    KEY_REGISTRY,
+    KEY_INIT,
+    KEY_USER,
+    KEY_PASSWORD,
+    KEY_TLS12,
+    KEY_SNI,
+    KEY_NO_BROKER,
+    KEY_DELAY,
+    KEY_LIFETIME,
+    KEY_JSON,
+    KEY_ISSUE
+};
 
 static const struct argp_option options[] = {
     {0, 0, 0, 0, "Doors (a PORT of 0 takes any free one, -1 does not offer it):", 1},
@@ -27,7 +44,8 @@ static const struct argp_option options[] = {
     {0, 0, 0, 0, "Identity:", 2},
     {"pki", KEY_PKI, "DIR", 0, "certificates and keys, made when missing (convoy-pki)", 0},
     {"init", KEY_INIT, 0, 0, "make the certificates and exit", 0},
-    {"issue", KEY_ISSUE, "NAME", 0, "make an attestation identity for a device (DIR/NAME.crt, DIR/NAME.key) and exit", 0},
+    {"issue", KEY_ISSUE, "NAME", 0, "make an attestation identity for a device (DIR/NAME.crt, DIR/NAME.key) and exit",
+     0},
     {"registry", KEY_REGISTRY, "FILE", 0, "keep vehicles and certificates in this SQLite file (in memory only)", 0},
     {"activation-delay", KEY_DELAY, "MS", 0, "from a new certificate's first connect until it is active (2000)", 0},
     {"certificate-days", KEY_LIFETIME, "DAYS", 0, "lifetime of operational certificates (365)", 0},
@@ -61,7 +79,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_ADDRESS: a->serve.address = value; break;
     case KEY_MQTT: a->serve.mqtt_port = (int)number(state, value, -1, 65535, "--mqtt-port"); break;
     case KEY_MQTTS: a->serve.mqtts_port = (int)number(state, value, -1, 65535, "--mqtts-port"); break;
-    case KEY_PASSWORD_PORT: a->serve.mqtts_password_port = (int)number(state, value, -1, 65535, "--password-port"); break;
+    case KEY_PASSWORD_PORT:
+        a->serve.mqtts_password_port = (int)number(state, value, -1, 65535, "--password-port");
+        break;
     case KEY_HTTPS: a->serve.https_port = (int)number(state, value, -1, 65535, "--https-port"); break;
     case KEY_NO_BROKER: a->serve.without_broker = true; break;
     case KEY_TLS12: a->serve.tls12 = true; break;
@@ -70,8 +90,13 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_INIT: a->init = true; break;
     case KEY_ISSUE: a->issue = value; break;
     case KEY_REGISTRY: a->serve.registry_path = value; break;
-    case KEY_DELAY: a->serve.cloud.registration.activation_delay_us = number(state, value, 0, 86400000, "--activation-delay") * US_PER_MS; break;
-    case KEY_LIFETIME: a->serve.cloud.certificate_lifetime_s = number(state, value, 1, 36500, "--certificate-days") * INT64_C(86400); break;
+    case KEY_DELAY:
+        a->serve.cloud.registration.activation_delay_us =
+            number(state, value, 0, 86400000, "--activation-delay") * US_PER_MS;
+        break;
+    case KEY_LIFETIME:
+        a->serve.cloud.certificate_lifetime_s = number(state, value, 1, 36500, "--certificate-days") * INT64_C(86400);
+        break;
     case KEY_USER: a->serve.cloud.user_name = value; break;
     case KEY_PASSWORD: a->serve.cloud.password = value; break;
     case KEY_JSON: a->json = true; break;
@@ -98,7 +123,8 @@ static const char *host_of(const struct cloud_serve_doors *doors)
     return bracketed;
 }
 
-static void add_uri(cJSON *object, const char *name, const char *scheme, const struct cloud_serve_doors *doors, int port)
+static void add_uri(cJSON *object, const char *name, const char *scheme, const struct cloud_serve_doors *doors,
+                    int port)
 {
     char uri[128];
     if (port < 0)
@@ -146,15 +172,20 @@ static void print_doors(const struct cloud_serve_doors *doors)
         printf("  mosquitto_sub -h %s -p %d -V 5 -v -t '#' -t '$aws/events/#'\n", doors->address, doors->mqtt_port);
     if (doors->https_port >= 0) {
         printf("  convoy cloud --pki %s --issue VIN1   # an attestation identity, then enrol with it:\n", pki);
-        printf("  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout op.key -subj /CN=VIN1 -outform DER | base64 >op.csr\n");
-        printf("  curl --cacert %s/ca.pem --cert %s/VIN1.crt --key %s/VIN1.key -H 'Content-Type: application/pkcs10' \\\n"
-               "       --data-binary @op.csr https://%s:%d/.well-known/est/simpleenroll | openssl base64 -d | openssl pkcs7 -inform DER -print_certs -out op.crt\n",
-               pki, pki, pki, host, doors->https_port);
+        printf("  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout op.key -subj /CN=VIN1 "
+               "-outform DER | base64 >op.csr\n");
+        printf(
+            "  curl --cacert %s/ca.pem --cert %s/VIN1.crt --key %s/VIN1.key -H 'Content-Type: application/pkcs10' \\\n"
+            "       --data-binary @op.csr https://%s:%d/.well-known/est/simpleenroll | openssl base64 -d | openssl "
+            "pkcs7 -inform DER -print_certs -out op.crt\n",
+            pki, pki, pki, host, doors->https_port);
     }
     if (doors->mqtts_port >= 0) {
-        printf("  openssl s_client -connect %s:%d -CAfile %s/ca.pem -cert op.crt -key op.key </dev/null\n", host, doors->mqtts_port, pki);
-        printf("  mosquitto_pub -h %s -p %d --cafile %s/ca.pem --cert op.crt --key op.key -V 5 -i VIN1 -t dt/VIN1/telemetry -m hello\n", doors->address,
+        printf("  openssl s_client -connect %s:%d -CAfile %s/ca.pem -cert op.crt -key op.key </dev/null\n", host,
                doors->mqtts_port, pki);
+        printf("  mosquitto_pub -h %s -p %d --cafile %s/ca.pem --cert op.crt --key op.key -V 5 -i VIN1 -t "
+               "dt/VIN1/telemetry -m hello\n",
+               doors->address, doors->mqtts_port, pki);
     }
 }
 
@@ -177,7 +208,8 @@ static bool write_pem(const char *path, const char *label, const uint8_t *der, s
         return false;
     fprintf(file, "-----BEGIN %s-----\n", label);
     for (size_t i = 0; i < length; i += 3) {
-        uint32_t bits = (uint32_t)der[i] << 16 | (i + 1 < length ? (uint32_t)der[i + 1] << 8 : 0) | (i + 2 < length ? der[i + 2] : 0);
+        uint32_t bits = (uint32_t)der[i] << 16 | (i + 1 < length ? (uint32_t)der[i + 1] << 8 : 0) |
+                        (i + 2 < length ? der[i + 2] : 0);
         fputc(digits[bits >> 18], file);
         fputc(digits[bits >> 12 & 63], file);
         fputc(i + 1 < length ? digits[bits >> 6 & 63] : '=', file);
@@ -198,8 +230,8 @@ static int issue(struct cloud_pki *pki, const char *directory, const char *name)
         fprintf(stderr, "convoy: cloud: --issue: '%s' is no device name (1 to 40 characters, no '/')\n", name);
         return EXIT_USAGE;
     }
-    if (!cloud_pki_make(pki, CLOUD_CA_ATTESTATION, name, (int64_t)time(NULL) - 60, INT64_C(15) * 365 * 86400, certificate, &certificate_length, key,
-                        &key_length)) {
+    if (!cloud_pki_make(pki, CLOUD_CA_ATTESTATION, name, (int64_t)time(NULL) - 60, INT64_C(15) * 365 * 86400,
+                        certificate, &certificate_length, key, &key_length)) {
         fprintf(stderr, "convoy: cloud: no identity could be made for '%s'\n", name);
         return EXIT_ENVIRONMENT;
     }
@@ -237,8 +269,10 @@ static int make_only(const struct arguments *a)
 
 int cmd_cloud(int argc, char **argv)
 {
-    static const char text[] = "Serves the mock cloud on loopback: MQTT 5 broker, certificate broker, just-in-time registration, presence events.\v"
-                               "Exit codes: 0 ended as told, 2 usage, 3 environment (a port is taken, a file cannot be written).";
+    static const char text[] =
+        "Serves the mock cloud on loopback: MQTT 5 broker, certificate broker, just-in-time registration, presence "
+        "events.\v"
+        "Exit codes: 0 ended as told, 2 usage, 3 environment (a port is taken, a file cannot be written).";
     const struct argp argp = {options, parse, NULL, text, NULL, NULL, NULL};
     struct arguments a = {0};
     char name[] = "convoy cloud", error[256] = "";

@@ -12,8 +12,8 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#define NOW_S    INT64_C(1790000000)
-#define YEAR_S   INT64_C(31536000)
+#define NOW_S  INT64_C(1790000000)
+#define YEAR_S INT64_C(31536000)
 
 static char directory[64];
 
@@ -34,7 +34,8 @@ static size_t make_csr(bool modelled, const char *name, uint8_t *out, size_t cap
         return cloud_modelled_csr(span_text(name), 42, out, capacity);
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509_REQ *request = X509_REQ_new();
-    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
+    X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(request), "CN", MBSTRING_UTF8, (const unsigned char *)name, -1,
+                               -1, 0);
     X509_REQ_set_pubkey(request, key);
     X509_REQ_sign(request, key, EVP_sha256());
     unsigned char *at = out;
@@ -51,7 +52,8 @@ static void check_issue(bool modelled)
     uint8_t csr[1024], certificate[2048];
     size_t csr_length = make_csr(modelled, "VIN0001", csr, sizeof(csr));
     struct span request = span_of(csr, csr_length);
-    size_t length = cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, "VIN0001", NOW_S, YEAR_S, certificate, sizeof(certificate));
+    size_t length =
+        cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, "VIN0001", NOW_S, YEAR_S, certificate, sizeof(certificate));
     assert_true(length > 0);
     struct cloud_certificate read;
     assert_true(cloud_pki_read(pki, span_of(certificate, length), &read));
@@ -78,12 +80,19 @@ static void check_issue(bool modelled)
     assert_false(cloud_pki_verify(pki, span_of(certificate, length - 1), CLOUD_CA_OPERATIONAL, NOW_S, &why));
 
     /* Another name than asked for, a name too long, no room, no lifetime, garbage. */
-    assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, "VIN0002", NOW_S, YEAR_S, certificate, sizeof(certificate)), 0);
+    assert_int_equal(
+        cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, "VIN0002", NOW_S, YEAR_S, certificate, sizeof(certificate)),
+        0);
     assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, NULL, NOW_S, YEAR_S, certificate, 20), 0);
-    assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, NULL, NOW_S, 0, certificate, sizeof(certificate)), 0);
-    assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, SPAN_LITERAL("0123"), NULL, NOW_S, YEAR_S, certificate, sizeof(certificate)), 0);
+    assert_int_equal(
+        cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, request, NULL, NOW_S, 0, certificate, sizeof(certificate)), 0);
+    assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, SPAN_LITERAL("0123"), NULL, NOW_S, YEAR_S, certificate,
+                                     sizeof(certificate)),
+                     0);
     for (size_t cut = 0; cut < csr_length; cut++)
-        assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, span_of(csr, cut), NULL, NOW_S, YEAR_S, certificate, sizeof(certificate)), 0);
+        assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, span_of(csr, cut), NULL, NOW_S, YEAR_S, certificate,
+                                         sizeof(certificate)),
+                         0);
     cloud_pki_close(pki);
 }
 
@@ -103,7 +112,9 @@ static void proof_of_possession_is_checked(void **state)
     uint8_t csr[1024], certificate[2048];
     size_t length = make_csr(false, "VIN0001", csr, sizeof(csr));
     csr[length - 3] ^= 1; /* within the signature */
-    assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, span_of(csr, length), NULL, NOW_S, YEAR_S, certificate, sizeof(certificate)), 0);
+    assert_int_equal(cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, span_of(csr, length), NULL, NOW_S, YEAR_S, certificate,
+                                     sizeof(certificate)),
+                     0);
     cloud_pki_close(pki);
 }
 
@@ -139,7 +150,8 @@ static void modelled_ids_differ_by_seed(void **state)
         assert_memory_not_equal(cloud_pki_ca(one, (enum cloud_ca)i)->id, cloud_pki_ca(two, (enum cloud_ca)i)->id, 32);
     uint8_t certificate[512], key[512];
     size_t length = sizeof(certificate), key_length = sizeof(key);
-    assert_true(cloud_pki_make(one, CLOUD_CA_ATTESTATION, "TCU-1", NOW_S, YEAR_S, certificate, &length, key, &key_length));
+    assert_true(
+        cloud_pki_make(one, CLOUD_CA_ATTESTATION, "TCU-1", NOW_S, YEAR_S, certificate, &length, key, &key_length));
     const char *why;
     assert_true(cloud_pki_verify(one, span_of(certificate, length), CLOUD_CA_ATTESTATION, NOW_S, &why));
     assert_false(cloud_pki_verify(two, span_of(certificate, length), CLOUD_CA_ATTESTATION, NOW_S, &why));
@@ -154,8 +166,8 @@ static bool only_even(void *context, const struct cloud_peer *attestation, const
     return (common_name[strlen(common_name) - 1] - '0') % 2 == 0;
 }
 
-static int ask(struct cloud_certificate_broker *broker, const struct cloud_peer *peer, const char *method, const char *path, struct span body,
-               struct span *answer)
+static int ask(struct cloud_certificate_broker *broker, const struct cloud_peer *peer, const char *method,
+               const char *path, struct span body, struct span *answer)
 {
     static uint8_t out[8192];
     struct cloud_http_reply reply;
@@ -230,8 +242,9 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
-    static const char *const files[] = {"root.crt", "root.key", "operational.crt", "operational.key", "attestation.crt", "attestation.key",
-                                        "server-ca.crt", "server-ca.key", "server.crt", "server.key", "ca.pem"};
+    static const char *const files[] = {"root.crt",        "root.key",        "operational.crt", "operational.key",
+                                        "attestation.crt", "attestation.key", "server-ca.crt",   "server-ca.key",
+                                        "server.crt",      "server.key",      "ca.pem"};
     char path[128];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", directory, files[i]);

@@ -29,7 +29,9 @@ static void certificate_of(uint32_t number, struct cloud_certificate *out)
 
 static enum cloud_certificate_status status_of(uint32_t number)
 {
-    return number % 3 == 0 ? CLOUD_CERTIFICATE_PENDING_ACTIVATION : number % 3 == 1 ? CLOUD_CERTIFICATE_ACTIVE : CLOUD_CERTIFICATE_INACTIVE;
+    return number % 3 == 0   ? CLOUD_CERTIFICATE_PENDING_ACTIVATION
+           : number % 3 == 1 ? CLOUD_CERTIFICATE_ACTIVE
+                             : CLOUD_CERTIFICATE_INACTIVE;
 }
 
 static void fill(struct cloud_registry *registry, uint32_t count)
@@ -159,7 +161,8 @@ static void rows_survive(void **state)
     cloud_registry_close(registry);
     assert_int_equal(count_rows(path, "SELECT count(*) FROM history"), 5000);
     assert_int_equal(count_rows(saved, "SELECT count(*) FROM certificate"), 3000);
-    assert_int_equal(count_rows(saved, "SELECT count(*) FROM certificate WHERE status='ACTIVE' AND thing=common_name"), 1000);
+    assert_int_equal(count_rows(saved, "SELECT count(*) FROM certificate WHERE status='ACTIVE' AND thing=common_name"),
+                     1000);
     assert_int_equal(count_rows(saved, "SELECT count(*) FROM thing"), 2000);
     assert_int_equal(count_rows(saved, "SELECT count(*) FROM history"), 5000);
     registry = cloud_registry_open(saved, error, sizeof(error));

@@ -40,7 +40,8 @@ static void start(struct running *running, void (*change)(struct cloud_serve_opt
 
 static int connect_to(int port)
 {
-    struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in where = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&where, sizeof(where)), 0);
@@ -81,7 +82,8 @@ static int log_in(int port, const char *client_id, bool byte_by_byte)
 {
     uint8_t bytes[512];
     struct mq5_packet connect_packet = {.type = MQ5_CONNECT};
-    connect_packet.connect = (struct mq5_connect){.version = MQ5_V5, .clean_start = true, .client_id = span_text(client_id)};
+    connect_packet.connect =
+        (struct mq5_connect){.version = MQ5_V5, .clean_start = true, .client_id = span_text(client_id)};
     int fd = connect_to(port);
     put(fd, &connect_packet, byte_by_byte);
     struct mq5_packet answer = get(fd, bytes, sizeof(bytes));
@@ -94,7 +96,8 @@ static void subscribe_to(int fd, const char *filter, uint8_t qos)
 {
     uint8_t bytes[512];
     struct mq5_subscription subscription = {.filter = span_text(filter), .qos = qos};
-    struct mq5_packet packet = {.type = MQ5_SUBSCRIBE, .subscribe = {.packet_id = 1, .list = &subscription, .count = 1}};
+    struct mq5_packet packet = {.type = MQ5_SUBSCRIBE,
+                                .subscribe = {.packet_id = 1, .list = &subscription, .count = 1}};
     put(fd, &packet, false);
     assert_int_equal(get(fd, bytes, sizeof(bytes)).type, MQ5_SUBACK);
 }
@@ -104,9 +107,12 @@ static void conversation_byte_by_byte(void **state)
     struct running cloud;
     uint8_t bytes[1024];
     start(&cloud, NULL);
-    int listener = log_in(cloud.doors.mqtt_port, "listener", false), talker = log_in(cloud.doors.mqtt_port, "talker", true);
+    int listener = log_in(cloud.doors.mqtt_port, "listener", false),
+        talker = log_in(cloud.doors.mqtt_port, "talker", true);
     subscribe_to(listener, "a/+", 1);
-    struct mq5_packet publish = {.type = MQ5_PUBLISH, .publish = {.qos = 1, .packet_id = 7, .topic = SPAN_LITERAL("a/b"), .payload = SPAN_LITERAL("hello")}};
+    struct mq5_packet publish = {
+        .type = MQ5_PUBLISH,
+        .publish = {.qos = 1, .packet_id = 7, .topic = SPAN_LITERAL("a/b"), .payload = SPAN_LITERAL("hello")}};
     put(talker, &publish, true);
     struct mq5_packet got = get(listener, bytes, sizeof(bytes));
     assert_int_equal(got.type, MQ5_PUBLISH);
@@ -147,7 +153,9 @@ static void slow_reader_is_cut(void **state)
     subscribe_to(slow, "flood", 0);
     subscribe_to(watcher, "$aws/events/presence/disconnected/slow", 0);
     uint8_t packet[sizeof(payload) + 64];
-    struct mq5_packet publish = {.type = MQ5_PUBLISH, .publish = {.qos = 0, .topic = SPAN_LITERAL("flood"), .payload = {payload, sizeof(payload)}}};
+    struct mq5_packet publish = {
+        .type = MQ5_PUBLISH,
+        .publish = {.qos = 0, .topic = SPAN_LITERAL("flood"), .payload = {payload, sizeof(payload)}}};
     size_t length;
     assert_int_equal(mq5_encode(MQ5_V5, &publish, packet, sizeof(packet), &length), MQ5_OK);
     struct pollfd told = {.fd = watcher, .events = POLLIN};
@@ -236,8 +244,9 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
-    static const char *const files[] = {"root.crt", "root.key", "operational.crt", "operational.key", "attestation.crt", "attestation.key",
-                                        "server-ca.crt", "server-ca.key", "server.crt", "server.key", "ca.pem"};
+    static const char *const files[] = {"root.crt",        "root.key",        "operational.crt", "operational.key",
+                                        "attestation.crt", "attestation.key", "server-ca.crt",   "server-ca.key",
+                                        "server.crt",      "server.key",      "ca.pem"};
     char path[128];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", directory, files[i]);

@@ -46,7 +46,8 @@ static void door_close(void *door, void *link, enum cloud_close_reason reason)
     rig->close_reason = reason;
 }
 
-static void door_refused(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer, uint8_t reason)
+static void door_refused(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                         uint8_t reason)
 {
     ((struct rig *)door)->refusals++;
 }
@@ -56,7 +57,8 @@ static void watch(void *context, int64_t now_us, const struct mq5_publish *messa
     struct rig *rig = context;
     rig->events++;
     snprintf(rig->topic, sizeof(rig->topic), "%.*s", (int)message->topic.length, (const char *)message->topic.data);
-    snprintf(rig->payload, sizeof(rig->payload), "%.*s", (int)message->payload.length, (const char *)message->payload.data);
+    snprintf(rig->payload, sizeof(rig->payload), "%.*s", (int)message->payload.length,
+             (const char *)message->payload.data);
 }
 
 static void rig_open(struct rig *rig, const struct cloud_options *given)
@@ -103,7 +105,8 @@ enum outcome { ACCEPTED, REFUSED, DROPPED };
 
 static struct cloud_connection *last;
 
-static enum outcome attempt(struct rig *rig, int64_t now_us, const char *client_id, const struct cloud_peer *peer, const char *user, const char *password)
+static enum outcome attempt(struct rig *rig, int64_t now_us, const char *client_id, const struct cloud_peer *peer,
+                            const char *user, const char *password)
 {
     struct mq5_packet packet = {.type = MQ5_CONNECT};
     packet.connect = (struct mq5_connect){.version = MQ5_V5, .clean_start = true, .client_id = span_text(client_id)};
@@ -144,18 +147,21 @@ static void first_connect_is_dropped_then_registered(void **state)
     for (int i = 0; i < 32; i++)
         snprintf(id + 2 * i, 3, "%02x", car.peer.certificate_id[i]);
     snprintf(expected, sizeof(expected),
-             "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":1790000001000,\"certificateStatus\":\"PENDING_ACTIVATION\","
+             "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":1790000001000,\"certificateStatus\":"
+             "\"PENDING_ACTIVATION\","
              "\"awsAccountId\":\"123456789012\",\"certificateRegistrationTimestamp\":\"1790000001000\"}",
              id, hex);
     assert_string_equal(rig.payload, expected);
-    assert_int_equal(cloud_registry_status(rig.registry, car.peer.certificate_id), CLOUD_CERTIFICATE_PENDING_ACTIVATION);
+    assert_int_equal(cloud_registry_status(rig.registry, car.peer.certificate_id),
+                     CLOUD_CERTIFICATE_PENDING_ACTIVATION);
 
     /* Comes back too early: the event again, dropped again, and the first delay still counts. */
     assert_int_equal(attempt(&rig, 2 * US_PER_S, "VIN-1", &car.peer, NULL, NULL), DROPPED);
     assert_int_equal(rig.events, 2);
     assert_int_equal(cloud_next_deadline(&rig.cloud), US_PER_S + DELAY_US);
     cloud_tick(&rig.cloud, US_PER_S + DELAY_US - 1);
-    assert_int_equal(cloud_registry_status(rig.registry, car.peer.certificate_id), CLOUD_CERTIFICATE_PENDING_ACTIVATION);
+    assert_int_equal(cloud_registry_status(rig.registry, car.peer.certificate_id),
+                     CLOUD_CERTIFICATE_PENDING_ACTIVATION);
     cloud_tick(&rig.cloud, US_PER_S + DELAY_US);
     assert_int_equal(cloud_registry_status(rig.registry, car.peer.certificate_id), CLOUD_CERTIFICATE_ACTIVE);
     assert_true(cloud_registry_thing_of(rig.registry, car.peer.certificate_id, thing));
@@ -163,11 +169,13 @@ static void first_connect_is_dropped_then_registered(void **state)
 
     assert_int_equal(attempt(&rig, 5 * US_PER_S, "VIN-1", &car.peer, NULL, NULL), ACCEPTED);
     assert_string_equal(rig.topic, "$aws/events/presence/connected/VIN-1");
-    assert_non_null(strstr(rig.payload, "\"thingName\":\"VIN-1\",\"timestamp\":1790000005000,\"eventType\":\"connected\""));
+    assert_non_null(
+        strstr(rig.payload, "\"thingName\":\"VIN-1\",\"timestamp\":1790000005000,\"eventType\":\"connected\""));
     assert_non_null(strstr(rig.payload, "\"versionNumber\":1,"));
     cloud_broker_closed(rig.cloud.broker, last, 6 * US_PER_S);
     assert_string_equal(rig.topic, "$aws/events/presence/disconnected/VIN-1");
-    assert_non_null(strstr(rig.payload, "\"clientInitiatedDisconnect\":false,\"disconnectReason\":\"CONNECTION_LOST\""));
+    assert_non_null(
+        strstr(rig.payload, "\"clientInitiatedDisconnect\":false,\"disconnectReason\":\"CONNECTION_LOST\""));
     assert_non_null(strstr(rig.payload, "\"versionNumber\":1,"));
     assert_int_equal(attempt(&rig, 7 * US_PER_S, "VIN-1", &car.peer, NULL, NULL), ACCEPTED);
     assert_non_null(strstr(rig.payload, "\"versionNumber\":2,"));
