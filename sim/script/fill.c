@@ -480,17 +480,17 @@ static void fill_expectation(struct reader *reader, struct expectation *expectat
 
 /* ---- all of it ------------------------------------------------------------------------------------------------------- */
 
-/* Reads the list `key` of the plan entry by entry; the count grows with it, so that what is there can be freed. */
-#define FILL_LIST(key, field, maximum, call)                                                                           \
+/* Reads the list `key` of the plan entry by entry; the count grows with it. */
+#define FILL_LIST(key, list, list_count, maximum, call)                                                                \
     do {                                                                                                               \
-        void *filled = NULL;                                                                                           \
-        uint32_t entry_count = enter_list(&reader, key, maximum, sizeof(*scenario->field##s), &filled);               \
-        scenario->field##s = filled;                                                                                  \
-        for (uint32_t i = 0; i < entry_count; i++) {                                                                   \
+        void *room = NULL;                                                                                             \
+        uint32_t wanted = enter_list(&reader, key, maximum, sizeof(*(list)), &room);                                   \
+        (list) = room;                                                                                                 \
+        for (uint32_t i = 0; i < wanted; i++) {                                                                        \
             enter_at(&reader, i + 1, key);                                                                             \
             call;                                                                                                      \
             leave(&reader);                                                                                            \
-            scenario->field##_count = i + 1;                                                                           \
+            (list_count) = i + 1;                                                                                      \
         }                                                                                                              \
         leave(&reader);                                                                                                \
     } while (0)
@@ -522,22 +522,16 @@ void script_fill(struct script *script)
     struct scenario *scenario = &script->scenario;
     struct reader reader = {script, script->box.lua, 0};
     fill_head(&reader, scenario, &script->options);
-    FILL_LIST("parameters", parameter, 256, fill_parameter(&reader, &scenario->parameters[i]));
-    FILL_LIST("regions", region, 16, fill_region(&reader, &scenario->regions[i]));
+    FILL_LIST("parameters", scenario->parameters, scenario->parameter_count, 256, fill_parameter(&reader, &scenario->parameters[i]));
+    FILL_LIST("regions", scenario->regions, scenario->region_count, 16, fill_region(&reader, &scenario->regions[i]));
     fill_cloud(&reader, &scenario->cloud);
-    FILL_LIST("cohorts", cohort, 64, fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
+    FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
+              fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
     double factor = fleet_factor(&reader, script);
     number_vehicles(&reader, scenario, factor);
-    FILL_LIST("apps", app, 64, fill_app(&reader, &scenario->apps[i], factor));
-    FILL_LIST("phases", phase, 60, fill_phase(&reader, &scenario->phases[i]));
-    void *entries = NULL;
-    uint32_t count = enter_list(&reader, "timeline", 1024, sizeof(*scenario->timeline), &entries);
-    scenario->timeline = entries;
-    for (uint32_t i = 0; i < count; i++, scenario->timeline_count = i) {
-        enter_at(&reader, i + 1, "timeline");
-        fill_timeline(&reader, &scenario->timeline[i]);
-        leave(&reader);
-    }
-    leave(&reader);
-    FILL_LIST("expectations", expectation, 256, fill_expectation(&reader, &scenario->expectations[i]));
+    FILL_LIST("apps", scenario->apps, scenario->app_count, 64, fill_app(&reader, &scenario->apps[i], factor));
+    FILL_LIST("phases", scenario->phases, scenario->phase_count, 60, fill_phase(&reader, &scenario->phases[i]));
+    FILL_LIST("timeline", scenario->timeline, scenario->timeline_count, 1024, fill_timeline(&reader, &scenario->timeline[i]));
+    FILL_LIST("expectations", scenario->expectations, scenario->expectation_count, 256,
+              fill_expectation(&reader, &scenario->expectations[i]));
 }
