@@ -73,7 +73,7 @@ struct cloud_command_options {
 };
 struct cloud_commands;
 struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus, int64_t now_us);
-void cloud_commands_destroy(struct cloud_commands *commands);
+void cloud_commands_destroy(struct cloud_commands *commands); /* its bus must deliver nothing afterwards: close it, too */
 /* Publishes {"command":"<name>","id":"<hex>"} QoS 1 with response topic, correlation data (8 bytes, big-endian id) and message expiry = timeout.
  * Returns the id; the outcome comes through result(), exactly one not-late call each. */
 uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command, int64_t timeout_us, uint64_t token);
