@@ -40,4 +40,12 @@ struct cloud_bus *cloud_bus_remote(const struct cloud_bus_remote_options *option
 uint32_t cloud_bus_poll(struct cloud_bus *bus);
 bool cloud_bus_connected(const struct cloud_bus *bus);
 
+struct cloud_bus_counts {
+    uint64_t arrived, overflowed;       /* messages taken in; lost because too many were waiting for cloud_bus_poll() */
+    uint64_t published, publish_failed; /* taken by Paho; not taken, or refused by the broker */
+    uint64_t reconnects;
+};
+/* Zeros for an in-process bus, which loses nothing. */
+void cloud_bus_count(const struct cloud_bus *bus, struct cloud_bus_counts *out);
+
 #endif
