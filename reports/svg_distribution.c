@@ -1,0 +1,131 @@
+/* svg_distribution.c: how often which value was, on a logarithmic axis. The height is the square root of the share, so that the
+ * few in the tail, which decide, can be seen beside the many; the axis says so. */
+#include "svg.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define WIDTH  560.0
+#define HEIGHT 176.0
+#define BARS   96
+
+static void find_range(const struct distribution *distribution, struct frame *frame)
+{
+    const struct histogram *histogram = distribution->histogram;
+    double from = fmax((double)histogram->minimum, 1), to = fmax((double)histogram->maximum, from);
+    const double shown[] = {distribution->bound, distribution->measured};
+    for (size_t i = 0; i < 2; i++)
+        if (isfinite(shown[i]) && shown[i] >= 1) {
+            from = fmin(from, shown[i]);
+            to = fmax(to, shown[i]);
+        }
+    frame->x_from = from / 1.15;
+    frame->x_to = to * 1.15;
+    if (frame->x_to / frame->x_from < 3) {
+        frame->x_from /= 1.7;
+        frame->x_to *= 1.7;
+    }
+}
+
+/* Buckets are spread over the bars by the part of each (in logarithms) that a bar covers. */
+static void fill_bars(const struct histogram *histogram, const struct frame *frame, double bars[BARS])
+{
+    double scale = BARS / log(frame->x_to / frame->x_from);
+    for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
+        if (!histogram->bucket[i])
+            continue;
+        double low = fmax((double)histogram_bucket_low(i), 1), high = fmax((double)histogram_bucket_high(i) + 1, low + 1);
+        high = fmin(high, fmax((double)histogram->maximum, low) + 1);
+        double from = fmin(fmax(log(low / frame->x_from) * scale, 0), BARS - 1e-6);
+        double to = fmin(fmax(log(high / frame->x_from) * scale, from), BARS);
+        double whole = to - from, count = (double)histogram->bucket[i] / (double)histogram->count;
+        if (whole < 1e-9) {
+            bars[(int)from] += count;
+            continue;
+        }
+        for (int bar = (int)from; bar < BARS && bar < to; bar++)
+            bars[bar] += count * (fmin(to, bar + 1) - fmax(from, bar)) / whole;
+    }
+}
+
+static bool is_wrong(const struct distribution *distribution, double value)
+{
+    switch (distribution->comparison) {
+    case BELOW:
+    case AT_MOST: return value > distribution->bound;
+    case ABOVE:
+    case AT_LEAST: return value < distribution->bound;
+    case EQUALS: break;
+    }
+    return false;
+}
+
+static void draw_bars(struct page *page, const struct frame *frame, const struct distribution *distribution)
+{
+    double bars[BARS] = {0}, largest = 0;
+    fill_bars(distribution->histogram, frame, bars);
+    for (int i = 0; i < BARS; i++)
+        largest = fmax(largest, bars[i]);
+    double base = frame->height - frame->bottom, room = base - frame->top, width = (frame->width - frame->left - frame->right) / BARS;
+    for (int i = 0; i < BARS; i++) {
+        if (bars[i] <= 0)
+            continue;
+        double height = fmax(room * sqrt(bars[i] / largest), 1.5);
+        double middle = frame->x_from * pow(frame->x_to / frame->x_from, (i + 0.5) / BARS);
+        page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"/>", frame->left + i * width,
+                    base - height, width - 0.7, height, is_wrong(distribution, middle) ? "bar wrong" : "bar");
+    }
+}
+
+static void draw_axis(struct page *page, const struct frame *frame, enum metric metric)
+{
+    double base = frame->height - frame->bottom, decades = log10(frame->x_to / frame->x_from), last = -100;
+    for (int power = 0; power < 14; power++)
+        for (int times = 1; times < 10; times++) {
+            double value = pow(10, power) * times, x = frame_x(frame, value);
+            bool named = times == 1 || (decades < 2.2 && (times == 2 || times == 5)) || decades < 0.7;
+            if (value < frame->x_from || value > frame->x_to)
+                continue;
+            svg_line(page, x, base, x, base + (named ? 5 : 3), "axis");
+            char label[48];
+            report_metric_text(metric, value, label, sizeof(label));
+            double half = 3.2 * (double)utf8_columns(label);
+            if (!named || x - half < last + 8 || x + half > frame->width)
+                continue;
+            svg_text(page, x, base + 17, "middle", "tick", label);
+            last = x + half;
+        }
+    svg_line(page, frame->left, base, frame->width - frame->right, base, "axis");
+}
+
+static void draw_line(struct page *page, const struct frame *frame, double value, double height, const char *class, const char *text)
+{
+    char text_class[32];
+    if (!isfinite(value))
+        return;
+    double x = frame_x(frame, value);
+    bool left = x > frame->width * 0.62;
+    snprintf(text_class, sizeof(text_class), "%s-text", class);
+    svg_line(page, x, height - 9, x, frame->height - frame->bottom, class);
+    svg_text(page, left ? x - 5 : x + 5, height, left ? "end" : "start", text_class, text);
+}
+
+void svg_distribution(struct page *page, const struct distribution *distribution)
+{
+    struct frame frame = {.width = WIDTH, .height = HEIGHT, .left = 8, .right = 8, .top = 40, .bottom = 24, .y_to = 1, .logarithmic = true};
+    char label[256];
+    find_range(distribution, &frame);
+    snprintf(label, sizeof(label), "Distribution of %s: measured %s, bound %s", metric_name(distribution->metric),
+             distribution->measured_text, distribution->bound_text);
+    svg_open(page, WIDTH, HEIGHT, label);
+    if (isfinite(distribution->low) && distribution->high > distribution->low) {
+        double from = frame_x(&frame, fmax(distribution->low, 1)), to = frame_x(&frame, fmin(distribution->high, frame.x_to));
+        page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"surely\"><title>surely in here</title></rect>",
+                    from, frame.top - 8, fmax(to - from, 1), frame.height - frame.bottom - frame.top + 8);
+    }
+    draw_bars(page, &frame, distribution);
+    draw_axis(page, &frame, distribution->metric);
+    draw_line(page, &frame, distribution->measured, 30, "measured", distribution->measured_text);
+    draw_line(page, &frame, distribution->bound, 13, "bound", distribution->bound_text);
+    svg_close(page);
+}
