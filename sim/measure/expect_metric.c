@@ -94,7 +94,7 @@ void expect_metric(const struct measure *measure, const struct expectation *expe
     out->samples = histogram.count;
     finding->of = "samples";
     if (!wants_large(expectation))
-        out->worst_count = measure_worst(measure, expectation->what, expectation->filter, out->worst);
+        out->worst_count = measure_worst_in(measure, expectation->what, expectation->filter, expectation->with_excluded, out->worst);
     switch (expectation->statistic) {
     case STATISTIC_QUANTILE:
         if (histogram.count == 0)

@@ -47,7 +47,7 @@ bool series_merge(struct series *into, const struct series *from, uint64_t *byte
 
 struct measure_cell { /* one metric, path, cohort, region and phase */
     struct histogram histogram;
-    struct worst_list worst; /* empty in excluded phases */
+    struct worst_list worst;
 };
 
 struct measure {
@@ -82,6 +82,9 @@ size_t measure_cell_count(const struct measure *measure);
 size_t measure_series_count(const struct measure *measure);
 struct measure_cell *measure_cell_make(struct measure *measure, size_t index); /* NULL: out of memory */
 struct series *measure_series_make(struct measure *measure, size_t index);
+/* As measure_worst(), with the excluded phases or without. */
+uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool with_excluded,
+                          struct measure_worst out[MEASURE_WORST]);
 /* Whether no part of [from_us, to_us) is in an excluded phase. */
 bool measure_kept(const struct measure *measure, int64_t from_us, int64_t to_us);
 int64_t measure_kept_us(const struct measure *measure); /* of the duration, outside of the excluded phases */

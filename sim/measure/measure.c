@@ -208,7 +208,7 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
         }
     }
     histogram_add(&cell->histogram, value);
-    if (!excluded && vehicle != MEASURE_NO_VEHICLE)
+    if (vehicle != MEASURE_NO_VEHICLE)
         worst_add(&cell->worst, value, vehicle, intended_us);
 }
 

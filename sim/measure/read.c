@@ -63,12 +63,27 @@ static void add_worst(const struct measure *measure, size_t index, void *context
         worst_merge(context, &cell->worst);
 }
 
-uint32_t measure_worst(const struct measure *measure, enum metric metric, struct measure_dimension filter,
-                       struct measure_worst out[MEASURE_WORST])
+static void add_worst_excluded(const struct measure *measure, size_t index, void *context)
+{
+    const struct measure_cell *cell = measure->cells[index * 2 + 1];
+    if (cell)
+        worst_merge(context, &cell->worst);
+}
+
+uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool with_excluded,
+                          struct measure_worst out[MEASURE_WORST])
 {
     struct worst_list list = {0};
     each_place(measure, metric, filter, add_worst, &list);
+    if (with_excluded)
+        each_place(measure, metric, filter, add_worst_excluded, &list);
     return worst_copy(&list, out);
+}
+
+uint32_t measure_worst(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                       struct measure_worst out[MEASURE_WORST])
+{
+    return measure_worst_in(measure, metric, filter, false, out);
 }
 
 /* ---- counters --------------------------------------------------------------------------------------------------------- */

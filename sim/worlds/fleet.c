@@ -309,7 +309,7 @@ static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_tr
         ledger->executed++;
         if (command->executed++) {
             ledger->executed_twice++;
-            measure_command_victim(fleet->measure, COUNTER_COMMANDS, vehicle, now_us);
+            measure_command_victim(fleet->measure, VICTIM_EXECUTED_TWICE, vehicle, now_us);
         }
     }
 }
@@ -465,7 +465,7 @@ static void command_result(void *context, int64_t now_us, const struct cloud_com
         command->timed_out = 1;
         ledger->timed_out++;
         measure_count(fleet->measure, COUNTER_COMMANDS_TIMED_OUT, who, now_us, 1);
-        measure_command_victim(fleet->measure, COUNTER_COMMANDS_TIMED_OUT, command->vehicle, command->asked_us);
+        measure_command_victim(fleet->measure, VICTIM_TIMED_OUT, command->vehicle, command->asked_us);
         return;
     }
     command->answered = 1;
@@ -513,9 +513,11 @@ void fleet_commands_finish(struct fleet *fleet, int64_t now_us)
         const struct fleet_command *command = &fleet->commands[i];
         if (!command->id)
             continue;
-        if (!command->answered && !command->timed_out)
+        if (!command->answered && !command->timed_out) {
             ledger->pending++;
-        else if (command->timed_out && !command->received)
+        } else if (command->timed_out && !command->received) {
             ledger->lost++;
+            measure_command_victim(fleet->measure, VICTIM_LOST, command->vehicle, command->asked_us);
+        }
     }
 }
