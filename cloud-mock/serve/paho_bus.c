@@ -62,7 +62,7 @@ struct remote_bus {
     struct cloud_bus_counts counts;
     struct subscriber *list;
     uint32_t count, capacity;
-    bool ids_available;
+    bool ids_available, shared_available;
     bool connected, ever_connected;
     void (*wake)(void *context);
     void *wake_context;
@@ -337,8 +337,10 @@ static void on_accepted(void *context, MQTTAsync_successData5 *response)
 {
     struct remote_bus *bus = context;
     int ids = MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE);
+    int shared = MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_SHARED_SUBSCRIPTION_AVAILABLE);
     pthread_mutex_lock(&bus->mutex);
     bus->ids_available = ids != 0; /* absent: available */
+    bus->shared_available = shared != 0;
     pthread_mutex_unlock(&bus->mutex);
     attempt_over(bus, 0, MQ5_SUCCESS);
 }
@@ -461,6 +463,9 @@ static uint8_t subscribe(struct cloud_bus *base, int64_t now_us, struct span fil
     struct remote_bus *bus = (struct remote_bus *)base;
     if (!mq5_topic_filter_valid(filter))
         return MQ5_TOPIC_FILTER_INVALID;
+    /* A broker that says so ends the connection of whoever asks all the same. */
+    if (!bus->shared_available && filter.length > 7 && memcmp(filter.data, "$share/", 7) == 0)
+        return MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
     struct wait *wait = calloc(1, sizeof(*wait));
     if (!wait)
         return MQ5_QUOTA_EXCEEDED;
