@@ -19,9 +19,4 @@ void paho_explain(const struct paho_endpoint *endpoint, const struct cloud_bus_r
 /* Can the files named be read at all? false: *error. */
 bool paho_files_readable(const struct cloud_bus_remote_options *options, char *error, size_t error_capacity);
 
-/* Paho's one sending thread can miss the signal for a command that was just added, and then sleeps up to a second (its issue 1039). A second
- * signal wakes it: a message put on a client of its own that never connects and keeps one message at most. */
-void paho_nudge_ready(void);
-void paho_nudge(void);
-
 #endif

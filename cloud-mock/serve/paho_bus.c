@@ -347,7 +347,10 @@ static void on_accepted(void *context, MQTTAsync_successData5 *response)
 
 static void on_refused(void *context, MQTTAsync_failureData5 *response)
 {
-    attempt_over(context, response->code ? response->code : MQTTASYNC_FAILURE, (uint8_t)response->reasonCode);
+    int reason = (int)response->reasonCode;
+    if (reason < MQ5_UNSPECIFIED_ERROR && response->code >= MQ5_UNSPECIFIED_ERROR) /* Paho puts CONNACK's reason here */
+        reason = response->code;
+    attempt_over(context, response->code ? response->code : MQTTASYNC_FAILURE, (uint8_t)reason);
 }
 
 static void answered(struct wait *wait, uint8_t reason)
@@ -521,7 +524,6 @@ static int send_message(struct remote_bus *bus, const char *topic, const struct 
     properties_out(&out.properties, &message->properties);
     int result = MQTTAsync_sendMessage(bus->client, topic, &out, &options);
     MQTTProperties_free(&out.properties);
-    paho_nudge();
     return result;
 }
 
@@ -693,7 +695,6 @@ static int create_client(struct remote_bus *bus, const struct paho_endpoint *end
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
     MQTTAsync_init_options once = MQTTAsync_init_options_initializer;
     MQTTAsync_global_init(&once); /* OpenSSL initialises itself */
-    paho_nudge_ready();
     const char *format = strchr(endpoint->host, ':') ? "%s://[%s]:%d" : "%s://%s:%d";
     snprintf(uri, sizeof(uri), format, endpoint->tls ? "ssl" : "tcp", endpoint->host, endpoint->port);
     options.sendWhileDisconnected = 1;
@@ -735,7 +736,7 @@ static int start_connect(struct remote_bus *bus, const struct paho_endpoint *end
     return result;
 }
 
-/* Positive codes and reasons come from the broker's CONNACK; all else ended before it. */
+/* A reason comes from the broker's CONNACK; all else ended before it. */
 static void explain(const struct remote_bus *bus, const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options,
                     bool answered_in_time, int timeout_ms, char *error, size_t error_capacity)
 {
