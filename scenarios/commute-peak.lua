@@ -8,7 +8,7 @@ scenario "commute-peak" {
   warm_up  = minutes(30),                 -- the fleet powers up and provisions; kept out of the statistics
 }
 
-local dropped    = fault("drop_commands", { off = 0, on = 0.05, breaks = { "no-command-lost" } },
+local dropped    = fault("drop_commands", { off = 0, on = 0.05, breaks = { "commands-arrive" } },
                          "share of commands lost between service and broker")
 local slow_rule  = fault("delay_registration", { off = 1.5, on = 90, breaks = { "provisioned" } },
                          "seconds the registration rule takes to activate a certificate")
@@ -51,7 +51,7 @@ end)
 
 expect "provisioned"     (provisioning():with_warm_up():p99()):below(seconds(30))
 expect "unlock"          (command "unlock":path "connected":p99()):below(seconds(3)):confidence(0.99)
-expect "no-command-lost" (commands():lost()):equals(0)
+expect "commands-arrive" (commands():lost():share()):below(0.005)  -- a car in a tunnel for longer than the time-out is lost to its app
 expect "once"            (commands():executed_twice()):equals(0)
 expect "nothing-lost"    (telemetry():lost()):equals(0)
 expect "acknowledged"    (telemetry():acknowledge_time():p99()):below(seconds(10))
