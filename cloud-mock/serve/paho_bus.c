@@ -689,12 +689,20 @@ static struct remote_bus *make(const struct cloud_bus_remote_options *options)
     return bus;
 }
 
+static pthread_once_t paho_once = PTHREAD_ONCE_INIT;
+
+/* A second time would make Paho's condition anew under its waiting thread, which then notices what is to be sent only once a second. */
+static void initialise_paho(void)
+{
+    MQTTAsync_init_options options = MQTTAsync_init_options_initializer; /* OpenSSL initialises itself */
+    MQTTAsync_global_init(&options);
+}
+
 static int create_client(struct remote_bus *bus, const struct paho_endpoint *endpoint, const char *client_id)
 {
     char uri[300];
     MQTTAsync_createOptions options = MQTTAsync_createOptions_initializer5;
-    MQTTAsync_init_options once = MQTTAsync_init_options_initializer;
-    MQTTAsync_global_init(&once); /* OpenSSL initialises itself */
+    pthread_once(&paho_once, initialise_paho);
     const char *format = strchr(endpoint->host, ':') ? "%s://[%s]:%d" : "%s://%s:%d";
     snprintf(uri, sizeof(uri), format, endpoint->tls ? "ssl" : "tcp", endpoint->host, endpoint->port);
     options.sendWhileDisconnected = 1;
