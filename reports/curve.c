@@ -3,26 +3,54 @@
 
 #include <stdlib.h>
 
-static void curve_put(struct curve *curve, double at_s, double value)
+static void curve_put(struct curve *curve, double at_s, double low, double mean, double high)
 {
     curve->at_s[curve->count] = at_s;
-    curve->value[curve->count++] = value;
-    if (value > curve->largest)
-        curve->largest = value;
+    curve->low[curve->count] = low;
+    curve->mean[curve->count] = mean;
+    curve->high[curve->count++] = high;
+    if (high > curve->largest)
+        curve->largest = high;
 }
 
-static void curve_stretch(struct curve *curve, const int64_t *series, uint32_t from, uint32_t to, double bin_s, double scale)
+struct bins {
+    const int64_t *series;
+    uint32_t count;
+    double bin_s, scale;
+};
+
+static void curve_stretch(struct curve *curve, const struct bins *bins, uint32_t from, uint32_t to)
 {
-    uint32_t small = from, large = from;
-    for (uint32_t i = from + 1; i < to; i++) {
-        if (series[i] < series[small])
-            small = i;
-        if (series[i] > series[large])
-            large = i;
+    int64_t low = bins->series[from], high = low;
+    double sum = 0, middle_s = to - from > 1 ? (from + to) / 2.0 * bins->bin_s : from * bins->bin_s;
+    for (uint32_t i = from; i < to; i++) {
+        low = bins->series[i] < low ? bins->series[i] : low;
+        high = bins->series[i] > high ? bins->series[i] : high;
+        sum += (double)bins->series[i];
     }
-    uint32_t first = small < large ? small : large, second = small < large ? large : small;
-    curve_put(curve, from * bin_s, (double)series[first] * scale);
-    curve_put(curve, (from + (to - from) / 2.0) * bin_s, (double)series[second] * scale);
+    curve_put(curve, middle_s, (double)low * bins->scale, sum / (to - from) * bins->scale, (double)high * bins->scale);
+}
+
+static void read_seconds(const struct bins *bins, struct curve *out)
+{
+    uint32_t stretches = bins->count < CURVE_POINTS ? bins->count : CURVE_POINTS;
+    out->thinned = bins->count > CURVE_POINTS;
+    out->stretch_s = stretches ? bins->count * bins->bin_s / stretches : bins->bin_s;
+    for (uint32_t i = 0; i < stretches; i++)
+        curve_stretch(out, bins, (uint32_t)((uint64_t)bins->count * i / stretches), (uint32_t)((uint64_t)bins->count * (i + 1) / stretches));
+}
+
+static void read_windows(const struct bins *bins, int64_t window_us, struct curve *out)
+{
+    double window_s = (double)window_us / 1e6;
+    uint32_t each = (uint32_t)(window_s / bins->bin_s + 0.5);
+    out->stretch_s = window_s;
+    for (uint32_t from = 0; from < bins->count && each && out->count < CURVE_POINTS; from += each) {
+        double sum = 0;
+        for (uint32_t i = from; i < from + each && i < bins->count; i++)
+            sum += (double)bins->series[i];
+        curve_put(out, (from + each / 2.0) * bins->bin_s, sum, sum, sum);
+    }
 }
 
 /* Bins the run came to: what an interrupted one never reached is not drawn as zero. */
@@ -32,7 +60,7 @@ static uint32_t bins_reached(const struct report_run *run, uint32_t count, int64
     return reached < count ? (uint32_t)(reached > 0 ? reached : 0) : count;
 }
 
-bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, struct curve *out)
+bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us, struct curve *out)
 {
     uint32_t count;
     int64_t bin_us;
@@ -40,16 +68,24 @@ bool curve_read(const struct report_run *run, enum counter counter, struct measu
     int64_t *series = run->result->measure ? measure_series(run->result->measure, counter, filter, &count, &bin_us) : NULL;
     if (!series)
         return false;
-    double bin_s = (double)bin_us / 1e6, scale = counter_is_gauge(counter) ? 1 : 1 / bin_s;
-    count = bins_reached(run, count, bin_us);
-    uint32_t stretches = CURVE_POINTS / 2;
-    out->thinned = count > CURVE_POINTS;
-    out->stretch_s = out->thinned ? count * bin_s / stretches : bin_s;
-    for (uint32_t i = 0; !out->thinned && i < count; i++)
-        curve_put(out, i * bin_s, (double)series[i] * scale);
-    for (uint32_t i = 0; out->thinned && i < stretches; i++)
-        curve_stretch(out, series, (uint32_t)((uint64_t)count * i / stretches), (uint32_t)((uint64_t)count * (i + 1) / stretches), bin_s,
-                      scale);
+    double bin_s = (double)bin_us / 1e6;
+    struct bins bins = {series, bins_reached(run, count, bin_us), bin_s, counter_is_gauge(counter) ? 1 : 1 / bin_s};
+    if (window_us > 0)
+        read_windows(&bins, window_us, out);
+    else
+        read_seconds(&bins, out);
     free(series);
     return true;
+}
+
+int64_t curve_window(const struct report_run *run, int64_t total)
+{
+    static const int64_t windows_s[] = {10, 30, 60, 300, 600, 900, 1800, 3600, 10800, 21600, 86400};
+    double duration_s = (double)run->result->simulated_us / 1e6;
+    if (total <= 0 || (double)total >= 2 * duration_s)
+        return 0;
+    for (size_t i = 0; i < sizeof(windows_s) / sizeof(windows_s[0]); i++)
+        if ((double)total / duration_s * (double)windows_s[i] >= 5 || duration_s / (double)windows_s[i] < 60)
+            return duration_s / (double)windows_s[i] <= CURVE_POINTS ? windows_s[i] * US_PER_S : 0;
+    return 86400 * US_PER_S;
 }

@@ -15,6 +15,11 @@ static void picture_distribution(const struct report_run *run, struct page *page
     struct histogram histogram;
     char measured[128], bound[96], bound_line[112];
     measure_histogram(run->result->measure, expectation->what, expectation->filter, false, &histogram);
+    if (expectation->with_excluded) {
+        struct histogram excluded;
+        measure_histogram(run->result->measure, expectation->what, expectation->filter, true, &excluded);
+        histogram_merge(&histogram, &excluded);
+    }
     if (!histogram.count)
         return;
     bool of_sample = expectation->statistic != STATISTIC_COUNT && expectation->statistic != STATISTIC_TOTAL;
@@ -37,7 +42,7 @@ static void picture_series(const struct report_run *run, struct page *page, cons
                            const struct expectation_result *result)
 {
     struct curve *curve = malloc(sizeof(*curve));
-    if (!curve || !curve_read(run, expectation->what, expectation->filter, curve)) {
+    if (!curve || !curve_read(run, expectation->what, expectation->filter, 0, curve)) {
         page->failed = page->failed || !curve;
         free(curve);
         return;
@@ -104,20 +109,11 @@ static void write_victims(const struct report_run *run, struct page *page, const
     page_add(page, "</table></div></div>\n");
 }
 
-static void write_remarks(const struct report_run *run, struct page *page, const struct expectation *expectation,
-                          const struct expectation_result *result)
+static void write_remarks(struct page *page, const struct expectation *expectation, const struct expectation_result *result)
 {
-    char text[64];
     page_add(page, "<p class=\"remark\">");
-    if (result->detail[0]) {
-        page_escape(page, result->detail);
-        page_add(page, " · ");
-    }
-    if (expectation->source == EXPECT_METRIC) {
-        measure_format_count((double)result->samples, text, sizeof(text));
-        page_format(page, "%s sample%s · ", text, result->samples == 1 ? "" : "s");
-    }
-    page_format(page, "line %u</p>\n", expectation->line);
+    page_escape(page, result->detail);
+    page_format(page, "%sline %u</p>\n", result->detail[0] ? " · " : "", expectation->line);
 }
 
 static void write_card(const struct report_run *run, struct page *page, uint32_t index)
@@ -138,7 +134,7 @@ static void write_card(const struct report_run *run, struct page *page, uint32_t
     page_escape(page, report_title(expectation));
     page_add(page, "</p>\n");
     write_picture(run, page, expectation, result);
-    write_remarks(run, page, expectation, result);
+    write_remarks(page, expectation, result);
     write_victims(run, page, expectation, result);
     page_add(page, "</article>\n");
 }

@@ -182,6 +182,7 @@ static void ledger_row_html(struct page *page, const char *name, uint64_t value,
 void html_ledger_bars(const struct report_run *run, struct page *page, bool commands, struct measure_dimension filter,
                       const char *concerned)
 {
+    static const char *const unwelcome[] = {"unacknowledged", "duplicated", "dropped", "lost", "executed_twice", "timed_out", "expired"};
     const struct measure *measure = run->result->measure;
     struct ledger_totals totals;
     const struct ledger_commands *row = commands ? measure_commands_row(measure) : NULL;
@@ -192,9 +193,14 @@ void html_ledger_bars(const struct report_run *run, struct page *page, bool comm
     uint64_t intended = commands ? row->intended : totals.field[LEDGER_INTENDED];
     for (int field = 0; field < fields; field++) {
         const char *name = commands ? commands_field_name(field) : ledger_field_name(field);
-        bool bad = strstr("unacknowledged duplicated dropped lost executed_twice timed_out expired", name) != NULL;
-        ledger_row_html(page, name, commands ? commands_value(row, field) : totals.field[field], intended, bad,
-                        concerned && strcmp(concerned, name) == 0);
+        bool bad = false;
+        for (size_t i = 0; i < sizeof(unwelcome) / sizeof(unwelcome[0]); i++)
+            bad = bad || strcmp(unwelcome[i], name) == 0;
+        uint64_t value = commands ? commands_value(row, field) : totals.field[field];
+        bool asked = concerned && strcmp(concerned, name) == 0;
+        if (concerned && !asked && value == 0) /* in a card only what tells something */
+            continue;
+        ledger_row_html(page, name, value, intended, bad, asked);
     }
     page_add(page, "</table>\n");
 }

@@ -44,12 +44,13 @@ static void print_safe(const struct terminal *terminal, const char *text)
     }
 }
 
+/* columns 0: the last on its line. */
 static void print_column(const struct terminal *terminal, const char *text, size_t columns)
 {
     print_safe(terminal, text);
     for (size_t used = utf8_columns(text); used < columns; used++)
         fputc(' ', terminal->stream);
-    fputs("  ", terminal->stream);
+    fputs(columns ? "  " : "", terminal->stream);
 }
 
 static void widen(size_t *columns, const char *text)
@@ -75,24 +76,24 @@ static void measure_columns(struct terminal *terminal)
 /* ---- one expectation --------------------------------------------------------------------------------------------------- */
 
 /* "(14,986 samples, 99 % sure)" for metrics, "at 07:43:02" for moments, the reason for what could not be judged. */
-static void print_remark(const struct terminal *terminal, const struct expectation *expectation, const struct expectation_result *result)
+static void remark_text(const struct terminal *terminal, const struct expectation *expectation, const struct expectation_result *result,
+                        char *out, size_t capacity)
 {
-    char text[96];
+    char samples[64], at[48] = "", sure[32] = "";
+    out[0] = 0;
     if (result->verdict == VERDICT_NOT_AVAILABLE || result->verdict == VERDICT_INCONCLUSIVE) {
-        print_safe(terminal, result->detail);
+        snprintf(out, capacity, "%s", result->detail);
         return;
     }
-    if (expectation->source == EXPECT_METRIC) {
-        measure_format_count((double)result->samples, text, sizeof(text));
-        fprintf(terminal->stream, "(%s sample%s", text, result->samples == 1 ? "" : "s");
-        if (expectation->confidence > 0)
-            fprintf(terminal->stream, ", %g %% sure", expectation->confidence * 100);
-        fputs(") ", terminal->stream);
-    }
-    if (result->at_us >= 0) {
-        scenario_time_text(terminal->run->scenario, result->at_us, text, sizeof(text));
-        fprintf(terminal->stream, "at %s", text);
-    }
+    if (result->at_us >= 0)
+        scenario_time_text(terminal->run->scenario, result->at_us, at, sizeof(at));
+    if (expectation->confidence > 0)
+        snprintf(sure, sizeof(sure), ", %g %% sure", expectation->confidence * 100);
+    measure_format_count((double)result->samples, samples, sizeof(samples));
+    if (expectation->source == EXPECT_METRIC)
+        snprintf(out, capacity, "(%s sample%s%s)%s%s", samples, result->samples == 1 ? "" : "s", sure, at[0] ? " at " : "", at);
+    else if (at[0])
+        snprintf(out, capacity, "at %s", at);
 }
 
 static void print_victims(const struct terminal *terminal, const struct expectation *expectation, const struct expectation_result *result)
@@ -123,9 +124,10 @@ static void print_expectation(const struct terminal *terminal, uint32_t index)
 {
     const struct expectation *expectation = &terminal->run->scenario->expectations[index];
     const struct expectation_result *result = &terminal->run->expectations[index];
-    char measured[128], bound[96];
+    char measured[128], bound[96], remark[320];
     report_measured_text(expectation, result, measured, sizeof(measured));
     report_bound_text(expectation, bound, sizeof(bound));
+    remark_text(terminal, expectation, result, remark, sizeof(remark));
     fputc(' ', terminal->stream);
     paint(terminal, colour_of(result->verdict));
     fputs(report_verdict_sign(result->verdict), terminal->stream);
@@ -133,8 +135,8 @@ static void print_expectation(const struct terminal *terminal, uint32_t index)
     fputc(' ', terminal->stream);
     print_column(terminal, expectation->id, terminal->id_columns);
     print_column(terminal, measured, terminal->measured_columns);
-    print_column(terminal, bound, terminal->bound_columns);
-    print_remark(terminal, expectation, result);
+    print_column(terminal, bound, remark[0] ? terminal->bound_columns : 0);
+    print_safe(terminal, remark);
     fputc('\n', terminal->stream);
     print_victims(terminal, expectation, result);
 }

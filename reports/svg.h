@@ -6,18 +6,20 @@
 
 /* ---- curve.c: a counter over time, thinned out ----------------------------------------------------------------------- */
 
-#define CURVE_POINTS 1500
-/* Longer series are parted into CURVE_POINTS / 2 stretches of two points: their smallest and largest bin, in their order. All curves of
- * a run have the same points in time. Counts are per second; gauges are levels. */
+#define CURVE_POINTS 750
+/* Longer series are parted into CURVE_POINTS stretches, each with its smallest, largest and mean bin. Counts are per second; gauges are
+ * levels. With a window the curve tells how many in each window instead, at its middle. */
 struct curve {
     uint32_t count;
-    double at_s[CURVE_POINTS], value[CURVE_POINTS];
+    double at_s[CURVE_POINTS], low[CURVE_POINTS], mean[CURVE_POINTS], high[CURVE_POINTS];
     double largest;
     bool thinned;
-    double stretch_s; /* what a stretch covers */
+    double stretch_s; /* what a point covers */
 };
-/* false: out of memory, or nothing ran. */
-bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, struct curve *out);
+/* false: out of memory, or nothing ran. window_us 0: per second. */
+bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us, struct curve *out);
+/* A window in which something rare can be seen: 0 when it is frequent enough for seconds. */
+int64_t curve_window(const struct report_run *run, int64_t total);
 
 /* ---- marks.c: what happened when ---------------------------------------------------------------------------------------- */
 

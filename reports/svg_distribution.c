@@ -98,13 +98,16 @@ static void draw_axis(struct page *page, const struct frame *frame, enum metric 
     svg_line(page, frame->left, base, frame->width - frame->right, base, "axis");
 }
 
-static void draw_line(struct page *page, const struct frame *frame, double value, double height, const char *class, const char *text)
+/* other: a line whose text's row is another one, but which would run through this text. */
+static void draw_line(struct page *page, const struct frame *frame, double value, double other, double height, const char *class,
+                      const char *text)
 {
     char text_class[32];
     if (!isfinite(value))
         return;
     double x = frame_x(frame, value);
-    bool left = x > frame->width * 0.62;
+    double room = 6.4 * (double)utf8_columns(text) + 8, gap = isfinite(other) ? frame_x(frame, fmax(other, 1)) - x : 0;
+    bool left = (gap > 0 && gap < room && x > room) || x + room > frame->width;
     snprintf(text_class, sizeof(text_class), "%s-text", class);
     svg_line(page, x, height - 9, x, frame->height - frame->bottom, class);
     svg_text(page, left ? x - 5 : x + 5, height, left ? "end" : "start", text_class, text);
@@ -125,7 +128,7 @@ void svg_distribution(struct page *page, const struct distribution *distribution
     }
     draw_bars(page, &frame, distribution);
     draw_axis(page, &frame, distribution->metric);
-    draw_line(page, &frame, distribution->measured, 30, "measured", distribution->measured_text);
-    draw_line(page, &frame, distribution->bound, 13, "bound", distribution->bound_text);
+    draw_line(page, &frame, distribution->measured, distribution->bound, 30, "measured", distribution->measured_text);
+    draw_line(page, &frame, distribution->bound, NAN, 13, "bound", distribution->bound_text);
     svg_close(page);
 }

@@ -70,7 +70,7 @@ static void draw_band(struct page *page, const struct frame *frame, double from_
     page_escape(page, name);
     page_add(page, "</title></rect>");
     if (named && to - from > 6.2 * (double)utf8_columns(name))
-        svg_text(page, (from + to) / 2, frame->top - 5, "middle", "band-name", name);
+        svg_text(page, from + 2, frame->top - 5, "start", "band-name", name);
 }
 
 static void draw_phases(const struct report_run *run, struct page *page, const struct frame *frame, bool named)
@@ -107,27 +107,59 @@ static void draw_marks(const struct report_run *run, struct page *page, const st
 /* ---- curves ------------------------------------------------------------------------------------------------------------------ */
 
 /* Tenths of a unit, as differences: half the bytes of absolute coordinates. */
+struct pen {
+    struct page *page;
+    long x, y;
+    bool down;
+};
+
+static void pen_to(struct pen *pen, double x_units, double y_units)
+{
+    long x = lround(x_units * 10), y = lround(y_units * 10);
+    if (!pen->down)
+        page_format(pen->page, "M%ld %ldl0 0", x, y);
+    else if (x != pen->x || y != pen->y)
+        page_format(pen->page, "%s%ld%s%ld", x < pen->x ? "" : " ", x - pen->x, y < pen->y ? "" : " ", y - pen->y);
+    *pen = (struct pen){pen->page, x, y, true};
+}
+
+static void open_path(struct page *page, const char *class, uint32_t index)
+{
+    page_format(page, "<path transform=\"scale(.1)\" class=\"%s c%u\" d=\"", class, index);
+}
+
+/* From the smallest to the largest bin of each stretch. */
+static void draw_extremes(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index)
+{
+    struct pen pen = {.page = page};
+    open_path(page, "extremes", index);
+    for (uint32_t i = 0; i < curve->count; i++)
+        pen_to(&pen, frame_x(frame, curve->at_s[i]), frame_y(frame, curve->high[i]));
+    for (uint32_t i = curve->count; i-- > 0;)
+        pen_to(&pen, frame_x(frame, curve->at_s[i]), frame_y(frame, curve->low[i]));
+    page_add(page, "Z\"/>");
+}
+
+static void draw_means(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index, bool area)
+{
+    struct pen pen = {.page = page};
+    open_path(page, area ? "area" : "curve", index);
+    for (uint32_t i = 0; i < curve->count; i++)
+        pen_to(&pen, frame_x(frame, curve->at_s[i]), frame_y(frame, curve->mean[i]));
+    if (area)
+        page_format(page, "V%ldH%ldZ", lround((frame->height - frame->bottom) * 10), lround(frame_x(frame, curve->at_s[0]) * 10));
+    page_add(page, "\"/>");
+}
+
 static void draw_curve(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index, bool filled)
 {
-    long before_x = 0, before_y = 0;
-    double base = frame->height - frame->bottom;
     if (!curve->count)
         return;
-    for (int pass = filled ? 0 : 1; pass < 2; pass++) {
-        page_format(page, "<path transform=\"scale(.1)\" class=\"%s c%u\" d=\"", pass ? "curve" : "area", index);
-        for (uint32_t i = 0; i < curve->count; i++) {
-            long x = lround(frame_x(frame, curve->at_s[i]) * 10), y = lround(frame_y(frame, curve->value[i]) * 10);
-            if (i == 0)
-                page_format(page, "M%ld %ldl0 0", x, y);
-            else if (x != before_x || y != before_y)
-                page_format(page, "%s%ld%s%ld", x < before_x ? "" : " ", x - before_x, y < before_y ? "" : " ", y - before_y);
-            before_x = x;
-            before_y = y;
-        }
-        if (!pass)
-            page_format(page, "V%ldH%ldZ", lround(base * 10), lround(frame_x(frame, curve->at_s[0]) * 10));
-        page_add(page, "\"/>");
-    }
+    if (curve->thinned)
+        draw_extremes(page, frame, curve, index);
+    if (filled)
+        draw_means(page, frame, curve, index, true);
+    draw_means(page, frame, curve, index, false);
 }
 
 static void draw_bound(struct page *page, const struct frame *frame, double bound, const char *text)
