@@ -26,6 +26,7 @@ static void catch_signals(void)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file grown too large is a failed write, reported like a full disk */
 }
 
 /* ---- run directory -------------------------------------------------------------------------------------------------- */
@@ -145,13 +146,12 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
     snprintf(run.run_name, sizeof run.run_name, "%.90s", slash && slash[1] ? slash + 1 : directory);
     char error[600];
     bool written = report_write(&run, directory, error, sizeof error);
+    if (!written && run.exit_code != EXIT_INTERRUPTED)
+        run.exit_code = EXIT_ENVIRONMENT;
     report_print(&run, directory, isatty(STDOUT_FILENO), stdout);
     fflush(stdout);
-    if (!written) {
+    if (!written)
         cli_complain("%s", error);
-        if (run.exit_code != EXIT_INTERRUPTED)
-            run.exit_code = EXIT_ENVIRONMENT;
-    }
     free(expectations);
     return run.exit_code;
 }
