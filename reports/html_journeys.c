@@ -71,7 +71,7 @@ static void write_row(void *context, enum metric metric, const char *kind, const
     page_escape(table->page, whole ? html_metric_title(metric) : by_path && strcmp(name, "queued") == 0 ? "vehicle was offline"
                              : by_path ? "vehicle was online" : name);
     if (summary.excluded && whole)
-        page_add(table->page, " <span class=\"dim\">(in the warm-up)</span>");
+        page_add(table->page, " <span class=\"dim\">(warm-up)</span>");
     measure_format_count((double)summary.count, text, sizeof(text));
     page_format(table->page, "</th><td class=\"n dim\">%s</td><td class=\"range-cell\">", text);
     write_range(table, &summary);

@@ -149,6 +149,11 @@ static void write_kinds(struct page *page, const char *title, const char *const 
 void html_concentration(const struct report_run *run, struct page *page, const struct measure_worst *worst, uint32_t count)
 {
     static const char *const titles[] = {"cohort", "region", "firmware"};
+    /* All alike and more than were kept: these are the lowest numbers, and what they share says nothing about the others. */
+    if (count == MEASURE_WORST && worst[0].value == worst[count - 1].value) {
+        page_format(page, "<p class=\"concentration\">The %u with the lowest numbers; there may be more.</p>\n", count);
+        return;
+    }
     page_format(page, "<p class=\"concentration\">Of the %u %s: ", count, count == 1 ? "vehicle" : "worst vehicles");
     for (int which = 0; which < 3; which++) {
         const char *names[KINDS];

@@ -65,7 +65,7 @@ static const char style[] =
     "th{text-align:left;font-weight:500}thead th{color:var(--dim);font-size:12px;font-weight:600;white-space:nowrap}\n"
     "td,th{padding:4px 10px 4px 0;vertical-align:middle}tr>*{border-top:1px solid var(--line)}tr:first-child>*{border-top:0}thead+tbody tr:first-child>*{border-top:1px solid var(--line)}.uplot tr>*{border:0}.uplot .u-legend{font-size:12.5px}.uplot .u-legend th{font-weight:500;color:var(--dim)}\n"
     ".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;padding-left:8px}td.name{font-weight:600;white-space:nowrap}\n"
-    "th.n{text-align:right}.journey th:first-child{min-width:180px}.journey tr.part th{padding-left:18px;color:var(--dim)}\n"
+    "th.n{text-align:right}.journey th:first-child{min-width:180px;white-space:nowrap}.journey tr.part th{padding-left:18px;color:var(--dim)}\n"
     ".range-cell{width:310px;min-width:200px}.range{display:block;width:100%;height:16px}.range .grid{stroke:var(--line)}\n"
     ".range .p0{fill:var(--p0)}.range .p1{fill:var(--p1)}.range .p2{fill:var(--p2)}.whisker{stroke:var(--dim);stroke-width:1}.largest{fill:var(--dim)}\n"
     ".key{display:inline-block;padding:0 7px;border-radius:4px;font-size:12px}.key.p0{background:var(--p0);color:var(--paper)}\n"

@@ -77,24 +77,48 @@ static void draw_bars(struct page *page, const struct frame *frame, const struct
     }
 }
 
+/* Ticks a person would choose: 1, 2, 5 times a power of ten; durations from ten seconds on as clocks have them. Major ones first. */
+static uint32_t find_ticks(enum metric metric, double ticks[64])
+{
+    static const double clock_major[] = {10, 60, 600, 3600, 86400, 864000};
+    static const double clock_minor[] = {20, 30, 120, 300, 1200, 1800, 7200, 18000, 36000, 172800, 432000};
+    bool duration = strcmp(metric_unit(metric), "bytes") != 0;
+    uint32_t count = 0;
+    for (double power = 1; power < (duration ? 1e7 : 1e13); power *= 10)
+        ticks[count++] = power;
+    for (size_t i = 0; duration && i < sizeof(clock_major) / sizeof(clock_major[0]); i++)
+        ticks[count++] = clock_major[i] * 1e6;
+    for (double power = 1; power < (duration ? 1e7 : 1e13); power *= 10) {
+        ticks[count++] = power * 2;
+        ticks[count++] = power * 5;
+    }
+    for (size_t i = 0; duration && i < sizeof(clock_minor) / sizeof(clock_minor[0]); i++)
+        ticks[count++] = clock_minor[i] * 1e6;
+    return count;
+}
+
+/* Each tick is named where its name has room. */
 static void draw_axis(struct page *page, const struct frame *frame, enum metric metric)
 {
-    double base = frame->height - frame->bottom, decades = log10(frame->x_to / frame->x_from), last = -100;
-    for (int power = 0; power < 14; power++)
-        for (int times = 1; times < 10; times++) {
-            double value = pow(10, power) * times, x = frame_x(frame, value);
-            bool named = times == 1 || (decades < 2.2 && (times == 2 || times == 5)) || decades < 0.7;
-            if (value < frame->x_from || value > frame->x_to)
-                continue;
-            svg_line(page, x, base, x, base + (named ? 5 : 3), "axis");
-            char label[48];
-            report_metric_text(metric, value, label, sizeof(label));
-            double half = 3.2 * (double)utf8_columns(label);
-            if (!named || x - half < last + 8 || x + half > frame->width)
-                continue;
-            svg_text(page, x, base + 17, "middle", "tick", label);
-            last = x + half;
-        }
+    double base = frame->height - frame->bottom, ticks[64], from[64], to[64];
+    uint32_t named = 0, count = find_ticks(metric, ticks);
+    for (uint32_t i = 0; i < count; i++) {
+        if (ticks[i] < frame->x_from || ticks[i] > frame->x_to)
+            continue;
+        char label[48];
+        double x = frame_x(frame, ticks[i]);
+        report_metric_text(metric, ticks[i], label, sizeof(label));
+        double half = 3.2 * (double)utf8_columns(label) + 5;
+        bool room = x - half > -5 && x + half < frame->width + 5;
+        for (uint32_t n = 0; n < named && room; n++)
+            room = x + half < from[n] || x - half > to[n];
+        svg_line(page, x, base, x, base + (room ? 5 : 3), "axis");
+        if (!room)
+            continue;
+        svg_text(page, x, base + 17, "middle", "tick", label);
+        from[named] = x - half;
+        to[named++] = x + half;
+    }
     svg_line(page, frame->left, base, frame->width - frame->right, base, "axis");
 }
 
