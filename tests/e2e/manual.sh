@@ -6,7 +6,7 @@ set -euo pipefail
 page=$source_tree/docs/convoy.1
 command -v mandoc >/dev/null || fail "mandoc is missing: install the Debian package mandoc (./dev test does)"
 mandoc -Tlint -W warning "$page" >"$work/lint" || fail "mandoc finds fault: $(cat "$work/lint")"
-mandoc -Tascii "$page" | col -b >"$work/page"
+mandoc -Tascii "$page" | col -bx >"$work/page"
 
 # Long options that the program's help lists, of the commands whose options the page lists.
 options() {
