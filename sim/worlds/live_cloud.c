@@ -353,12 +353,24 @@ static const char *ca_file(const struct live_world *world, char *out, size_t cap
     return out;
 }
 
-static struct live_bus *attach(struct live_world *world, struct live_broker *broker, const char *service)
+/* Paho may take two seconds for a connection that the broker takes at once, so all of them are made at the same time. */
+struct attachment {
+    pthread_t thread;
+    struct live_world *world;
+    struct live_broker *broker;
+    char service[32], error[400];
+    struct cloud_bus *bus;
+};
+
+static void *attach(void *context)
 {
-    char id[96], ca[600], error[400] = "";
+    struct attachment *attachment = context;
+    struct live_world *world = attachment->world;
+    struct live_broker *broker = attachment->broker;
+    char id[96], ca[600];
     struct cloud_bus_remote_options options = {.uri = broker->service_uri, .client_id = id, .wake = wake, .wake_context = world};
     struct cloud_options passwords = {0};
-    snprintf(id, sizeof id, "convoy-%s-%s", world->run_id, service);
+    snprintf(id, sizeof id, "convoy-%s-%s", world->run_id, attachment->service);
     options.user_name = world->options->user_name;
     options.password = world->options->password;
     if (broker->embedded) {
@@ -372,15 +384,62 @@ static struct live_bus *attach(struct live_world *world, struct live_broker *bro
         options.certificate_file = world->service_certificate[0] ? world->service_certificate : NULL;
         options.key_file = world->service_key[0] ? world->service_key : NULL;
     }
-    struct live_bus *bus = &broker->buses[broker->bus_count];
-    *bus = (struct live_bus){.bus = {&bus_ops}, .world = world};
-    bus->remote = cloud_bus_remote(&options, BUS_TIMEOUT_MS, error, sizeof error);
-    if (bus->remote) {
-        broker->bus_count++;
-        return bus;
-    }
-    live_fail(world, "%s", error);
+    attachment->bus = cloud_bus_remote(&options, BUS_TIMEOUT_MS, attachment->error, sizeof attachment->error);
     return NULL;
+}
+
+static bool attach_one(struct live_world *world, struct live_broker *broker, struct attachment *attachment, const char *service)
+{
+    *attachment = (struct attachment){.world = world, .broker = broker};
+    snprintf(attachment->service, sizeof attachment->service, "%s", service);
+    return pthread_create(&attachment->thread, NULL, attach, attachment) == 0;
+}
+
+static bool take_bus(struct live_world *world, struct live_broker *broker, struct attachment *attachment)
+{
+    pthread_join(attachment->thread, NULL);
+    if (!attachment->bus)
+        return live_fail(world, "%s", attachment->error);
+    broker->buses[broker->bus_count++] = (struct live_bus){.bus = {&bus_ops}, .remote = attachment->bus, .world = world};
+    return true;
+}
+
+/* In this order: processors, presence, commands. */
+static bool attach_all(struct live_world *world, struct live_broker *broker, uint32_t processors)
+{
+    struct attachment attachments[LIVE_BUSES];
+    uint32_t wanted = processors + 2, begun = 0;
+    bool good = true;
+    while (begun < wanted && good) {
+        char name[32];
+        snprintf(name, sizeof name, begun < processors ? "processor-%u" : begun == processors ? "presence" : "commands", begun + 1);
+        good = attach_one(world, broker, &attachments[begun], name) || live_fail(world, "cannot start a thread for connecting the services");
+        begun += good;
+    }
+    for (uint32_t i = 0; i < begun; i++)
+        good = take_bus(world, broker, &attachments[i]) && good;
+    return good;
+}
+
+static void *detach(void *context)
+{
+    bus_close(context);
+    return NULL;
+}
+
+static void detach_all(struct live_broker *broker)
+{
+    pthread_t threads[LIVE_BUSES];
+    bool begun[LIVE_BUSES];
+    for (uint32_t i = 0; i < broker->bus_count; i++) {
+        begun[i] = pthread_create(&threads[i], NULL, detach, &broker->buses[i].bus) == 0;
+        if (!begun[i])
+            bus_close(&broker->buses[i].bus);
+    }
+    for (uint32_t i = 0; i < broker->bus_count; i++)
+        if (begun[i])
+            pthread_join(threads[i], NULL);
+    broker->bus_count = 0;
 }
 
 /* ---- services ------------------------------------------------------------------------------------------------------ */
@@ -405,24 +464,32 @@ static void filter_of(const char *template, const char *prefix, char *out, size_
     snprintf(out, capacity, "%s%.*s+%s", prefix, (int)(mark - template), template, mark + 1);
 }
 
-static bool start_processors(struct live_world *world, struct live_broker *broker)
+static bool subscribe(struct live_world *world, const struct live_broker *broker, struct live_bus *bus, const char *filter, uint8_t qos,
+                      cloud_bus_handler *handler)
 {
-    char filter[160], name[32];
-    uint32_t wanted = world->scenario->cloud.processors > PROCESSORS_MAX ? PROCESSORS_MAX : world->scenario->cloud.processors;
+    uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), qos, handler, world);
+    return reason < 0x80 || live_fail(world, "%s refuses the subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
+}
+
+static void without_sharing(struct live_world *world, const struct live_broker *broker)
+{
+    char *features = world->result->unavailable;
+    size_t used = strlen(features);
+    live_note(world->result, "%s has no shared subscriptions: one telemetry processor takes everything", broker->uri);
+    snprintf(features + used, sizeof world->result->unavailable - used, "%sshared_subscriptions", used ? "," : "");
+}
+
+static bool start_processors(struct live_world *world, struct live_broker *broker, uint32_t count)
+{
+    char filter[160];
     filter_of(world->fleet.topic_telemetry, "$share/processors/", filter, sizeof filter);
-    for (uint32_t i = 0; i < wanted; i++) {
-        snprintf(name, sizeof name, "processor-%u", i + 1);
-        struct live_bus *bus = attach(world, broker, name);
-        if (!bus)
-            return false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct live_bus *bus = &broker->buses[i];
         uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1, on_telemetry, world);
-        if (reason == MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED) {
-            live_note(world->result, "%s has no shared subscriptions: one telemetry processor instead of %u", broker->uri, wanted);
-            snprintf(world->result->unavailable + strlen(world->result->unavailable), sizeof world->result->unavailable - strlen(world->result->unavailable),
-                     "%sshared_subscriptions", world->result->unavailable[0] ? "," : "");
+        if (i == 0 && reason == MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED) {
+            without_sharing(world, broker);
             filter_of(world->fleet.topic_telemetry, "", filter, sizeof filter);
-            reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1, on_telemetry, world);
-            wanted = 1;
+            return subscribe(world, broker, bus, filter, 1, on_telemetry);
         }
         if (reason >= 0x80)
             return live_fail(world, "%s refuses the telemetry processors' subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
@@ -433,22 +500,18 @@ static bool start_processors(struct live_world *world, struct live_broker *broke
 static bool start_services(struct live_world *world, struct live_broker *broker, uint32_t number)
 {
     char filter[160];
-    struct live_bus *watch = start_processors(world, broker) ? attach(world, broker, "presence") : NULL;
-    if (!watch)
+    uint32_t processors = world->scenario->cloud.processors > PROCESSORS_MAX ? PROCESSORS_MAX : world->scenario->cloud.processors;
+    if (!attach_all(world, broker, processors) || !start_processors(world, broker, processors))
         return false;
     if (world->profile->presence_events)
         snprintf(filter, sizeof filter, "%s/presence/#", world->profile->event_prefix);
     else
         filter_of(world->fleet.topic_presence, "", filter, sizeof filter);
-    uint8_t reason = watch->bus.ops->subscribe(&watch->bus, 0, span_text(filter), 0, on_presence, world);
-    if (reason >= 0x80)
-        return live_fail(world, "%s refuses the subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
-    struct live_bus *bus = attach(world, broker, "commands");
-    if (!bus)
+    if (!subscribe(world, broker, &broker->buses[processors], filter, 0, on_presence))
         return false;
     struct cloud_command_options options;
     fleet_command_options(&world->fleet, &options, (uint64_t)(number + 1) << 40);
-    broker->commands = cloud_commands_create(&options, &bus->bus, world->now_us);
+    broker->commands = cloud_commands_create(&options, &broker->buses[processors + 1].bus, world->now_us);
     return broker->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
 }
 
@@ -510,11 +573,9 @@ void live_services_stop(struct live_world *world)
         if (broker->commands)
             cloud_commands_destroy(broker->commands);
         broker->commands = NULL;
-        for (uint32_t i = 0; i < broker->bus_count; i++) {
+        for (uint32_t i = 0; i < broker->bus_count; i++)
             note_overflow(world, &broker->buses[i]);
-            bus_close(&broker->buses[i].bus);
-        }
-        broker->bus_count = 0;
+        detach_all(broker);
     }
     if (world->made_service_files) {
         unlink(world->service_certificate);
