@@ -59,8 +59,10 @@ struct best {
 /* Ties go to the word that comes first, whatever order the table is walked in. */
 static void offer(struct best *best, const char *wanted, const char *word)
 {
-    uint32_t distance = nearest_distance(wanted, word);
-    if (distance > nearest_tolerance(wanted) || strlen(word) >= sizeof(best->word))
+    uint32_t distance = nearest_distance(wanted, word), tolerance = nearest_tolerance(wanted);
+    if (distance > tolerance && strlen(wanted) >= 4 && strstr(word, wanted))
+        distance = tolerance; /* "drop_commands" for "fault.drop_commands" */
+    if (distance > tolerance || strlen(word) >= sizeof(best->word))
         return;
     if (best->word[0] == 0 || distance < best->distance || (distance == best->distance && strcmp(word, best->word) < 0)) {
         strcpy(best->word, word);

@@ -5,7 +5,7 @@ local host, env, plan, overrides = ...
 
 local floor, huge = math.floor, math.huge
 local format, concat, sort = string.format, table.concat, table.sort
-local find, match, sub = string.find, string.match, string.sub -- the methods of texts are the scenario's few ones
+local find, match, sub, gsub = string.find, string.match, string.sub, string.gsub -- the methods of texts are the scenario's few ones
 
 plan.parameters, plan.regions, plan.cohorts, plan.apps, plan.phases = {}, {}, {}, {}, {}
 plan.timeline, plan.expectations, plan.functions, plan.commands_named = {}, {}, {}, {}
@@ -26,6 +26,7 @@ local function keys_of(t)
 end
 
 local function did_you_mean(word, allowed)
+  if #allowed == 0 then return "; none is declared before this line" end
   local near = host.nearest(tostring(word), allowed)
   return near and format("; did you mean '%s'?", near) or format("; there are %s", concat(allowed, ", "))
 end
@@ -33,12 +34,19 @@ end
 -- ---- checked reading of fields -------------------------------------------------------------------------------------
 
 local function known_fields(where, t, allowed)
-  for key in pairs(t) do
-    local found = false
-    for _, name in ipairs(allowed) do found = found or name == key end
-    if not found then fail(format("%s: unknown field %s%s", where, quote(key), did_you_mean(key, allowed))) end
+  local known, unknown = {}, nil
+  for _, name in ipairs(allowed) do known[name] = true end
+  for key in pairs(t) do -- a table's order changes from run to run; the message must not
+    if not known[key] and (not unknown or tostring(key) < tostring(unknown)) then unknown = key end
   end
+  if type(unknown) == "number" then fail(format("%s: a value without a field's name; the fields are %s", where, concat(allowed, ", "))) end
+  if unknown ~= nil then fail(format("%s: unknown field %s%s", where, quote(unknown), did_you_mean(unknown, allowed))) end
 end
+
+-- Declarations are two calls, cohort "suv" { ... }; what was begun and not ended is found at the end.
+local begun = {}
+local function begin(where, missing) begun[#begun + 1] = { where = where, missing = missing, line = host.here() } return #begun end
+local function ended(index) begun[index].done = true end
 
 local function want_table(where, value)
   if type(value) ~= "table" then fail(format("%s takes a table { ... }, got %s", where, quote(value))) end
@@ -64,7 +72,7 @@ local function whole(where, value, low, high)
   return floor(value)
 end
 
-local function text_of(where, value, longest, pattern)
+local function text_of(where, value, longest)
   if type(value) ~= "string" or value == "" then fail(format("%s must be a text, got %s", where, quote(value))) end
   if #value > longest then fail(format("%s is longer than %d characters", where, longest)) end
   return value
@@ -254,8 +262,10 @@ end
 function env.scenario(name)
   name_of("scenario", name)
   if plan.name then fail("scenario is declared twice") end
+  local where = format("scenario \"%s\"", name)
+  local this = begin(where, "{ duration = hours(24) }")
   return function(spec)
-    local where = format("scenario \"%s\"", name)
+    ended(this)
     want_table(where, spec)
     known_fields(where, spec, { "start", "duration", "seed", "warm_up" })
     plan.name, plan.line = name, host.here()
@@ -275,7 +285,9 @@ function env.region(name)
   local where = format("region \"%s\"", name)
   if region_index[name] then fail(where .. " is declared twice") end
   if #plan.regions >= 16 then fail("more than 16 regions") end
+  local this = begin(where, "{ latency = milliseconds(10) }")
   return function(spec)
+    ended(this)
     want_table(where, spec)
     known_fields(where, spec, { "latency", "endpoint" })
     plan.regions[#plan.regions + 1] = { name = name, line = host.here(), latency = duration(where .. ": latency", spec.latency or 0),
@@ -289,7 +301,12 @@ function env.cloud(spec)
   known_fields("cloud", spec, { "activation", "certificate_lifetime", "issue", "processors", "keep_alive_maximum", "session_expiry_maximum",
                                 "receive_maximum", "topic_alias_maximum", "service" })
   local c = plan.cloud
-  if spec.activation ~= nil then c.activation = want_distribution("cloud: activation", spec.activation) end
+  if spec.activation ~= nil then
+    c.activation = want_distribution("cloud: activation", spec.activation)
+    if c.activation.a > 0 and c.activation.a < 1000 then
+      fail(format("cloud: activation: %s is in microseconds; write lognormal(seconds(1), 0.3)", c.activation.text))
+    end
+  end
   if spec.certificate_lifetime ~= nil then c.certificate_lifetime = duration("cloud: certificate_lifetime", spec.certificate_lifetime, SECOND) end
   if spec.issue ~= nil then c.issue = duration("cloud: issue", spec.issue) end
   if spec.processors ~= nil then c.processors = whole("cloud: processors", spec.processors, 1, 12) end
@@ -452,7 +469,10 @@ function env.cohort(name)
   local where = format("cohort \"%s\"", name)
   if cohort_index[name] then fail(where .. " is declared twice") end
   if #plan.cohorts >= 64 then fail("more than 64 cohorts") end
+  local this = begin(where, "{ count = 1000 }")
   return function(spec)
+    ended(this)
+    if cohort_index[name] then fail(where .. " is declared twice") end
     want_table(where, spec)
     known_fields(where, spec, cohort_fields)
     if spec.count == nil then fail(where .. ": count is missing; write count = 1000") end
@@ -507,7 +527,9 @@ function env.app(name)
   if app_names[name] then fail(where .. " is declared twice") end
   if #plan.apps >= 64 then fail("more than 64 apps") end
   app_names[name] = true
+  local this = begin(where, "{ users = 100, command = \"unlock\", rate = per_day(1) }")
   return function(spec)
+    ended(this)
     want_table(where, spec)
     known_fields(where, spec, { "users", "command", "rate", "timeout", "loss", "from", "to", "online_only", "cohort" })
     local a = { name = name, line = host.here() }
@@ -538,7 +560,7 @@ function env.phase(name, from, to, spec)
   if #plan.phases >= 60 then fail("more than 60 phases") end
   spec = want_table(where, spec or {})
   known_fields(where, spec, { "excluded" })
-  local p = { name = name, from = moment(where .. ": from", from), to = moment(where .. ": to", to),
+  local p = { name = name, line = host.here(), from = moment(where .. ": from", from), to = moment(where .. ": to", to),
               excluded = boolean(where .. ": excluded", spec.excluded or false) }
   if p.to <= p.from then fail(where .. ": ends before it begins") end
   plan.phases[#plan.phases + 1] = p
@@ -557,8 +579,10 @@ function env.every_so_often(period, fn, spec)
   spec = want_table("every_so_often", spec or {})
   known_fields("every_so_often", spec, { "from", "till" })
   period = duration("every_so_often()", period, SECOND)
-  timeline("every_so_often", { at = spec.from and moment("every_so_often: from", spec.from) or period, every = period,
-                               till = spec.till and moment("every_so_often: till", spec.till) or 0 }, fn)
+  local from = spec.from and moment("every_so_often: from", spec.from) or period
+  local till = spec.till and moment("every_so_often: till", spec.till) or 0
+  if spec.till and till <= from then fail("every_so_often: till must be after from") end
+  timeline("every_so_often", { at = from, every = period, till = till }, fn)
 end
 
 -- ---- actions, while the run goes on --------------------------------------------------------------------------------
@@ -650,13 +674,13 @@ function common:phase(name)
 end
 function common:with_warm_up() self.with_excluded = true return self end
 
-local function source(kind, what, text, standard, q, more)
+local function source(kind, what, text, standard, q, more, noun)
   local methods = {}
   for key, value in pairs(common) do methods[key] = value end
   for key, value in pairs(more or {}) do methods[key] = value end
   local s = { mark = "source", kind = kind, what = what, text = text, statistic = standard, q = q or 0, filters = "", cohort_filter = 0,
               region_filter = 0, path_filter = "", from = 0, by = 0, with_excluded = false }
-  return setmetatable(s, class(text, methods))
+  return setmetatable(s, class(noun or text, methods))
 end
 local function switch(kind, what, text, standard, q)
   return function(self)
@@ -671,12 +695,12 @@ local function metric_step(what, text) return switch("metric", what, text, "quan
 function env.provisioning()
   return source("metric", "provision.total", "provisioning", "quantile", 0.99, {
     key = metric_step("provision.key", "provisioning, key pair"), certificate = metric_step("provision.certificate", "provisioning, certificate"),
-    registration = metric_step("provision.registration", "provisioning, registration") })
+    registration = metric_step("provision.registration", "provisioning, registration") }, "provisioning()")
 end
 function env.connect()
   return source("metric", "connect.total", "connect", "quantile", 0.99, {
     resolve = metric_step("connect.resolve", "connect, name resolution"), tcp = metric_step("connect.tcp", "connect, TCP"),
-    tls = metric_step("connect.tls", "connect, TLS"), connack = metric_step("connect.connack", "connect, CONNACK") })
+    tls = metric_step("connect.tls", "connect, TLS"), connack = metric_step("connect.connack", "connect, CONNACK") }, "connect()")
 end
 function env.reconnect() return source("metric", "reconnect", "reconnect", "quantile", 0.99) end
 local function ledger(what) return switch("ledger", what, "telemetry " .. what, "total") end
@@ -684,15 +708,15 @@ function env.telemetry()
   return source("metric", "telemetry.end_to_end", "telemetry end to end", "quantile", 0.99, {
     end_to_end = metric_step("telemetry.end_to_end", "telemetry end to end"), acknowledge_time = metric_step("telemetry.ack", "telemetry acknowledgement"),
     intended = ledger "intended", acknowledged = ledger "acknowledged", unacknowledged = ledger "unacknowledged", delivered = ledger "delivered",
-    duplicated = ledger "duplicated", dropped = ledger "dropped", pending = ledger "pending", lost = ledger "lost" })
+    duplicated = ledger "duplicated", dropped = ledger "dropped", pending = ledger "pending", lost = ledger "lost" }, "telemetry()")
 end
-local function outcome(what) return switch("commands", what, "commands " .. what, "total") end
+local function outcome(what) return switch("commands", what, "commands " .. gsub(what, "_", " "), "total") end
 local function command_source(text)
   return source("metric", "command.round_trip", text .. " round trip", "quantile", 0.99, {
     round_trip = metric_step("command.round_trip", text .. " round trip"), delivery = metric_step("command.delivery", text .. " delivery"),
     intended = outcome "intended", sent = outcome "sent", delivered = outcome "delivered", executed = outcome "executed",
     executed_twice = outcome "executed_twice", answered = outcome "answered", timed_out = outcome "timed_out", lost = outcome "lost",
-    pending = outcome "pending" })
+    pending = outcome "pending" }, text == "commands" and "commands()" or text)
 end
 function env.commands() return command_source("commands") end
 function env.command(name)
@@ -717,7 +741,7 @@ local broker_methods = {
   registrations_refused = series("registrations_refused", "first connects refused", "total"),
   presence_events = series("presence_events", "presence events", "total"), link_drops = series("link_drops", "links dropped", "total"),
   protocol_errors = series("protocol_errors", "protocol errors", "total") }
-function env.broker() return source("counter", "connects", "broker", "total", 0, broker_methods) end
+function env.broker() return source("counter", "connects", "connects", "total", 0, broker_methods, "broker()") end
 function env.bytes_up_per_day() return source("metric", "bytes.up_day", "bytes up a vehicle and day", "mean") end
 function env.bytes_down_per_day() return source("metric", "bytes.down_day", "bytes down a vehicle and day", "mean") end
 function env.send_lag() return source("metric", "send.lag", "the rig's own lag", "quantile", 0.99) end
@@ -742,7 +766,9 @@ function env.expect(id)
   text_of("expect", id, 47)
   if #plan.expectations >= 256 then fail("more than 256 expectations") end
   for _, e in ipairs(plan.expectations) do if e.id == id then fail(format("expect \"%s\" is declared twice", id)) end end
+  local this = begin(format("expect \"%s\"", id), "(telemetry():lost()):equals(0)")
   return function(s)
+    ended(this)
     if type(s) ~= "table" or s.mark ~= "source" then
       fail(format("expect \"%s\" takes what is measured, e.g. (telemetry():lost()), got %s", id, quote(s)))
     end
@@ -755,15 +781,34 @@ end
 
 -- ---- after the file ------------------------------------------------------------------------------------------------
 
+-- A clock time before the start means the next day, so a wrong one tends to lie behind the end. Not when --duration cut the run short.
+local function check_moments()
+  local function check(what, at, line)
+    if at <= plan.duration then return end
+    fail(format("%s comes %.12g minutes after the start, when the run has ended (duration is %.12g minutes)", what, at / MINUTE, plan.duration / MINUTE), line)
+  end
+  for _, t in ipairs(plan.timeline) do check(t.every == 0 and "at()" or "every_so_often()", t.at, t.line) end
+  for _, a in ipairs(plan.apps) do check(format("app \"%s\": from", a.name), a.from, a.line) end
+  for _, p in ipairs(plan.phases) do check(format("phase \"%s\"", p.name), p.from, p.line) end
+  for _, e in ipairs(plan.expectations) do
+    check(format("expect \"%s\": from", e.id), e.source.from, e.line)
+    check(format("expect \"%s\": by", e.id), e.source.by, e.line)
+  end
+end
+
 function plan.finish()
   if not plan.name then fail("no scenario \"name\" { ... } in this file", 1) end
   if #plan.cohorts == 0 then fail("no cohort \"name\" { ... } in this file", plan.line) end
-  for name in pairs(overrides) do
+  for _, b in ipairs(begun) do
+    if not b.done then fail(format("%s is not complete; write %s %s", b.where, b.where, b.missing), b.line) end
+  end
+  for _, name in ipairs(keys_of(overrides)) do
     if not parameter_by_name[name] and not (name == "fleet" and plan.fleet_wanted > 0) then
-      host.fail(0, format("--set %s: the scenario has no such parameter%s", name, #plan.parameters == 0 and ""
+      host.fail(0, format("--set %s: the scenario has no such parameter%s", name, #plan.parameters == 0 and "; it declares none"
         or did_you_mean(name, keys_of(parameter_by_name))))
     end
   end
+  if plan.duration_wanted == 0 then check_moments() end
   local ids = {}
   for _, e in ipairs(plan.expectations) do
     ids[e.id] = true

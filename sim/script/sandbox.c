@@ -18,9 +18,10 @@ static bool is_out_of_steps(const struct sandbox *box, uint64_t more_bytes)
 
 static void *refuse(struct sandbox *box, enum sandbox_stop why)
 {
-    if (box->ready) {
+    int here = box->ready ? sandbox_here(box->lua) : 0;
+    if (here > 0 || (box->ready && box->stop == SANDBOX_GOES_ON)) { /* Lua asks again while it gives up, when the line is gone */
         box->stop = why;
-        box->stop_line = sandbox_here(box->lua);
+        box->stop_line = here;
     }
     return NULL;
 }
