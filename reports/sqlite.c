@@ -392,6 +392,19 @@ static void fill(struct table *table)
     execute(table, "COMMIT;");
 }
 
+/* The system's reason, as the other writers tell it; SQLite's own words where there is none. */
+static void failure_text(sqlite3 *db, char *out, size_t capacity)
+{
+    int reason = 0;
+    if (db && sqlite3_errcode(db) == SQLITE_FULL)
+        reason = ENOSPC;
+    else if (db && sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &reason) != SQLITE_OK)
+        reason = 0;
+    if (!reason)
+        reason = db ? sqlite3_system_errno(db) : ENOMEM;
+    snprintf(out, capacity, "%s", reason ? strerror(reason) : sqlite3_errmsg(db));
+}
+
 bool report_write_sqlite(const struct report_run *run, const char *path, char *error, size_t error_capacity)
 {
     struct table table = {.run = run};
@@ -403,8 +416,9 @@ bool report_write_sqlite(const struct report_run *run, const char *path, char *e
     if (!table.failed)
         fill(&table);
     if (table.failed) {
-        int reason = table.db ? sqlite3_system_errno(table.db) : ENOMEM;
-        snprintf(error, error_capacity, "cannot write %s: %s", path, reason ? strerror(reason) : sqlite3_errmsg(table.db));
+        char why[160];
+        failure_text(table.db, why, sizeof(why));
+        snprintf(error, error_capacity, "cannot write %s: %s", path, why);
     }
     sqlite3_close(table.db);
     if (!table.failed)
