@@ -154,7 +154,8 @@ void html_concentration(const struct report_run *run, struct page *page, const s
         page_format(page, "<p class=\"concentration\">The %u with the lowest numbers; there may be more.</p>\n", count);
         return;
     }
-    page_format(page, "<p class=\"concentration\">Of the %u %s: ", count, count == 1 ? "vehicle" : "worst vehicles");
+    page_format(page, "<p class=\"concentration\">Of the %u %s: ", count,
+                count == 1 ? "vehicle" : count < MEASURE_WORST ? "vehicles" : "worst vehicles");
     for (int which = 0; which < 3; which++) {
         const char *names[KINDS];
         uint32_t counts[KINDS], kinds = 0;
