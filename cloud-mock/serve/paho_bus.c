@@ -18,19 +18,19 @@
 #include <time.h>
 
 enum {
-    QUEUE_MAX = 1000000,      /* messages waiting for the owner */
-    OUTGOING_MAX = 1000000,   /* messages waiting for the broker */
+    QUEUE_MAX = 1000000,    /* messages waiting for the owner */
+    OUTGOING_MAX = 1000000, /* messages waiting for the broker */
     SUBSCRIBE_MS = 10000,
     DISCONNECT_MS = 2000,
     KEEP_ALIVE_S = 30,
     RECONNECT_MAX_S = 8,
-    SESSION_EXPIRY_S = 600,   /* what is published to us while the connection is down for so long is not lost */
+    SESSION_EXPIRY_S = 600, /* what is published to us while the connection is down for so long is not lost */
 };
 
 struct subscriber {
-    char *filter;             /* as subscribed */
-    struct span matched;      /* without "$share/name/" */
-    uint32_t id;              /* subscription identifier: the same for the same filter */
+    char *filter;        /* as subscribed */
+    struct span matched; /* without "$share/name/" */
+    uint32_t id;         /* subscription identifier: the same for the same filter */
     uint8_t qos;
     bool granted;
     cloud_bus_handler *handler;
@@ -221,7 +221,8 @@ static void properties_out(MQTTProperties *to, const struct mq5_properties *from
 static struct arrival *copy_arrival(const char *topic, size_t topic_length, const MQTTAsync_message *message)
 {
     size_t payload_length = (size_t)message->payloadlen;
-    struct arrival *copy = calloc(1, sizeof(*copy) + topic_length + payload_length + properties_bytes(&message->properties));
+    struct arrival *copy =
+        calloc(1, sizeof(*copy) + topic_length + payload_length + properties_bytes(&message->properties));
     if (!copy)
         return NULL;
     uint8_t *at = copy->bytes;
@@ -260,7 +261,10 @@ static void enqueue(struct remote_bus *bus, struct arrival *arrival)
     }
     pthread_mutex_unlock(&bus->mutex);
     if (first_lost)
-        fprintf(stderr, "convoy: more than %d messages wait for the cloud's services; from here on some are lost (and counted)\n", QUEUE_MAX);
+        fprintf(
+            stderr,
+            "convoy: more than %d messages wait for the cloud's services; from here on some are lost (and counted)\n",
+            QUEUE_MAX);
     if (full)
         free(arrival);
     else if (was_empty)
@@ -336,7 +340,8 @@ static void attempt_over(struct remote_bus *bus, int code, uint8_t reason)
 static void on_accepted(void *context, MQTTAsync_successData5 *response)
 {
     struct remote_bus *bus = context;
-    int ids = MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE);
+    int ids =
+        MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIERS_AVAILABLE);
     int shared = MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_SHARED_SUBSCRIPTION_AVAILABLE);
     pthread_mutex_lock(&bus->mutex);
     bus->ids_available = ids != 0; /* absent: available */
@@ -402,7 +407,8 @@ static int send_subscribe(struct remote_bus *bus, const struct subscriber *subsc
         options.onFailure5 = on_not_subscribed;
         options.context = wait;
     }
-    options.subscribeOptions.retainHandling = again && strncmp(subscriber->filter, "$share/", 7) != 0 ? MQ5_RETAIN_SEND_IF_NEW : MQ5_RETAIN_SEND;
+    options.subscribeOptions.retainHandling =
+        again && strncmp(subscriber->filter, "$share/", 7) != 0 ? MQ5_RETAIN_SEND_IF_NEW : MQ5_RETAIN_SEND;
     if (bus->ids_available)
         add_integer(&options.properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, subscriber->id);
     int result = MQTTAsync_subscribe(bus->client, subscriber->filter, subscriber->qos, &options);
@@ -461,7 +467,8 @@ static uint8_t wait_for_answer(struct remote_bus *bus, struct wait *wait, int ti
     return reason;
 }
 
-static uint8_t subscribe(struct cloud_bus *base, int64_t now_us, struct span filter, uint8_t qos, cloud_bus_handler *handler, void *context)
+static uint8_t subscribe(struct cloud_bus *base, int64_t now_us, struct span filter, uint8_t qos,
+                         cloud_bus_handler *handler, void *context)
 {
     struct remote_bus *bus = (struct remote_bus *)base;
     if (!mq5_topic_filter_valid(filter))
@@ -715,8 +722,8 @@ static int create_client(struct remote_bus *bus, const struct paho_endpoint *end
     return MQTTAsync_setDisconnected(bus->client, bus, on_server_disconnect);
 }
 
-static int start_connect(struct remote_bus *bus, const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options,
-                         int timeout_ms)
+static int start_connect(struct remote_bus *bus, const struct paho_endpoint *endpoint,
+                         const struct cloud_bus_remote_options *options, int timeout_ms)
 {
     MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer5;
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
@@ -745,30 +752,37 @@ static int start_connect(struct remote_bus *bus, const struct paho_endpoint *end
 }
 
 /* A reason comes from the broker's CONNACK; all else ended before it. */
-static void explain(const struct remote_bus *bus, const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options,
-                    bool answered_in_time, int timeout_ms, char *error, size_t error_capacity)
+static void explain(const struct remote_bus *bus, const struct paho_endpoint *endpoint,
+                    const struct cloud_bus_remote_options *options, bool answered_in_time, int timeout_ms, char *error,
+                    size_t error_capacity)
 {
     char why[300];
     if (bus->attempt_reason >= MQ5_UNSPECIFIED_ERROR) {
-        snprintf(error, error_capacity, "%s refuses the connection: %s", options->uri, mq5_reason_name(bus->attempt_reason));
+        snprintf(error, error_capacity, "%s refuses the connection: %s", options->uri,
+                 mq5_reason_name(bus->attempt_reason));
         return;
     }
     paho_explain(endpoint, options, timeout_ms, why, sizeof(why));
     if (!why[0])
-        snprintf(why, sizeof(why), answered_in_time ? "it closes the connection without an answer to CONNECT (wrong port, or it does not speak MQTT 5)"
-                                                    : "no answer to CONNECT within %d ms", timeout_ms);
+        snprintf(why, sizeof(why),
+                 answered_in_time
+                     ? "it closes the connection without an answer to CONNECT (wrong port, or it does not speak MQTT 5)"
+                     : "no answer to CONNECT within %d ms",
+                 timeout_ms);
     snprintf(error, error_capacity, "cannot connect to %s: %s", options->uri, why);
 }
 
-static bool connect_first(struct remote_bus *bus, const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options,
-                          int timeout_ms, char *error, size_t error_capacity)
+static bool connect_first(struct remote_bus *bus, const struct paho_endpoint *endpoint,
+                          const struct cloud_bus_remote_options *options, int timeout_ms, char *error,
+                          size_t error_capacity)
 {
     int result = create_client(bus, endpoint, options->client_id);
     if (result == MQTTASYNC_SUCCESS)
         result = start_connect(bus, endpoint, options, timeout_ms);
     if (result != MQTTASYNC_SUCCESS) {
         const char *text = MQTTAsync_strerror(result);
-        snprintf(error, error_capacity, "cannot connect to %s: %s", options->uri, text ? text : "Paho does not take these options");
+        snprintf(error, error_capacity, "cannot connect to %s: %s", options->uri,
+                 text ? text : "Paho does not take these options");
         return false;
     }
     pthread_mutex_lock(&bus->mutex);
@@ -784,10 +798,12 @@ static bool connect_first(struct remote_bus *bus, const struct paho_endpoint *en
     return false;
 }
 
-struct cloud_bus *cloud_bus_remote(const struct cloud_bus_remote_options *options, int timeout_ms, char *error, size_t error_capacity)
+struct cloud_bus *cloud_bus_remote(const struct cloud_bus_remote_options *options, int timeout_ms, char *error,
+                                   size_t error_capacity)
 {
     struct paho_endpoint endpoint;
-    if (!paho_endpoint_read(options->uri, &endpoint, error, error_capacity) || !paho_files_readable(options, error, error_capacity))
+    if (!paho_endpoint_read(options->uri, &endpoint, error, error_capacity) ||
+        !paho_files_readable(options, error, error_capacity))
         return NULL;
     struct remote_bus *bus = make(options);
     if (!bus) {

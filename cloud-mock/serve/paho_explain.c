@@ -134,7 +134,8 @@ static SSL_CTX *make_context(const struct cloud_bus_remote_options *options, cha
         wrong = "the CA file cannot be used";
     else if (!options->ca_file)
         SSL_CTX_set_default_verify_paths(context);
-    if (!wrong && options->certificate_file && SSL_CTX_use_certificate_chain_file(context, options->certificate_file) != 1)
+    if (!wrong && options->certificate_file &&
+        SSL_CTX_use_certificate_chain_file(context, options->certificate_file) != 1)
         wrong = "the certificate cannot be used";
     if (!wrong && options->key_file && SSL_CTX_use_PrivateKey_file(context, options->key_file, SSL_FILETYPE_PEM) != 1)
         wrong = "the key cannot be used";
@@ -145,10 +146,12 @@ static SSL_CTX *make_context(const struct cloud_bus_remote_options *options, cha
     return NULL;
 }
 
-static void prepare(SSL *ssl, const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options, int fd)
+static void prepare(SSL *ssl, const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options,
+                    int fd)
 {
     unsigned char address[16];
-    bool literal = inet_pton(AF_INET, endpoint->host, address) == 1 || inet_pton(AF_INET6, endpoint->host, address) == 1;
+    bool literal =
+        inet_pton(AF_INET, endpoint->host, address) == 1 || inet_pton(AF_INET6, endpoint->host, address) == 1;
     SSL_set_fd(ssl, fd);
     SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     if (!literal)
@@ -187,15 +190,17 @@ static void explain_handshake(SSL *ssl, int fd, int timeout_ms, char *why, size_
     if (outcome < 0)
         snprintf(why, why_capacity, "TLS failed: no answer to the handshake");
     else if (verified != X509_V_OK)
-        snprintf(why, why_capacity, "TLS failed: the server's certificate: %s", X509_verify_cert_error_string(verified));
+        snprintf(why, why_capacity, "TLS failed: the server's certificate: %s",
+                 X509_verify_cert_error_string(verified));
     else if (!ERR_peek_last_error())
-        snprintf(why, why_capacity, "TLS failed: the server closes the connection during the handshake; is this a TLS port?");
+        snprintf(why, why_capacity,
+                 "TLS failed: the server closes the connection during the handshake; is this a TLS port?");
     else
         openssl_reason("TLS failed", why, why_capacity);
 }
 
-void paho_explain(const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options, int timeout_ms, char *why,
-                  size_t why_capacity)
+void paho_explain(const struct paho_endpoint *endpoint, const struct cloud_bus_remote_options *options, int timeout_ms,
+                  char *why, size_t why_capacity)
 {
     why[0] = 0;
     ERR_clear_error();

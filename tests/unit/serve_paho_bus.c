@@ -35,7 +35,8 @@ static int free_port(void)
 
 static bool accepts(int port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     bool ok = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
     close(fd);
@@ -90,8 +91,10 @@ static int setup(void **state)
     snprintf(path, sizeof(path), "%s/mosquitto.conf", broker.directory);
     file = fopen(path, "w");
     assert_non_null(file);
-    fprintf(file, "user root\nper_listener_settings true\nlistener %d 127.0.0.1\nallow_anonymous true\npassword_file %s/passwords\n", broker.port,
-            broker.directory);
+    fprintf(file,
+            "user root\nper_listener_settings true\nlistener %d 127.0.0.1\nallow_anonymous true\npassword_file "
+            "%s/passwords\n",
+            broker.port, broker.directory);
     fclose(file);
     broker_start(&broker);
     *state = &broker;
@@ -158,8 +161,9 @@ static void look(void *context, int64_t now_us, const struct mq5_publish *messag
     seen->user[0] = 0;
     if (properties->present & MQ5_BIT(MQ5_USER_PROPERTY))
         while (mq5_user_property_next(properties->encoded, &offset, &user))
-            snprintf(seen->user + strlen(seen->user), sizeof(seen->user) - strlen(seen->user), "%.*s=%.*s;", (int)user.name.length,
-                     (const char *)user.name.data, (int)user.value.length, (const char *)user.value.data);
+            snprintf(seen->user + strlen(seen->user), sizeof(seen->user) - strlen(seen->user), "%.*s=%.*s;",
+                     (int)user.name.length, (const char *)user.name.data, (int)user.value.length,
+                     (const char *)user.value.data);
     if (!seen->bus)
         return;
     struct mq5_publish answer = {.topic = properties->response_topic, .payload = SPAN_LITERAL("done"), .qos = 1};
@@ -178,7 +182,8 @@ static uint32_t wakes;
 static struct cloud_bus *open_bus(const struct broker *broker, const char *client_id)
 {
     char error[400] = "";
-    struct cloud_bus_remote_options options = {.uri = broker->uri, .client_id = client_id, .wake = woken, .wake_context = &wakes};
+    struct cloud_bus_remote_options options = {
+        .uri = broker->uri, .client_id = client_id, .wake = woken, .wake_context = &wakes};
     struct cloud_bus *bus = cloud_bus_remote(&options, 20000, error, sizeof(error));
     if (!bus)
         fail_msg("%s", error);
@@ -220,21 +225,23 @@ static void carries_all_properties(void **state)
 {
     struct cloud_bus *bus = open_bus(need(state), "bus-properties");
     struct seen seen = {0};
-    struct mq5_user_property user[] = {{SPAN_LITERAL("fw"), SPAN_LITERAL("1.2")}, {SPAN_LITERAL("fw"), SPAN_LITERAL("")}};
+    struct mq5_user_property user[] = {{SPAN_LITERAL("fw"), SPAN_LITERAL("1.2")},
+                                       {SPAN_LITERAL("fw"), SPAN_LITERAL("")}};
     /* As received: a block to be forwarded after the list. */
     static const uint8_t block[] = {MQ5_USER_PROPERTY, 0, 1, 'a', 0, 1, 'b'};
     struct mq5_publish message = {.topic = SPAN_LITERAL("dt/v1/telemetry"), .payload = SPAN_LITERAL("{}"), .qos = 1};
-    message.properties = (struct mq5_properties){.present = MQ5_BIT(MQ5_USER_PROPERTY) | MQ5_BIT(MQ5_CONTENT_TYPE) |
-                                                            MQ5_BIT(MQ5_RESPONSE_TOPIC) | MQ5_BIT(MQ5_CORRELATION_DATA) |
-                                                            MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) | MQ5_BIT(MQ5_PAYLOAD_FORMAT_INDICATOR),
-                                                 .payload_format = 1,
-                                                 .message_expiry_s = 300000,
-                                                 .content_type = SPAN_LITERAL("application/json"),
-                                                 .response_topic = SPAN_LITERAL("back/here"),
-                                                 .correlation_data = SPAN_LITERAL("c-17"),
-                                                 .user = user,
-                                                 .user_count = 2,
-                                                 .encoded = span_of(block, sizeof(block))};
+    message.properties =
+        (struct mq5_properties){.present = MQ5_BIT(MQ5_USER_PROPERTY) | MQ5_BIT(MQ5_CONTENT_TYPE) |
+                                           MQ5_BIT(MQ5_RESPONSE_TOPIC) | MQ5_BIT(MQ5_CORRELATION_DATA) |
+                                           MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) | MQ5_BIT(MQ5_PAYLOAD_FORMAT_INDICATOR),
+                                .payload_format = 1,
+                                .message_expiry_s = 300000,
+                                .content_type = SPAN_LITERAL("application/json"),
+                                .response_topic = SPAN_LITERAL("back/here"),
+                                .correlation_data = SPAN_LITERAL("c-17"),
+                                .user = user,
+                                .user_count = 2,
+                                .encoded = span_of(block, sizeof(block))};
     assert_int_equal(subscribe(bus, "dt/+/telemetry", &seen), MQ5_GRANTED_QOS_1);
     int64_t before_us = monotonic_us();
     assert_int_equal(bus->ops->publish(bus, 0, &message), MQ5_SUCCESS);
@@ -371,12 +378,9 @@ static void says_why_there_is_no_connection(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(carries_all_properties),
-        cmocka_unit_test(requests_and_responses),
-        cmocka_unit_test(shares_and_overlaps_and_retained),
-        cmocka_unit_test(comes_back_and_subscribes_again),
-        cmocka_unit_test(refuses_what_is_no_topic),
-        cmocka_unit_test(says_why_there_is_no_connection),
+        cmocka_unit_test(carries_all_properties),           cmocka_unit_test(requests_and_responses),
+        cmocka_unit_test(shares_and_overlaps_and_retained), cmocka_unit_test(comes_back_and_subscribes_again),
+        cmocka_unit_test(refuses_what_is_no_topic),         cmocka_unit_test(says_why_there_is_no_connection),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

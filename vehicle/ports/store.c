@@ -1,0 +1,147 @@
+/* store.c: what outlives a power cut, as files of one folder.
+ *
+ *   operational.pem  certificate and key together
+ *   state            the agent's own few bytes
+ * A file is never changed in place: power lost at any moment leaves the old content or the new. */
+#include "ports_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char identity_file[] = "operational.pem";
+static const char state_file[] = "state";
+
+size_t tcu_pem(const char *label, struct span der, char *out, size_t capacity)
+{
+    char text[2 * TCU_STORE_MAX];
+    size_t length = tcu_crypto_base64(der, text, sizeof(text));
+    int used = length ? snprintf(out, capacity, "-----BEGIN %s-----\n", label) : 0;
+    for (size_t at = 0; used > 0 && (size_t)used < capacity && at < length; at += 64)
+        used += snprintf(out + used, capacity - (size_t)used, "%.64s\n", text + at);
+    if (used > 0 && (size_t)used < capacity)
+        used += snprintf(out + used, capacity - (size_t)used, "-----END %s-----\n", label);
+    return used > 0 && (size_t)used < capacity ? (size_t)used : 0;
+}
+
+static bool write_whole(int fd, struct span content)
+{
+    for (size_t at = 0; at < content.length;) {
+        ssize_t written = write(fd, content.data + at, content.length - at);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return false;
+        at += (size_t)written;
+    }
+    return fsync(fd) == 0;
+}
+
+static bool sync_directory(const char *directory)
+{
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+bool tcu_file_replace(const char *directory, const char *file, struct span content)
+{
+    char path[PORTS_PATH_MAX + 64], fresh[PORTS_PATH_MAX + 64];
+    snprintf(path, sizeof(path), "%s/%s", directory, file);
+    snprintf(fresh, sizeof(fresh), "%s/.%s.new", directory, file);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return false;
+    bool good = write_whole(fd, content);
+    good = close(fd) == 0 && good;
+    if (good && rename(fresh, path) == 0)
+        return sync_directory(directory);
+    int failure = errno;
+    unlink(fresh);
+    errno = failure;
+    return false;
+}
+
+bool ports_store_open(struct ports_store *store, const char *directory, char *error, size_t error_capacity)
+{
+    memset(store, 0, sizeof(*store));
+    if ((size_t)snprintf(store->directory, sizeof(store->directory), "%s", directory) >= sizeof(store->directory)) {
+        snprintf(error, error_capacity, "the store's path is too long");
+        return false;
+    }
+    snprintf(store->identity_path, sizeof(store->identity_path), "%s/%s", directory, identity_file);
+    if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
+        snprintf(error, error_capacity, "cannot make the store %s: %s", directory, strerror(errno));
+        return false;
+    }
+    if (access(directory, R_OK | W_OK | X_OK) < 0) {
+        snprintf(error, error_capacity, "cannot write to the store %s: %s", directory, strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* The certificate broker's answer becomes an identity only if it holds a certificate for the key we have just made. */
+static bool write_identity(struct ports_store *store, struct span answer)
+{
+    uint8_t certificate[TCU_CERTIFICATE_MAX];
+    char text[2 * TCU_STORE_MAX];
+    struct span key = span_of(store->key, store->key_length);
+    size_t length = key.length ? tcu_crypto_certificate(answer, key, certificate, sizeof(certificate)) : 0;
+    size_t used = length ? tcu_pem("CERTIFICATE", span_of(certificate, length), text, sizeof(text)) : 0;
+    size_t more = used ? tcu_pem("PRIVATE KEY", key, text + used, sizeof(text) - used) : 0;
+    return more && tcu_file_replace(store->directory, identity_file, span_of(text, used + more));
+}
+
+bool ports_store_write(struct ports_store *store, enum tcu_store_item item, struct span value)
+{
+    switch (item) {
+    case TCU_STORE_OPERATIONAL_CERTIFICATE: return write_identity(store, value);
+    case TCU_STORE_STATE: return tcu_file_replace(store->directory, state_file, value);
+    case TCU_STORE_OPERATIONAL_KEY:
+    case TCU_STORE_ITEMS: break;
+    }
+    return false;
+}
+
+/* An identity that has run out, or whose halves do not belong together, is none: the TCU enrolls again. */
+static size_t read_identity(const struct ports_store *store, int64_t now_s, uint8_t *out, size_t capacity)
+{
+    uint8_t certificate[TCU_CERTIFICATE_MAX], key[TCU_KEY_MAX];
+    char ignored[160];
+    int64_t from_s, until_s;
+    size_t length =
+        tcu_crypto_read_certificate(store->identity_path, certificate, sizeof(certificate), ignored, sizeof(ignored));
+    size_t key_length = tcu_crypto_read_key(store->identity_path, key, sizeof(key), ignored, sizeof(ignored));
+    struct span read = span_of(certificate, length);
+    if (!length || !key_length || length > capacity || !tcu_crypto_belongs(read, span_of(key, key_length)) ||
+        !tcu_crypto_validity(read, &from_s, &until_s, NULL) || now_s >= until_s)
+        return 0;
+    memcpy(out, certificate, length);
+    return length;
+}
+
+static size_t read_file(const char *path, uint8_t *out, size_t capacity)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, out, capacity) : 0;
+    if (fd >= 0)
+        close(fd);
+    return length > 0 ? (size_t)length : 0;
+}
+
+size_t ports_store_read(struct ports_store *store, enum tcu_store_item item, int64_t now_s, uint8_t *out,
+                        size_t capacity)
+{
+    char path[PORTS_PATH_MAX + 16];
+    if (item == TCU_STORE_OPERATIONAL_CERTIFICATE)
+        return read_identity(store, now_s, out, capacity);
+    if (item != TCU_STORE_STATE)
+        return 0;
+    snprintf(path, sizeof(path), "%s/%s", store->directory, state_file);
+    return read_file(path, out, capacity);
+}
