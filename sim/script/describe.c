@@ -87,9 +87,11 @@ static void add_cohort(cJSON *list, const struct scenario *scenario, const struc
     cJSON_AddNumberToObject(object, "count", cohort->count);
     cJSON_AddStringToObject(object, "radio", cohort->radio.name);
     cJSON_AddStringToObject(object, "identity", identities[cohort->identity]);
-    cJSON_AddStringToObject(object, "provisioning", cohort->provisioning == PROVISIONING_DONE ? "done" : "just-in-time");
+    cJSON_AddStringToObject(object, "provisioning",
+                            cohort->provisioning == PROVISIONING_DONE ? "done" : "just-in-time");
     cJSON_AddStringToObject(object, "payload", cohort->payload_text);
-    cJSON *regions = cJSON_AddObjectToObject(object, "regions"), *firmware = cJSON_AddObjectToObject(object, "firmware");
+    cJSON *regions = cJSON_AddObjectToObject(object, "regions"),
+          *firmware = cJSON_AddObjectToObject(object, "firmware");
     for (uint32_t i = 0; i < scenario->region_count; i++)
         if (cohort->region_share[i] > 0)
             cJSON_AddNumberToObject(regions, scenario->regions[i].name, cohort->region_share[i]);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PAYLOAD_MIN 96    /* below it a telemetry message has no room for its own fields */
+#define PAYLOAD_MIN 96 /* below it a telemetry message has no room for its own fields */
 #define PAYLOAD_MAX 60000
 #define LONGEST_US  (366.0 * US_PER_DAY)
 #define FLEET_MAX   100000000.0
@@ -22,7 +22,8 @@ struct reader {
 
 _Noreturn static void spoilt(struct reader *reader, const char *key)
 {
-    sandbox_fail(reader->lua, reader->line, "the '%s' of this declaration was changed afterwards; make a new one instead", key);
+    sandbox_fail(reader->lua, reader->line,
+                 "the '%s' of this declaration was changed afterwards; make a new one instead", key);
 }
 
 static int push_field(struct reader *reader, const char *key)
@@ -122,7 +123,8 @@ static uint32_t enter_list(struct reader *reader, const char *key, uint32_t maxi
 
 static const char *const distributions[] = {"constant", "uniform", "exponential", "lognormal", "normal", NULL};
 
-static void table_of(struct reader *reader, const char *key, double minimum, double maximum, struct sim_table *out, char *name, size_t capacity)
+static void table_of(struct reader *reader, const char *key, double minimum, double maximum, struct sim_table *out,
+                     char *name, size_t capacity)
 {
     enter(reader, key);
     enum sim_distribution kind = (enum sim_distribution)choice(reader, "kind", distributions);
@@ -135,11 +137,14 @@ static void table_of(struct reader *reader, const char *key, double minimum, dou
 
 /* ---- parameters, regions, cloud -------------------------------------------------------------------------------------- */
 
-static void value_of(struct reader *reader, const char *key, enum parameter_kind *kind, double *value, char *out, size_t capacity)
+static void value_of(struct reader *reader, const char *key, enum parameter_kind *kind, double *value, char *out,
+                     size_t capacity)
 {
     int type = push_field(reader, key);
     *kind = type == LUA_TBOOLEAN ? PARAMETER_BOOLEAN : type == LUA_TSTRING ? PARAMETER_TEXT : PARAMETER_NUMBER;
-    *value = type == LUA_TBOOLEAN ? lua_toboolean(reader->lua, -1) : type == LUA_TNUMBER ? lua_tonumber(reader->lua, -1) : 0;
+    *value = type == LUA_TBOOLEAN  ? lua_toboolean(reader->lua, -1)
+             : type == LUA_TNUMBER ? lua_tonumber(reader->lua, -1)
+                                   : 0;
     if (type == LUA_TSTRING)
         snprintf(out, capacity, "%s", lua_tostring(reader->lua, -1));
     else if (type == LUA_TBOOLEAN)
@@ -157,8 +162,10 @@ static void fill_parameter(struct reader *reader, struct scenario_parameter *par
     reader->line = (int)parameter->line;
     text(reader, "name", parameter->name, sizeof(parameter->name));
     text(reader, "text", parameter->text, sizeof(parameter->text));
-    value_of(reader, "standard", &parameter->kind, &parameter->standard, parameter->standard_text, sizeof(parameter->standard_text));
-    value_of(reader, "value", &parameter->kind, &parameter->value, parameter->value_text, sizeof(parameter->value_text));
+    value_of(reader, "standard", &parameter->kind, &parameter->standard, parameter->standard_text,
+             sizeof(parameter->standard_text));
+    value_of(reader, "value", &parameter->kind, &parameter->value, parameter->value_text,
+             sizeof(parameter->value_text));
     parameter->overridden = flag(reader, "overridden");
     parameter->fault = flag(reader, "fault");
     if (!parameter->fault)
@@ -168,7 +175,8 @@ static void fill_parameter(struct reader *reader, struct scenario_parameter *par
     parameter->breaks_count = enter_list(reader, "breaks", SCENARIO_SHARES, 0, NULL);
     for (uint32_t i = 0; i < parameter->breaks_count; i++) {
         size_t length = 0;
-        const char *id = lua_rawgeti(reader->lua, -1, i + 1) == LUA_TSTRING ? lua_tolstring(reader->lua, -1, &length) : NULL;
+        const char *id =
+            lua_rawgeti(reader->lua, -1, i + 1) == LUA_TSTRING ? lua_tolstring(reader->lua, -1, &length) : NULL;
         if (!id || length >= sizeof(parameter->breaks[i]))
             spoilt(reader, "breaks");
         memcpy(parameter->breaks[i], id, length + 1);
@@ -300,7 +308,8 @@ static void fill_telemetry(struct reader *reader, struct scenario_cohort *cohort
     cohort->queue_capacity = (uint16_t)number(reader, "capacity", 1, 65535);
     cohort->drop_newest = choice(reader, "rule", rules) == 1;
     cohort->acknowledgement_loss = number(reader, "ack_loss", 0, 1);
-    table_of(reader, "bytes", PAYLOAD_MIN, PAYLOAD_MAX, &cohort->payload_bytes, cohort->payload_text, sizeof(cohort->payload_text));
+    table_of(reader, "bytes", PAYLOAD_MIN, PAYLOAD_MAX, &cohort->payload_bytes, cohort->payload_text,
+             sizeof(cohort->payload_text));
     cohort->payload_max = (uint32_t)cohort->payload_bytes.value[SIM_TABLE_STEPS];
     leave(reader);
 }
@@ -356,7 +365,8 @@ static void number_vehicles(struct reader *reader, struct scenario *scenario, do
         struct scenario_cohort *cohort = &scenario->cohorts[i];
         sum += cohort->wanted_count * factor;
         if (sum > FLEET_MAX)
-            sandbox_fail(reader->lua, (int)cohort->line, "more than %.0f vehicles in all; make the cohorts' counts smaller", FLEET_MAX);
+            sandbox_fail(reader->lua, (int)cohort->line,
+                         "more than %.0f vehicles in all; make the cohorts' counts smaller", FLEET_MAX);
         uint32_t end = (uint32_t)llround(sum);
         cohort->first = first;
         cohort->count = end - first;
@@ -430,20 +440,23 @@ static void fill_filter(struct reader *reader, struct measure_dimension *filter)
 /* "p99 of commands round trip, path connected" */
 static void write_text(struct reader *reader, struct expectation *expectation)
 {
-    static const char *const words[] = {"", "mean", "maximum", "minimum", "number", "", "last", "share"}; /* enum statistic */
+    static const char *const words[] = {"",       "mean", "maximum", "minimum",
+                                        "number", "",     "last",    "share"}; /* enum statistic */
     char statistic[32], noun[96], filters[200];
     snprintf(statistic, sizeof(statistic), "%s", words[expectation->statistic]);
     if (expectation->statistic == STATISTIC_QUANTILE)
         snprintf(statistic, sizeof(statistic), "p%.6g", expectation->quantile * 100);
     text(reader, "text", noun, sizeof(noun));
     text(reader, "filters", filters, sizeof(filters));
-    snprintf(expectation->text, sizeof(expectation->text), "%.12s%s%.44s%.34s", statistic, statistic[0] ? " of " : "", noun, filters);
+    snprintf(expectation->text, sizeof(expectation->text), "%.12s%s%.44s%.34s", statistic, statistic[0] ? " of " : "",
+             noun, filters);
 }
 
 static void fill_source(struct reader *reader, struct expectation *expectation)
 {
     static const char *const kinds[] = {"metric", "counter", "ledger", "commands", NULL}; /* enum expectation_source */
-    static const char *const statistics[] = {"quantile", "mean", "max", "min", "count", "total", "last", "share", NULL}; /* enum statistic */
+    static const char *const statistics[] = {"quantile", "mean", "max",   "min", "count",
+                                             "total",    "last", "share", NULL}; /* enum statistic */
     char what[64];
     enter(reader, "source");
     expectation->source = (enum expectation_source)choice(reader, "kind", kinds);
@@ -461,8 +474,9 @@ static void fill_source(struct reader *reader, struct expectation *expectation)
 
 static void fill_expectation(struct reader *reader, struct expectation *expectation)
 {
-    static const char *const comparisons[] = {"below", "at_most", "above", "at_least", "equals", NULL}; /* enum comparison */
-    static const char *const temporals[] = {"end", "always", "eventually", NULL};                        /* enum temporal */
+    static const char *const comparisons[] = {"below",    "at_most", "above",
+                                              "at_least", "equals",  NULL};       /* enum comparison */
+    static const char *const temporals[] = {"end", "always", "eventually", NULL}; /* enum temporal */
     expectation->line = whole(reader, "line", 1e9);
     reader->line = (int)expectation->line;
     text(reader, "id", expectation->id, sizeof(expectation->id));
@@ -522,7 +536,8 @@ void script_fill(struct script *script)
     struct scenario *scenario = &script->scenario;
     struct reader reader = {script, script->box.lua, 0};
     fill_head(&reader, scenario, &script->options);
-    FILL_LIST("parameters", scenario->parameters, scenario->parameter_count, 256, fill_parameter(&reader, &scenario->parameters[i]));
+    FILL_LIST("parameters", scenario->parameters, scenario->parameter_count, 256,
+              fill_parameter(&reader, &scenario->parameters[i]));
     FILL_LIST("regions", scenario->regions, scenario->region_count, 16, fill_region(&reader, &scenario->regions[i]));
     fill_cloud(&reader, &scenario->cloud);
     FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
@@ -531,7 +546,8 @@ void script_fill(struct script *script)
     number_vehicles(&reader, scenario, factor);
     FILL_LIST("apps", scenario->apps, scenario->app_count, 64, fill_app(&reader, &scenario->apps[i], factor));
     FILL_LIST("phases", scenario->phases, scenario->phase_count, 60, fill_phase(&reader, &scenario->phases[i]));
-    FILL_LIST("timeline", scenario->timeline, scenario->timeline_count, 1024, fill_timeline(&reader, &scenario->timeline[i]));
+    FILL_LIST("timeline", scenario->timeline, scenario->timeline_count, 1024,
+              fill_timeline(&reader, &scenario->timeline[i]));
     FILL_LIST("expectations", scenario->expectations, scenario->expectation_count, 256,
               fill_expectation(&reader, &scenario->expectations[i]));
 }

@@ -9,10 +9,10 @@ struct script {
     struct sandbox box;
     struct scenario scenario;
     struct script_options options;
-    char *file;                /* the scenario's bytes while it is loaded */
+    char *file; /* the scenario's bytes while it is loaded */
     size_t file_length;
-    int plan, functions;       /* references in the registry */
-    uint32_t *occurrences;     /* actions taken so far, by line */
+    int plan, functions;   /* references in the registry */
+    uint32_t *occurrences; /* actions taken so far, by line */
     uint32_t line_count;
     const struct world_actions *actions; /* while a function runs */
     int64_t now_us;

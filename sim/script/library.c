@@ -60,11 +60,13 @@ struct best {
 static void offer(struct best *best, const char *wanted, const char *word)
 {
     uint32_t distance = nearest_distance(wanted, word), tolerance = nearest_tolerance(wanted);
-    if (distance > tolerance && strlen(wanted) >= 4 && strstr(word, wanted))
-        distance = tolerance; /* "drop_commands" for "fault.drop_commands" */
+    const char *last = strrchr(word, '.');
+    if (last && strcmp(last + 1, wanted) == 0)
+        distance = 1; /* "drop_commands" for "fault.drop_commands" */
     if (distance > tolerance || strlen(word) >= sizeof(best->word))
         return;
-    if (best->word[0] == 0 || distance < best->distance || (distance == best->distance && strcmp(word, best->word) < 0)) {
+    if (best->word[0] == 0 || distance < best->distance ||
+        (distance == best->distance && strcmp(word, best->word) < 0)) {
         strcpy(best->word, word);
         best->distance = distance;
     }
@@ -124,7 +126,8 @@ static int write_global(lua_State *lua)
     lua_settop(lua, 3);
     lua_pushvalue(lua, 2);
     if (lua_rawget(lua, lua_upvalueindex(1)) != LUA_TNIL && lua_type(lua, 2) == LUA_TSTRING)
-        sandbox_fail(lua, sandbox_here(lua), "'%.60s' is a word of the language; give your own value another name", lua_tostring(lua, 2));
+        sandbox_fail(lua, sandbox_here(lua), "'%.60s' is a word of the language; give your own value another name",
+                     lua_tostring(lua, 2));
     lua_pop(lua, 1);
     lua_rawset(lua, 1);
     return 0;
@@ -189,7 +192,8 @@ static int sorted_pairs(lua_State *lua)
     while (lua_next(lua, 1)) {
         int type = lua_type(lua, -2);
         if (type != LUA_TNUMBER && type != LUA_TSTRING)
-            return luaL_error(lua, "pairs() goes through keys that are texts or numbers, not a %s", luaL_typename(lua, -2));
+            return luaL_error(lua, "pairs() goes through keys that are texts or numbers, not a %s",
+                              luaL_typename(lua, -2));
         lua_pop(lua, 1);
         lua_pushvalue(lua, -1);
         lua_rawseti(lua, 2, ++count);
@@ -277,8 +281,9 @@ static int short_rep(lua_State *lua)
 
 static int no_chance(lua_State *lua)
 {
-    sandbox_fail(lua, sandbox_here(lua), "math.random is not available in scenarios: every run of a seed has to be the same; "
-                                         "use share = 0.05 in an action, or a distribution like uniform(1, 5)");
+    sandbox_fail(lua, sandbox_here(lua),
+                 "math.random is not available in scenarios: every run of a seed has to be the same; "
+                 "use share = 0.05 in an action, or a distribution like uniform(1, 5)");
 }
 
 /* ---- the tables ------------------------------------------------------------------------------------------------------ */
@@ -310,7 +315,8 @@ static void push_library(lua_State *lua, lua_CFunction open, const char *name)
 
 void sandbox_push_prelude_globals(lua_State *lua)
 {
-    static const char *const plain[] = {"pairs", "ipairs", "next", "select", "tonumber", "tostring", "type", "error", "setmetatable", "rawget", NULL};
+    static const char *const plain[] = {"pairs", "ipairs", "next",         "select", "tonumber", "tostring",
+                                        "type",  "error",  "setmetatable", "rawget", NULL};
     push_library(lua, luaopen_base, "_G");
     int base = lua_gettop(lua);
     lua_newtable(lua);
@@ -326,8 +332,10 @@ void sandbox_push_prelude_globals(lua_State *lua)
 
 static void add_math(lua_State *lua, int words)
 {
-    static const char *const functions[] = {"abs", "ceil", "floor", "fmod", "huge", "max", "min", "modf", "pi", "sqrt", "exp", "log", "sin", "cos", "tan",
-                                            "asin", "acos", "atan", "tointeger", "type", "ult", "maxinteger", "mininteger", "deg", "rad", NULL};
+    static const char *const functions[] = {"abs",        "ceil",       "floor", "fmod", "huge",      "max",  "min",
+                                            "modf",       "pi",         "sqrt",  "exp",  "log",       "sin",  "cos",
+                                            "tan",        "asin",       "acos",  "atan", "tointeger", "type", "ult",
+                                            "maxinteger", "mininteger", "deg",   "rad",  NULL};
     push_library(lua, luaopen_math, "math");
     lua_newtable(lua);
     take(lua, lua_gettop(lua) - 1, functions);
@@ -341,7 +349,8 @@ static void add_math(lua_State *lua, int words)
 
 static void add_string(lua_State *lua, int words)
 {
-    static const char *const functions[] = {"format", "sub", "upper", "lower", "len", "byte", "char", "reverse", "rep", NULL};
+    static const char *const functions[] = {"format", "sub",  "upper",   "lower", "len",
+                                            "byte",   "char", "reverse", "rep",   NULL};
     push_library(lua, luaopen_string, "string");
     lua_newtable(lua);
     take(lua, lua_gettop(lua) - 1, functions);

@@ -2,8 +2,8 @@
 #include "internal.h"
 #include "prelude_lua.h"
 
-#include <openssl/evp.h>
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -79,7 +79,8 @@ static bool write_hash(struct script *script)
             EVP_DigestUpdate(context, "=", 1);
             EVP_DigestUpdate(context, sorted[i].value, strlen(sorted[i].value));
         }
-        int written = snprintf(line, sizeof(line), "%c--fleet=%u --duration=%lld", 0, options->fleet, (long long)options->duration_us);
+        int written = snprintf(line, sizeof(line), "%c--fleet=%u --duration=%lld", 0, options->fleet,
+                               (long long)options->duration_us);
         if (options->fleet || options->duration_us)
             EVP_DigestUpdate(context, line, (size_t)written);
         done = EVP_DigestFinal_ex(context, digest, &length) == 1 && length == 32;
@@ -120,7 +121,8 @@ static void push_radios(lua_State *lua)
 static void push_host(struct script *script)
 {
     lua_State *lua = script->box.lua;
-    static const struct luaL_Reg functions[] = {{"here", host_here}, {"nearest", sandbox_nearest}, {"fail", host_fail}, {NULL, NULL}};
+    static const struct luaL_Reg functions[] = {
+        {"here", host_here}, {"nearest", sandbox_nearest}, {"fail", host_fail}, {NULL, NULL}};
     luaL_newlib(lua, functions);
     lua_pushlightuserdata(lua, script);
     lua_pushcclosure(lua, script_host_act, 1);
@@ -221,7 +223,8 @@ static bool load(struct script *script, const char *path, char *error, size_t ca
         snprintf(error, capacity, "%s: out of memory", path);
         return false;
     }
-    bool loaded = sandbox_call(&script->box, options->step_limit ? options->step_limit : LOAD_STEPS, load_within, script);
+    bool loaded =
+        sandbox_call(&script->box, options->step_limit ? options->step_limit : LOAD_STEPS, load_within, script);
     if (!loaded)
         snprintf(error, capacity, "%s", script->box.error);
     return loaded;

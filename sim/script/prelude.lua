@@ -15,6 +15,7 @@ local function fail(text, line) host.fail(line or host.here(), text) end
 local function quote(value)
   if type(value) == "string" then return format("'%s'", #value > 60 and sub(value, 1, 60) .. "..." or value) end
   if type(value) == "table" or type(value) == "function" then return "a " .. type(value) end
+  if value ~= value then return "nan" end
   return value == nil and "nothing" or tostring(value)
 end
 
@@ -48,6 +49,10 @@ local begun = {}
 local function begin(where, missing) begun[#begun + 1] = { where = where, missing = missing, line = host.here() } return #begun end
 local function ended(index) begun[index].done = true end
 
+local function in_file(word)
+  if plan.running then fail(word .. " belongs into the file, not into a function that runs later") end
+end
+
 local function want_table(where, value)
   if type(value) ~= "table" then fail(format("%s takes a table { ... }, got %s", where, quote(value))) end
   return value
@@ -58,7 +63,7 @@ local function number_in(where, value, low, high, unit)
   if value < low or value > high then
     local hint = ""
     if low == 0 and high == 1 and value > 1 and value <= 100 then hint = format(" (%g %%? write %g)", value, value / 100) end
-    local text = high == huge and format("at least %.12g", low) or format("between %.12g and %.12g", low, high)
+    local text = high == huge and format("at least %.16g", low) or format("between %.16g and %.16g", low, high)
     fail(format("%s must be %s%s, got %.12g%s", where, text, unit or "", value, hint))
   end
   return value
@@ -107,12 +112,21 @@ local function unit(name, factor)
 end
 unit("microseconds", 1) unit("milliseconds", 1e3) unit("seconds", SECOND) unit("minutes", MINUTE) unit("hours", HOUR) unit("days", DAY)
 
+local function time_text(t)
+  if t < SECOND then return format("%g ms", t / 1e3) end
+  if t < 2 * MINUTE then return format("%g s", t / SECOND) end
+  if t < 2 * HOUR then return format("%g min", t / MINUTE) end
+  return t < 2 * DAY and format("%g h", t / HOUR) or format("%g d", t / DAY)
+end
+
 local function duration(where, value, low)
-  if type(value) == "string" then fail(format("%s takes a time like seconds(30), got %s", where, quote(value))) end
-  number_in(where, value, low or 0, LONGEST, " microseconds; write it as seconds(...), minutes(...)")
+  low = low or 0
+  if type(value) ~= "number" or value ~= value then fail(format("%s takes a time like seconds(30), got %s", where, quote(value))) end
   if value > 0 and value < 1000 and not find(where, "latency", 1, true) then
     fail(format("%s: %g microseconds is surely not meant; write seconds(%g)", where, value, value))
   end
+  if value < low then fail(format("%s must be at least %s, got %s", where, low == 0 and "0" or time_text(low), time_text(value))) end
+  if value > LONGEST then fail(format("%s must be at most 366 d, got %s", where, time_text(value))) end
   return floor(value)
 end
 
@@ -170,7 +184,8 @@ end
 function env.constant(value) return distribution("constant", format("constant(%g)", number_in("constant()", value, 0, LONGEST)), value, 0) end
 function env.uniform(low, high)
   number_in("uniform()", low, 0, LONGEST)
-  number_in("uniform()", high, low, LONGEST)
+  number_in("uniform()", high, 0, LONGEST)
+  if high < low then fail(format("uniform(): %g to %g ends before it begins; write uniform(%g, %g)", low, high, high, low)) end
   return distribution("uniform", format("uniform(%g, %g)", low, high), low, high)
 end
 function env.exponential(mean) return distribution("exponential", format("exponential(%g)", number_in("exponential()", mean, 0, LONGEST)), mean, 0) end
@@ -227,6 +242,7 @@ local function parameter(name, standard, text, entry)
 end
 
 function env.param(name, standard, text)
+  in_file("param")
   name_of("param", name)
   if type(standard) ~= "number" and type(standard) ~= "boolean" and type(standard) ~= "string" then
     fail(format("param \"%s\": its standard value must be a number, true, false or a text, got %s", name, quote(standard)))
@@ -243,6 +259,7 @@ function env.param(name, standard, text)
 end
 
 function env.fault(name, spec, text)
+  in_file("fault")
   name_of("fault", name)
   local where = format("fault \"%s\"", name)
   want_table(where, spec)
@@ -260,6 +277,7 @@ end
 -- ---- scenario, regions, cloud --------------------------------------------------------------------------------------
 
 function env.scenario(name)
+  in_file("scenario")
   name_of("scenario", name)
   if plan.name then fail("scenario is declared twice") end
   local where = format("scenario \"%s\"", name)
@@ -281,6 +299,7 @@ end
 
 local region_index = {}
 function env.region(name)
+  in_file("region")
   name_of("region", name)
   local where = format("region \"%s\"", name)
   if region_index[name] then fail(where .. " is declared twice") end
@@ -297,6 +316,7 @@ function env.region(name)
 end
 
 function env.cloud(spec)
+  in_file("cloud")
   want_table("cloud", spec)
   known_fields("cloud", spec, { "activation", "certificate_lifetime", "issue", "processors", "keep_alive_maximum", "session_expiry_maximum",
                                 "receive_maximum", "topic_alias_maximum", "service" })
@@ -465,6 +485,7 @@ local function cohort_telemetry(where, spec)
 end
 
 function env.cohort(name)
+  in_file("cohort")
   name_of("cohort", name)
   local where = format("cohort \"%s\"", name)
   if cohort_index[name] then fail(where .. " is declared twice") end
@@ -522,6 +543,7 @@ function env.per_minute(n) return env.per_day(number_in("per_minute()", n, 0, 1e
 
 local app_names = {}
 function env.app(name)
+  in_file("app")
   name_of("app", name)
   local where = format("app \"%s\"", name)
   if app_names[name] then fail(where .. " is declared twice") end
@@ -554,6 +576,7 @@ end
 
 local phase_index = {}
 function env.phase(name, from, to, spec)
+  in_file("phase")
   text_of("phase", name, 31)
   local where = format("phase \"%s\"", name)
   if phase_index[name] then fail(where .. " is declared twice") end
@@ -568,6 +591,7 @@ function env.phase(name, from, to, spec)
 end
 
 local function timeline(where, entry, fn)
+  in_file(where)
   if type(fn) ~= "function" then fail(where .. " takes a function: " .. where .. "(\"07:40\", function() ... end)") end
   if #plan.timeline >= 1024 then fail("more than 1024 timeline entries") end
   plan.functions[#plan.functions + 1] = fn
@@ -763,6 +787,7 @@ function bounds:from(t) self.source.from = moment("from()", t) self.source.with_
 function bounds:by(t) self.source.by = moment("by()", t) self.source.with_excluded = true return self end
 
 function env.expect(id)
+  in_file("expect")
   text_of("expect", id, 47)
   if #plan.expectations >= 256 then fail("more than 256 expectations") end
   for _, e in ipairs(plan.expectations) do if e.id == id then fail(format("expect \"%s\" is declared twice", id)) end end
@@ -784,7 +809,7 @@ end
 -- A clock time before the start means the next day, so a wrong one tends to lie behind the end. Not when --duration cut the run short.
 local function check_moments()
   local function check(what, at, line)
-    if at <= plan.duration then return end
+    if type(at) ~= "number" or at <= plan.duration then return end
     fail(format("%s comes %.12g minutes after the start, when the run has ended (duration is %.12g minutes)", what, at / MINUTE, plan.duration / MINUTE), line)
   end
   for _, t in ipairs(plan.timeline) do check(t.every == 0 and "at()" or "every_so_often()", t.at, t.line) end
@@ -797,11 +822,11 @@ local function check_moments()
 end
 
 function plan.finish()
-  if not plan.name then fail("no scenario \"name\" { ... } in this file", 1) end
-  if #plan.cohorts == 0 then fail("no cohort \"name\" { ... } in this file", plan.line) end
   for _, b in ipairs(begun) do
     if not b.done then fail(format("%s is not complete; write %s %s", b.where, b.where, b.missing), b.line) end
   end
+  if not plan.name then fail("no scenario \"name\" { ... } in this file", 1) end
+  if #plan.cohorts == 0 then fail("no cohort \"name\" { ... } in this file", plan.line) end
   for _, name in ipairs(keys_of(overrides)) do
     if not parameter_by_name[name] and not (name == "fleet" and plan.fleet_wanted > 0) then
       host.fail(0, format("--set %s: the scenario has no such parameter%s", name, #plan.parameters == 0 and "; it declares none"

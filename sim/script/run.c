@@ -58,13 +58,14 @@ int script_host_act(lua_State *lua)
     lua_pop(lua, 1);
     read_action(script, lua, &action);
     if (action.vehicle >= (int64_t)script->scenario.fleet)
-        sandbox_fail(lua, (int)action.line, "%s: there is no vehicle %lld; the fleet's last one is %u", kind, (long long)action.vehicle,
-                     script->scenario.fleet - 1);
+        sandbox_fail(lua, (int)action.line, "%s: there is no vehicle %lld; the fleet's last one is %u", kind,
+                     (long long)action.vehicle, script->scenario.fleet - 1);
     int64_t concerned = script->actions->act(script->actions->world, script->now_us, &action, &why);
     if (concerned < 0) {
         /* Not an error: the same file runs in worlds and against brokers that can do less. But it shows. */
         char text[200];
-        snprintf(text, sizeof(text), "%s (line %u) was not done: %s", kind, action.line, why ? why : "not possible here");
+        snprintf(text, sizeof(text), "%s (line %u) was not done: %s", kind, action.line,
+                 why ? why : "not possible here");
         script->actions->note(script->actions->world, script->now_us, text);
         concerned = 0;
     }
@@ -125,27 +126,30 @@ static int call_within(lua_State *lua)
     return 0;
 }
 
-static bool call_function(struct call *call, int64_t now_us, const struct world_actions *actions, char *error, size_t capacity)
+static bool call_function(struct call *call, int64_t now_us, const struct world_actions *actions, char *error,
+                          size_t capacity)
 {
     struct script *script = call->script;
     script->actions = actions;
     script->now_us = now_us;
-    bool done = sandbox_call(&script->box, script->options.step_limit ? script->options.step_limit : CALL_STEPS, call_within, call);
+    bool done = sandbox_call(&script->box, script->options.step_limit ? script->options.step_limit : CALL_STEPS,
+                             call_within, call);
     script->actions = NULL;
     if (!done)
         snprintf(error, capacity, "%s", script->box.error);
     return done;
 }
 
-bool script_timeline(struct script *script, uint32_t index, int64_t now_us, const struct world_actions *actions, char *error, size_t error_capacity)
+bool script_timeline(struct script *script, uint32_t index, int64_t now_us, const struct world_actions *actions,
+                     char *error, size_t error_capacity)
 {
     ASSERT(index < script->scenario.timeline_count);
     struct call call = {.script = script, .function = script->scenario.timeline[index].function};
     return call_function(&call, now_us, actions, error, error_capacity);
 }
 
-bool script_event(struct script *script, uint32_t cohort, uint32_t vehicle, const char *event, int64_t now_us, const struct world_actions *actions,
-                  char *error, size_t error_capacity)
+bool script_event(struct script *script, uint32_t cohort, uint32_t vehicle, const char *event, int64_t now_us,
+                  const struct world_actions *actions, char *error, size_t error_capacity)
 {
     ASSERT(cohort < script->scenario.cohort_count && vehicle < script->scenario.fleet);
     struct call call = {script, script->scenario.cohorts[cohort].on_event, event, vehicle};

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOOK_EVERY      1000          /* VM instructions */
-#define BYTES_PER_STEP  16            /* allocation is work, too: joining long texts costs few instructions and much time */
-#define LONGEST_TEXT    (1024 * 1024) /* bounds what one comparison or one copy may cost */
+#define HOOK_EVERY     1000 /* VM instructions */
+#define BYTES_PER_STEP 16   /* allocation is work, too: joining long texts costs few instructions and much time */
+#define LONGEST_TEXT   (1024 * 1024) /* bounds what one comparison or one copy may cost */
 
 static bool is_out_of_steps(const struct sandbox *box, uint64_t more_bytes)
 {
@@ -19,7 +19,8 @@ static bool is_out_of_steps(const struct sandbox *box, uint64_t more_bytes)
 static void *refuse(struct sandbox *box, enum sandbox_stop why)
 {
     int here = box->ready ? sandbox_here(box->lua) : 0;
-    if (here > 0 || (box->ready && box->stop == SANDBOX_GOES_ON)) { /* Lua asks again while it gives up, when the line is gone */
+    if (here > 0 ||
+        (box->ready && box->stop == SANDBOX_GOES_ON)) { /* Lua asks again while it gives up, when the line is gone */
         box->stop = why;
         box->stop_line = here;
     }
@@ -115,11 +116,13 @@ static void write_stop(struct sandbox *box, enum sandbox_stop stop, int line)
     char text[200], steps[32];
     write_steps(box->step_limit, steps, sizeof(steps));
     if (stop == SANDBOX_OUT_OF_STEPS)
-        snprintf(text, sizeof(text), "still running after %s steps; a scenario describes, it does not wait: give its loops an end", steps);
+        snprintf(text, sizeof(text),
+                 "still running after %s steps; a scenario describes, it does not wait: give its loops an end", steps);
     else if (stop == SANDBOX_TEXT_TOO_LONG)
         snprintf(text, sizeof(text), "a text longer than 1 MiB; a scenario has no use for one");
     else
-        snprintf(text, sizeof(text), "needs more than %zu MiB of memory; a scenario has no use for so large a table", box->limit_bytes >> 20);
+        snprintf(text, sizeof(text), "needs more than %zu MiB of memory; a scenario has no use for so large a table",
+                 box->limit_bytes >> 20);
     write_error(box, line, text);
 }
 
@@ -144,15 +147,19 @@ static int on_error(lua_State *lua)
     if (lua_touserdata(lua, 1) == box)
         return 1;
     int line = sandbox_here(lua), ignored;
-    const char *message = lua_type(lua, 1) == LUA_TSTRING ? lua_tostring(lua, 1) : "error() without a text; write error(\"what is wrong\")";
+    const char *message = lua_type(lua, 1) == LUA_TSTRING ? lua_tostring(lua, 1)
+                                                          : "error() without a text; write error(\"what is wrong\")";
     const char *text = split_position(message, SANDBOX_CHUNK + 1, &line);
     if (!text)
         text = split_position(message, "prelude", &ignored);
     if (!text)
         text = message;
-    if (strstr(text, "stack overflow"))
-        text = "functions call each other too deeply";
-    write_error(box, line, text);
+    if (strstr(text, "stack overflow") && box->stop == SANDBOX_GOES_ON)
+        text = line > 0 ? "functions call each other too deeply" : "calls or brackets are nested too deeply";
+    if (strstr(text, "stack overflow") && box->stop != SANDBOX_GOES_ON)
+        write_stop(box, box->stop, box->stop_line); /* the stack could not grow for want of memory */
+    else
+        write_error(box, line, text);
     lua_pushlightuserdata(lua, box);
     return 1;
 }
@@ -185,10 +192,10 @@ bool sandbox_call(struct sandbox *box, uint64_t step_limit, lua_CFunction functi
     int status = lua_pcall(lua, 1, 0, top + 1);
     box->ready = false;
     lua_sethook(lua, NULL, 0, 0);
-    if (status == LUA_ERRMEM)
+    if (status == LUA_ERRMEM || (status != LUA_OK && box->error[0] == 0 && box->stop != SANDBOX_GOES_ON))
         write_stop(box, box->stop, box->stop_line);
     else if (status != LUA_OK && box->error[0] == 0)
-        write_error(box, 0, "functions call each other too deeply");
+        write_error(box, 0, "calls or brackets are nested too deeply");
     lua_settop(lua, top);
     return status == LUA_OK;
 }

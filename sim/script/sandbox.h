@@ -21,9 +21,9 @@ struct sandbox {
     lua_State *lua;
     char path[512];
     size_t used_bytes, limit_bytes;
-    uint64_t steps, step_limit;  /* of the call under way */
-    uint64_t allocated_bytes;    /* in the call under way: work that the VM's instructions do not show */
-    enum sandbox_stop stop;      /* why the allocator said no, and where */
+    uint64_t steps, step_limit; /* of the call under way */
+    uint64_t allocated_bytes;   /* in the call under way: work that the VM's instructions do not show */
+    enum sandbox_stop stop;     /* why the allocator said no, and where */
     int stop_line;
     bool ready;
     char error[1024];

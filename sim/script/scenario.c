@@ -14,7 +14,8 @@ static uint64_t threshold_of(double share)
     return share >= 1 ? UINT64_C(1) << 32 : share > 0 ? (uint64_t)(share * 4294967296.0) : 0;
 }
 
-static uint32_t pick(const struct scenario *scenario, uint32_t vehicle, uint64_t which, const double *shares, uint32_t count)
+static uint32_t pick(const struct scenario *scenario, uint32_t vehicle, uint64_t which, const double *shares,
+                     uint32_t count)
 {
     uint32_t last = 0, named = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -110,7 +111,8 @@ bool scenario_vehicle_find(const struct scenario *scenario, struct span name, ui
 
 /* ---- selections, phases, time ---------------------------------------------------------------------------------------- */
 
-bool scenario_selected(const struct scenario *scenario, uint32_t vehicle, uint16_t cohort, uint16_t region, double share, uint64_t salt)
+bool scenario_selected(const struct scenario *scenario, uint32_t vehicle, uint16_t cohort, uint16_t region,
+                       double share, uint64_t salt)
 {
     if (cohort != MEASURE_ANY && scenario_cohort_of(scenario, vehicle) != cohort)
         return false;
