@@ -90,7 +90,7 @@ struct scenario_app {
     char name[SCENARIO_NAME];
     char command[32];
     double users;            /* number of users; each belongs to one vehicle */
-    double per_day;          /* commands a user and day, Poisson, shaped like the trips' hours when `by_day_shape` */
+    double per_day;          /* commands a user and day, Poisson */
     int64_t timeout_us;
     double loss;             /* share of commands lost between service and broker (fault) */
     int64_t from_us, to_us;  /* active window; 0, 0: whole run */

@@ -41,7 +41,10 @@ local function known_fields(where, t, allowed)
     if not known[key] and (not unknown or tostring(key) < tostring(unknown)) then unknown = key end
   end
   if type(unknown) == "number" then fail(format("%s: a value without a field's name; the fields are %s", where, concat(allowed, ", "))) end
-  if unknown ~= nil then fail(format("%s: unknown field %s%s", where, quote(unknown), did_you_mean(unknown, allowed))) end
+  if unknown == nil then return end
+  local head, part = match(where, "^(%a+ \"[^\"]*\"): (.+)$")
+  where, part = head or where, part and " in " .. part or ""
+  fail(format("%s: unknown field %s%s%s", where, quote(unknown), part, did_you_mean(unknown, allowed)))
 end
 
 -- Declarations are two calls, cohort "suv" { ... }; what was begun and not ended is found at the end.
@@ -664,15 +667,13 @@ local function class(noun, methods)
 end
 
 local common = {}
-local function statistic(name, text, q)
-  common[name] = function(self) self.statistic, self.q, self.statistic_text = q and "quantile" or name, q or 0, text return self end
+local function statistic(name, q)
+  common[name] = function(self) self.statistic, self.q = q and "quantile" or name, q or 0 return self end
 end
-statistic("p50", "p50", 0.5) statistic("p90", "p90", 0.9) statistic("p95", "p95", 0.95) statistic("p99", "p99", 0.99) statistic("p999", "p99.9", 0.999)
-statistic("mean", "mean") statistic("max", "maximum") statistic("min", "minimum") statistic("count", "number") statistic("total", "total")
-statistic("last", "last") statistic("share", "share")
+statistic("p50", 0.5) statistic("p90", 0.9) statistic("p95", 0.95) statistic("p99", 0.99) statistic("p999", 0.999)
+statistic "mean" statistic "max" statistic "min" statistic "count" statistic "total" statistic "last" statistic "share"
 function common:quantile(q)
   self.statistic, self.q = "quantile", number_in("quantile()", q, 0, 1)
-  self.statistic_text = format("p%g", q * 100)
   return self
 end
 function common:cohort(name)
@@ -747,7 +748,9 @@ function env.command(name)
   if not plan.commands_named[name] then
     fail(format("command %s: no app sends it%s", quote(name), next(plan.commands_named) and did_you_mean(name, keys_of(plan.commands_named)) or ""))
   end
-  return command_source(format("command \"%s\"", name))
+  local s = command_source(format("command \"%s\"", name))
+  plan.command_line = plan.command_line or host.here()
+  return s
 end
 local function series(what, text, standard) return switch("counter", what, text, standard or "max") end
 local broker_methods = {
@@ -834,6 +837,9 @@ function plan.finish()
     end
   end
   if plan.duration_wanted == 0 then check_moments() end
+  if plan.command_line and #keys_of(plan.commands_named) > 1 then
+    fail(format("commands are measured together, and the apps send %s; write commands()", concat(keys_of(plan.commands_named), ", ")), plan.command_line)
+  end
   local ids = {}
   for _, e in ipairs(plan.expectations) do
     ids[e.id] = true

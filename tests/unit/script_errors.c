@@ -9,7 +9,7 @@ struct mistake {
 static const struct mistake after_head[] = {
     /* cohorts */
     {"cohort \"b\" { count = 3, mqtt = { driving = { keepalive = seconds(5) } } }",
-     "FILE:4: cohort \"b\": mqtt.driving: unknown field 'keepalive'; did you mean 'keep_alive'?"},
+     "FILE:4: cohort \"b\": unknown field 'keepalive' in mqtt.driving; did you mean 'keep_alive'?"},
     {"cohort \"b\" {\n count = 3,\n rdaio = \"ideal\" }",
      "FILE:4: cohort \"b\": unknown field 'rdaio'; did you mean 'radio'?"},
     {"cohort \"b\" { 3 }",
@@ -134,6 +134,10 @@ static const struct mistake after_head[] = {
     {"expect \"a\" (broker():connects():phase \"peak\"):equals(0)",
      "FILE:4: unknown phase 'peak'; none is declared before this line"},
     {"expect \"a\" (command \"open\":p99()):below(seconds(1))", "FILE:4: command 'open': no app sends it"},
+    {"app \"a\" { users = 1, command = \"open\", rate = per_day(1) } app \"b\" { users = 1, command = \"shut\", rate = "
+     "per_day(1) }\n"
+     "expect \"a\" (command \"open\":p99()):below(seconds(1))",
+     "FILE:5: commands are measured together, and the apps send open, shut; write commands()"},
     {"expect \"a\" (telemetry():lost()):equals(\"0\")", "FILE:4: expect \"a\": equals() must be a number, got '0'"},
     {"expect \"a\" (telemetry():p99()):below(seconds(1)):confidence(99)",
      "FILE:4: confidence() must be between 0.5 and 0.9999, got 99"},

@@ -4,12 +4,13 @@
 
 #include "sim/scenario.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 static char rig_path[64];
 static char rig_error[1024];
