@@ -50,7 +50,7 @@ bad 2 "^syntax.lua:[0-9]+: " check syntax.lua
 scenario loop '$a while true do end'
 bad 2 "^loop.lua:$(wc -l <loop.lua): still running after [0-9,]+ steps" run loop.lua
 scenario misspelt 's/parked = { keep_alive/parked = { keepalive/'
-bad 2 "^misspelt.lua:[0-9]+: .*unknown field 'keepalive'; did you mean 'keep_alive'" run misspelt.lua
+bad 2 "^misspelt.lua:[0-9]+: .*unknown field 'keepalive' in mqtt.parked; did you mean 'keep_alive'" run misspelt.lua
 scenario negative 's/count *= vehicles/count = -5/'
 bad 2 "^negative.lua:[0-9]+: cohort \"car\": count must be .* got -5" run negative.lua
 scenario hungry '$a local t = {} while true do t[#t + 1] = string.rep("x", 60000) .. #t end'
