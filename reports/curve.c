@@ -37,7 +37,8 @@ static void read_seconds(const struct bins *bins, struct curve *out)
     out->thinned = bins->count > CURVE_POINTS;
     out->stretch_s = stretches ? bins->count * bins->bin_s / stretches : bins->bin_s;
     for (uint32_t i = 0; i < stretches; i++)
-        curve_stretch(out, bins, (uint32_t)((uint64_t)bins->count * i / stretches), (uint32_t)((uint64_t)bins->count * (i + 1) / stretches));
+        curve_stretch(out, bins, (uint32_t)((uint64_t)bins->count * i / stretches),
+                      (uint32_t)((uint64_t)bins->count * (i + 1) / stretches));
 }
 
 static void read_windows(const struct bins *bins, int64_t window_us, struct curve *out)
@@ -60,12 +61,14 @@ static uint32_t bins_reached(const struct report_run *run, uint32_t count, int64
     return reached < count ? (uint32_t)(reached > 0 ? reached : 0) : count;
 }
 
-bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us, struct curve *out)
+bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us,
+                struct curve *out)
 {
     uint32_t count;
     int64_t bin_us;
     memset(out, 0, sizeof(*out));
-    int64_t *series = run->result->measure ? measure_series(run->result->measure, counter, filter, &count, &bin_us) : NULL;
+    int64_t *series =
+        run->result->measure ? measure_series(run->result->measure, counter, filter, &count, &bin_us) : NULL;
     if (!series)
         return false;
     double bin_s = (double)bin_us / 1e6;

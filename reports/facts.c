@@ -58,7 +58,9 @@ const char *report_unit(const struct expectation *expectation)
     bool amount = expectation->statistic == STATISTIC_TOTAL || expectation->statistic == STATISTIC_COUNT;
     if (expectation->source == EXPECT_COUNTER) {
         bool rate = !counter_is_gauge(expectation->what) && !amount;
-        return counter_is_bytes(expectation->what) ? (rate ? "bytes_per_second" : "bytes") : rate ? "per_second" : "count";
+        return counter_is_bytes(expectation->what) ? (rate ? "bytes_per_second" : "bytes")
+               : rate                              ? "per_second"
+                                                   : "count";
     }
     if (expectation->statistic == STATISTIC_SHARE)
         return "share";
@@ -99,7 +101,8 @@ void report_statistic_label(const struct expectation *expectation, char *out, si
     }
 }
 
-void report_measured_text(const struct expectation *expectation, const struct expectation_result *result, char *out, size_t capacity)
+void report_measured_text(const struct expectation *expectation, const struct expectation_result *result, char *out,
+                          size_t capacity)
 {
     char label[24], value[64], of[64] = "";
     if (result->verdict == VERDICT_NOT_AVAILABLE || (!result->samples && result->verdict == VERDICT_INCONCLUSIVE)) {
@@ -138,7 +141,8 @@ void report_metric_text(enum metric metric, double value, char *out, size_t capa
         measure_format_duration(value, out, capacity);
 }
 
-void report_worst_text(const struct expectation *expectation, const struct measure_worst *worst, char *out, size_t capacity)
+void report_worst_text(const struct expectation *expectation, const struct measure_worst *worst, char *out,
+                       size_t capacity)
 {
     if (expectation->source == EXPECT_METRIC)
         report_metric_text(expectation->what, (double)worst->value, out, capacity);
@@ -163,7 +167,8 @@ void report_started(const struct report_run *run, char out[32])
 
 /* ---- metrics ----------------------------------------------------------------------------------------------------------- */
 
-bool report_summary(const struct measure *measure, enum metric metric, struct measure_dimension filter, struct summary *out)
+bool report_summary(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                    struct summary *out)
 {
     struct histogram histogram;
     memset(out, 0, sizeof(*out));

@@ -6,15 +6,18 @@
 static const char *verdict_class(const struct report_run *run)
 {
     const char *verdict = report_verdict(run);
-    return strcmp(verdict, "pass") == 0 ? "pass" : strcmp(verdict, "fail") == 0 || strcmp(verdict, "error") == 0 ? "fail" : "inconclusive";
+    return strcmp(verdict, "pass") == 0                                    ? "pass"
+           : strcmp(verdict, "fail") == 0 || strcmp(verdict, "error") == 0 ? "fail"
+                                                                           : "inconclusive";
 }
 
 static void write_head(const struct report_run *run, struct page *page)
 {
-    page_add(page, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                   "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-                   "script-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+    page_add(page,
+             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+             "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+             "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+             "script-src 'unsafe-inline'\">\n<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
     page_escape(page, run->run_name);
     page_format(page, " · %s</title>\n", report_verdict(run));
     html_style(page);
@@ -27,7 +30,9 @@ static void write_answer_line(const struct report_run *run, struct page *page)
     uint32_t count = report_expectation_count(run), passed = report_passed(run);
     const char *class = verdict_class(run);
     page_format(page, "<p class=\"answer %s\"><span class=\"sign\" aria-hidden=\"true\">%s</span><span>", class,
-                *class == 'p' ? "✓" : *class == 'f' ? "✗" : "?");
+                *class == 'p'   ? "✓"
+                : *class == 'f' ? "✗"
+                                : "?");
     if (!count)
         page_add(page, "No expectation, so no verdict");
     else if (passed == count)
@@ -43,13 +48,17 @@ static void write_answer_line(const struct report_run *run, struct page *page)
     if (run->result->status == WORLD_INTERRUPTED) {
         char at[48];
         scenario_time_text(run->scenario, run->result->simulated_us, at, sizeof(at));
-        page_format(page, "<p class=\"alarm\">Interrupted at %s of the scenario: what follows is what was measured until then.</p>\n", at);
+        page_format(
+            page,
+            "<p class=\"alarm\">Interrupted at %s of the scenario: what follows is what was measured until then.</p>\n",
+            at);
     }
 }
 
 static void write_tile(struct page *page, const char *name, const char *value, const char *unit)
 {
-    page_format(page, "<div><span class=\"value\">%s</span><span class=\"name\">%s%s%s</span></div>", value, name, unit[0] ? ", " : "", unit);
+    page_format(page, "<div><span class=\"value\">%s</span><span class=\"name\">%s%s%s</span></div>", value, name,
+                unit[0] ? ", " : "", unit);
 }
 
 static void write_tiles(const struct report_run *run, struct page *page)
@@ -100,9 +109,11 @@ static void write_header(const struct report_run *run, struct page *page)
     page_format(page, "started %.10s %.5s UTC</p>\n", started, started + 11);
     write_answer_line(run, page);
     write_tiles(run, page);
-    page_add(page, "<nav><a href=\"#expectations\">Expectations</a><a href=\"#day\">The day</a><a href=\"#journeys\">Journeys</a>"
-                   "<a href=\"#suffered\">Who suffered</a><a href=\"#ledger\">Ledger</a><a href=\"#memory\">Memory</a>"
-                   "<a href=\"#measured\">How it was measured</a></nav>\n</header>\n");
+    page_add(
+        page,
+        "<nav><a href=\"#expectations\">Expectations</a><a href=\"#day\">The day</a><a href=\"#journeys\">Journeys</a>"
+        "<a href=\"#suffered\">Who suffered</a><a href=\"#ledger\">Ledger</a><a href=\"#memory\">Memory</a>"
+        "<a href=\"#measured\">How it was measured</a></nav>\n</header>\n");
 }
 
 bool report_write_html(const struct report_run *run, const char *path, char *error, size_t error_capacity)

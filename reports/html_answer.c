@@ -109,7 +109,8 @@ static void write_victims(const struct report_run *run, struct page *page, const
     page_add(page, "</table></div></div>\n");
 }
 
-static void write_remarks(struct page *page, const struct expectation *expectation, const struct expectation_result *result)
+static void write_remarks(struct page *page, const struct expectation *expectation,
+                          const struct expectation_result *result)
 {
     page_add(page, "<p class=\"remark\">");
     page_escape(page, result->detail);
@@ -126,7 +127,8 @@ static void write_card(const struct report_run *run, struct page *page, uint32_t
     page_format(page, "<article class=\"card %s\" id=\"e%u\">\n<h3><span class=\"sign\" aria-hidden=\"true\">%s</span>",
                 html_verdict_class(result->verdict), index, report_verdict_sign(result->verdict));
     page_escape(page, expectation->id);
-    page_format(page, "<span class=\"verdict\">%s</span></h3>\n<p class=\"figures\"><span class=\"measured\">", verdict_name(result->verdict));
+    page_format(page, "<span class=\"verdict\">%s</span></h3>\n<p class=\"figures\"><span class=\"measured\">",
+                verdict_name(result->verdict));
     page_escape(page, measured);
     page_add(page, "</span> <span class=\"asked\">asked ");
     page_escape(page, bound);

@@ -15,7 +15,11 @@ static const struct day_chart {
 } charts[] = {
     {"Connected", "vehicles", {COUNTER_CONNECTED}, 1, false},
     {"Driving", "vehicles", {COUNTER_DRIVING}, 1, false},
-    {"Connects", "a second", {COUNTER_CONNECTS, COUNTER_CONNECTS_REFUSED, COUNTER_CONNECTS_FAILED, COUNTER_LINK_DROPS}, 4, false},
+    {"Connects",
+     "a second",
+     {COUNTER_CONNECTS, COUNTER_CONNECTS_REFUSED, COUNTER_CONNECTS_FAILED, COUNTER_LINK_DROPS},
+     4,
+     false},
     {"Publishes", "a second", {COUNTER_PUBLISHES, COUNTER_DELIVERIES, COUNTER_REPUBLISHES}, 3, false},
     {"Commands", "a second", {COUNTER_COMMANDS, COUNTER_COMMANDS_ANSWERED, COUNTER_COMMANDS_TIMED_OUT}, 3, true},
     {"Bytes", "a second", {COUNTER_BYTES_UP, COUNTER_BYTES_DOWN}, 2, false},
@@ -29,12 +33,13 @@ static void write_label(struct page *page, enum counter counter)
 }
 
 /* Which of a chart's counters ever counted; all the others would be lines on the ground. */
-static uint32_t read_curves(const struct report_run *run, const struct day_chart *chart, int64_t window_us, struct curve *curves,
-                            enum counter shown[CURVES_MAXIMUM])
+static uint32_t read_curves(const struct report_run *run, const struct day_chart *chart, int64_t window_us,
+                            struct curve *curves, enum counter shown[CURVES_MAXIMUM])
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < chart->count; i++)
-        if (curve_read(run, chart->counters[i], MEASURE_EVERYBODY, window_us, &curves[count]) && curves[count].largest > 0)
+        if (curve_read(run, chart->counters[i], MEASURE_EVERYBODY, window_us, &curves[count]) &&
+            curves[count].largest > 0)
             shown[count++] = chart->counters[i];
     return count;
 }
@@ -48,10 +53,11 @@ static void write_values(struct page *page, const double *values, uint32_t count
 }
 
 /* Times are seconds since the scenario's start. A series is its means; where a point covers many seconds, its extremes as well. */
-static void write_chart_data(struct page *page, const struct curve *curves, const enum counter *shown, uint32_t count, bool first)
+static void write_chart_data(struct page *page, const struct curve *curves, const enum counter *shown, uint32_t count,
+                             bool first)
 {
-    page_format(page, "%s{\"bytes\":%s,\"filled\":%s,\"at\":", first ? "" : ",", counter_is_bytes(shown[0]) ? "true" : "false",
-                counter_is_gauge(shown[0]) ? "true" : "false");
+    page_format(page, "%s{\"bytes\":%s,\"filled\":%s,\"at\":", first ? "" : ",",
+                counter_is_bytes(shown[0]) ? "true" : "false", counter_is_gauge(shown[0]) ? "true" : "false");
     write_values(page, curves[0].at_s, curves[0].count, 9);
     page_add(page, ",\"series\":[");
     for (uint32_t i = 0; i < count; i++) {
@@ -108,14 +114,17 @@ static void write_legend(struct page *page, const enum counter *shown, uint32_t 
 {
     page_add(page, "<p class=\"legend\">");
     for (uint32_t i = 0; i < count; i++) {
-        page_format(page, "<span><svg viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path d=\"M0 4h26\" class=\"curve c%u\"/></svg>", i);
+        page_format(
+            page,
+            "<span><svg viewBox=\"0 0 26 8\" aria-hidden=\"true\"><path d=\"M0 4h26\" class=\"curve c%u\"/></svg>", i);
         write_label(page, shown[i]);
         page_add(page, "</span>");
     }
     page_add(page, "</p>\n");
 }
 
-static void write_chart(const struct report_run *run, struct page *page, struct page *data, uint32_t index, struct curve *curves, bool *first)
+static void write_chart(const struct report_run *run, struct page *page, struct page *data, uint32_t index,
+                        struct curve *curves, bool *first)
 {
     const struct day_chart *chart = &charts[index];
     enum counter shown[CURVES_MAXIMUM];
@@ -140,7 +149,8 @@ static void write_chart(const struct report_run *run, struct page *page, struct 
                                     .bytes = counter_is_bytes(shown[0]),
                                     .marks = true,
                                     .filled = counter_is_gauge(shown[0])};
-    page_format(page, "<figure class=\"day\"><figcaption>%s <span class=\"dim\">%s</span></figcaption>\n", chart->title, window_us ? unit : chart->unit);
+    page_format(page, "<figure class=\"day\"><figcaption>%s <span class=\"dim\">%s</span></figcaption>\n", chart->title,
+                window_us ? unit : chart->unit);
     write_legend(page, shown, count);
     page_add(page, "<div class=\"plot\">");
     svg_time_chart(run, page, &time_chart);
@@ -192,8 +202,11 @@ void html_day(const struct report_run *run, struct page *page)
     if (thinned) {
         char stretch[64];
         measure_format_duration(stretch_s * 1e6, stretch, sizeof(stretch));
-        page_format(page, "<p class=\"dim\">A line is the mean of %s, the shade around it reaches from the smallest to the largest second "
-                          "in it; every second is in <code>run.sqlite</code>.</p>\n", stretch);
+        page_format(page,
+                    "<p class=\"dim\">A line is the mean of %s, the shade around it reaches from the smallest to the "
+                    "largest second "
+                    "in it; every second is in <code>run.sqlite</code>.</p>\n",
+                    stretch);
     }
     page_add(page, "<script type=\"application/json\" id=\"day-data\">");
     page_bytes(page, data.data ? data.data : "", data.length);

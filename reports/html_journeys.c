@@ -10,10 +10,12 @@ static const struct journey {
     enum metric steps[STEPS];
     uint32_t count;
 } journeys[] = {
-    {"Provision", {METRIC_PROVISION_KEY, METRIC_PROVISION_CERTIFICATE, METRIC_PROVISION_REGISTRATION, METRIC_PROVISION_TOTAL}, 4},
+    {"Provision",
+     {METRIC_PROVISION_KEY, METRIC_PROVISION_CERTIFICATE, METRIC_PROVISION_REGISTRATION, METRIC_PROVISION_TOTAL},
+     4},
     {"Connect",
-     {METRIC_CONNECT_RESOLVE, METRIC_CONNECT_TCP, METRIC_CONNECT_TLS, METRIC_CONNECT_CONNACK, METRIC_CONNECT_TOTAL, METRIC_RECONNECT,
-      METRIC_PRESENCE_DELAY},
+     {METRIC_CONNECT_RESOLVE, METRIC_CONNECT_TCP, METRIC_CONNECT_TLS, METRIC_CONNECT_CONNACK, METRIC_CONNECT_TOTAL,
+      METRIC_RECONNECT, METRIC_PRESENCE_DELAY},
      7},
     {"Telemetry", {METRIC_TELEMETRY_ACK, METRIC_TELEMETRY_END_TO_END, METRIC_SEND_LAG}, 3},
     {"Command", {METRIC_COMMAND_DELIVERY, METRIC_COMMAND_ROUND_TRIP}, 2},
@@ -39,8 +41,8 @@ static double axis_at(const struct journey_table *table, double value)
 /* Up to the median dark, to p90 lighter, to p99 light; a tick at p99.9, a dot at the largest. */
 static void write_range(const struct journey_table *table, const struct summary *summary)
 {
-    double edge[] = {axis_at(table, (double)summary->minimum), axis_at(table, (double)summary->p50), axis_at(table, (double)summary->p90),
-                     axis_at(table, (double)summary->p99)};
+    double edge[] = {axis_at(table, (double)summary->minimum), axis_at(table, (double)summary->p50),
+                     axis_at(table, (double)summary->p90), axis_at(table, (double)summary->p99)};
     page_add(table->page, "<svg class=\"range\" viewBox=\"-3 0 306 16\" aria-hidden=\"true\">");
     for (double value = pow(10, ceil(log10(table->from) - 1e-9)); value <= table->to; value *= 10)
         svg_line(table->page, axis_at(table, value), 0, axis_at(table, value), 16, "grid");
@@ -53,7 +55,8 @@ static void write_range(const struct journey_table *table, const struct summary 
     page_format(table->page, "<circle cx=\"%.1f\" cy=\"8\" r=\"2.4\" class=\"largest\"/></svg>", maximum);
 }
 
-static void write_row(void *context, enum metric metric, const char *kind, const char *name, struct measure_dimension filter)
+static void write_row(void *context, enum metric metric, const char *kind, const char *name,
+                      struct measure_dimension filter)
 {
     struct journey_table *table = context;
     struct summary summary;
@@ -68,8 +71,10 @@ static void write_row(void *context, enum metric metric, const char *kind, const
     }
     char text[64];
     page_format(table->page, "<tr%s><th>", whole ? "" : " class=\"part\"");
-    page_escape(table->page, whole ? html_metric_title(metric) : by_path && strcmp(name, "queued") == 0 ? "vehicle was offline"
-                             : by_path ? "vehicle was online" : name);
+    page_escape(table->page, whole                                    ? html_metric_title(metric)
+                             : by_path && strcmp(name, "queued") == 0 ? "vehicle was offline"
+                             : by_path                                ? "vehicle was online"
+                                                                      : name);
     if (summary.excluded && whole)
         page_add(table->page, " <span class=\"dim\">(warm-up)</span>");
     measure_format_count((double)summary.count, text, sizeof(text));
@@ -103,7 +108,8 @@ static void write_table(struct journey_table *table, const struct journey *journ
     table->to = fmax(table->to * 1.1, table->from * 10);
     page_add(table->page, "<div class=\"scroll\"><table class=\"journey\">\n<thead><tr><th>");
     page_add(table->page, table->parts ? "by cohort and region" : journey->title);
-    page_add(table->page, "</th><th class=\"n\">samples</th><th class=\"range-cell\"></th><th class=\"n\">p50</th><th class=\"n\">p90</th>"
+    page_add(table->page, "</th><th class=\"n\">samples</th><th class=\"range-cell\"></th><th class=\"n\">p50</th><th "
+                          "class=\"n\">p90</th>"
                           "<th class=\"n\">p99</th><th class=\"n\">p99.9</th><th class=\"n\">max</th></tr></thead>\n");
     walk(table, journey, false);
     page_add(table->page, "</table></div>\n");
@@ -113,7 +119,8 @@ void html_journeys(const struct report_run *run, struct page *page)
 {
     html_section(page, "journeys", "Journeys",
                  "How long each step took, from the moment it was meant to begin. Bars: up to "
-                 "<span class=\"key p0\">p50</span> <span class=\"key p1\">p90</span> <span class=\"key p2\">p99</span>, a tick at p99.9, "
+                 "<span class=\"key p0\">p50</span> <span class=\"key p1\">p90</span> <span class=\"key "
+                 "p2\">p99</span>, a tick at p99.9, "
                  "a dot at the largest; logarithmic, a line each power of ten.");
     for (size_t i = 0; i < JOURNEYS; i++) {
         struct journey_table table = {.run = run, .page = page};

@@ -28,8 +28,10 @@ void html_memory(const struct report_run *run, struct page *page)
     for (uint32_t i = 0; i < result->memory_parts; i++)
         if (result->memory[i].bytes > largest)
             largest = result->memory[i].bytes;
-    page_add(page, "<div class=\"scroll\"><table class=\"ledger\">\n<thead><tr><th>part</th><th></th><th class=\"n\">bytes</th>"
-                   "<th class=\"n\">a vehicle</th></tr></thead>\n");
+    page_add(
+        page,
+        "<div class=\"scroll\"><table class=\"ledger\">\n<thead><tr><th>part</th><th></th><th class=\"n\">bytes</th>"
+        "<th class=\"n\">a vehicle</th></tr></thead>\n");
     for (uint32_t i = 0; i <= result->memory_parts; i++) {
         bool whole = i == result->memory_parts;
         uint64_t bytes = whole ? result->peak_rss_bytes : result->memory[i].bytes;
@@ -64,7 +66,8 @@ static void write_parameters(const struct scenario *scenario, struct page *page)
 {
     if (!scenario->parameter_count)
         return;
-    page_add(page, "<h3>Parameters</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>name</th><th class=\"n\">value</th><th class=\"n\">as written"
+    page_add(page, "<h3>Parameters</h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>name</th><th "
+                   "class=\"n\">value</th><th class=\"n\">as written"
                    "</th><th>what</th></tr></thead>\n");
     for (uint32_t i = 0; i < scenario->parameter_count; i++) {
         const struct scenario_parameter *parameter = &scenario->parameters[i];
@@ -135,7 +138,9 @@ static void write_facts(const struct report_run *run, struct page *page)
     html_fact(page, "Seed", text);
     html_fact(page, "Digest", digest[0] ? digest : "none: real time is not repeatable to the bit");
     html_fact(page, "Machine", run->machine);
-    html_fact(page, "World", run->options->kind == WORLD_LIVE ? "live: real sockets, real time" : "virtual: discrete events, the same bytes");
+    html_fact(page, "World",
+              run->options->kind == WORLD_LIVE ? "live: real sockets, real time"
+                                               : "virtual: discrete events, the same bytes");
     html_fact(page, "Ran against", result->broker);
     html_fact(page, "Cloud profile", result->cloud_profile);
     html_fact(page, "Not available there", result->unavailable);
@@ -156,6 +161,7 @@ void html_measured(const struct report_run *run, struct page *page)
     write_notes(run, page);
     uint64_t lost = run->result->measure ? measure_unrecorded(run->result->measure) : 0;
     if (lost)
-        page_format(page, "<p class=\"alarm\">%llu measurements could not be kept: out of memory.</p>\n", (unsigned long long)lost);
+        page_format(page, "<p class=\"alarm\">%llu measurements could not be kept: out of memory.</p>\n",
+                    (unsigned long long)lost);
     page_add(page, "</section>\n");
 }

@@ -32,9 +32,11 @@ void html_fact(struct page *page, const char *name, const char *value)
 void html_bar(struct page *page, double share, const char *class)
 {
     double percent = share > 1 ? 100 : share * 100;
-    page_format(page, "<svg class=\"hbar\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
-                      "<rect width=\"100\" height=\"10\" class=\"track\"/><rect width=\"%.2f\" height=\"10\" class=\"%s\"/></svg>",
-                percent > 0 && percent < 0.6 ? 0.6 : percent, class);
+    page_format(
+        page,
+        "<svg class=\"hbar\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
+        "<rect width=\"100\" height=\"10\" class=\"track\"/><rect width=\"%.2f\" height=\"10\" class=\"%s\"/></svg>",
+        percent > 0 && percent < 0.6 ? 0.6 : percent, class);
 }
 
 const char *html_verdict_class(enum verdict verdict)
@@ -92,11 +94,14 @@ static struct identity identity_of(const struct report_run *run, uint32_t vehicl
 
 void html_vehicle_head(struct page *page, const char *value_title)
 {
-    page_format(page, "<thead><tr><th>vehicle</th><th>cohort</th><th>region</th><th>firmware</th><th class=\"n\">%s</th>"
-                      "<th class=\"n\">at</th></tr></thead>\n", value_title);
+    page_format(page,
+                "<thead><tr><th>vehicle</th><th>cohort</th><th>region</th><th>firmware</th><th class=\"n\">%s</th>"
+                "<th class=\"n\">at</th></tr></thead>\n",
+                value_title);
 }
 
-void html_vehicle_row(const struct report_run *run, struct page *page, const struct measure_worst *worst, const char *value)
+void html_vehicle_row(const struct report_run *run, struct page *page, const struct measure_worst *worst,
+                      const char *value)
 {
     char name[SCENARIO_NAME + 16], at[48] = "";
     struct identity identity = identity_of(run, worst->vehicle);
@@ -130,7 +135,8 @@ static void count_kind(const char *name, const char *names[KINDS], uint32_t coun
     counts[i]++;
 }
 
-static void write_kinds(struct page *page, const char *title, const char *const names[KINDS], uint32_t counts[KINDS], uint32_t kinds)
+static void write_kinds(struct page *page, const char *title, const char *const names[KINDS], uint32_t counts[KINDS],
+                        uint32_t kinds)
 {
     page_format(page, "<span class=\"chips\"><b>%s</b>", title);
     for (uint32_t shown = 0; shown < kinds; shown++) {
@@ -146,7 +152,8 @@ static void write_kinds(struct page *page, const char *title, const char *const 
     page_add(page, "</span>");
 }
 
-void html_concentration(const struct report_run *run, struct page *page, const struct measure_worst *worst, uint32_t count)
+void html_concentration(const struct report_run *run, struct page *page, const struct measure_worst *worst,
+                        uint32_t count)
 {
     static const char *const titles[] = {"cohort", "region", "firmware"};
     /* All alike and more than were kept: these are the lowest numbers, and what they share says nothing about the others. */
@@ -155,13 +162,18 @@ void html_concentration(const struct report_run *run, struct page *page, const s
         return;
     }
     page_format(page, "<p class=\"concentration\">Of the %u %s: ", count,
-                count == 1 ? "vehicle" : count < MEASURE_WORST ? "vehicles" : "worst vehicles");
+                count == 1              ? "vehicle"
+                : count < MEASURE_WORST ? "vehicles"
+                                        : "worst vehicles");
     for (int which = 0; which < 3; which++) {
         const char *names[KINDS];
         uint32_t counts[KINDS], kinds = 0;
         for (uint32_t i = 0; i < count; i++) {
             struct identity identity = identity_of(run, worst[i].vehicle);
-            count_kind(which == 0 ? identity.cohort : which == 1 ? identity.region : identity.firmware, names, counts, &kinds);
+            count_kind(which == 0   ? identity.cohort
+                       : which == 1 ? identity.region
+                                    : identity.firmware,
+                       names, counts, &kinds);
         }
         if (kinds)
             write_kinds(page, titles[which], names, counts, kinds);
@@ -171,7 +183,8 @@ void html_concentration(const struct report_run *run, struct page *page, const s
 
 /* ---- ledgers ----------------------------------------------------------------------------------------------------------- */
 
-static void ledger_row_html(struct page *page, const char *name, uint64_t value, uint64_t intended, bool bad, bool concerned)
+static void ledger_row_html(struct page *page, const char *name, uint64_t value, uint64_t intended, bool bad,
+                            bool concerned)
 {
     char count[64], share[64] = "";
     measure_format_count((double)value, count, sizeof(count));
@@ -188,7 +201,8 @@ static void ledger_row_html(struct page *page, const char *name, uint64_t value,
 void html_ledger_bars(const struct report_run *run, struct page *page, bool commands, struct measure_dimension filter,
                       const char *concerned)
 {
-    static const char *const unwelcome[] = {"unacknowledged", "duplicated", "dropped", "lost", "executed_twice", "timed_out", "expired"};
+    static const char *const unwelcome[] = {"unacknowledged", "duplicated", "dropped", "lost",
+                                            "executed_twice", "timed_out",  "expired"};
     const struct measure *measure = run->result->measure;
     struct ledger_totals totals;
     const struct ledger_commands *row = commands ? measure_commands_row(measure) : NULL;

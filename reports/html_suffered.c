@@ -5,8 +5,8 @@
 
 #define SHOWN 8
 
-static const enum metric suffering[] = {METRIC_COMMAND_ROUND_TRIP, METRIC_RECONNECT, METRIC_TELEMETRY_ACK, METRIC_TELEMETRY_END_TO_END,
-                                        METRIC_PROVISION_TOTAL, METRIC_CONNECT_TOTAL};
+static const enum metric suffering[] = {METRIC_COMMAND_ROUND_TRIP,   METRIC_RECONNECT,       METRIC_TELEMETRY_ACK,
+                                        METRIC_TELEMETRY_END_TO_END, METRIC_PROVISION_TOTAL, METRIC_CONNECT_TOTAL};
 
 static void open_group(struct page *page, const char *title, uint32_t *groups)
 {
@@ -14,7 +14,8 @@ static void open_group(struct page *page, const char *title, uint32_t *groups)
     (*groups)++;
 }
 
-static void write_rows(const struct report_run *run, struct page *page, const struct measure_worst *worst, uint32_t count, int metric)
+static void write_rows(const struct report_run *run, struct page *page, const struct measure_worst *worst,
+                       uint32_t count, int metric)
 {
     html_concentration(run, page, worst, count);
     page_add(page, "<div class=\"scroll\"><table class=\"vehicles\">\n");
@@ -35,7 +36,9 @@ static void write_ledgers(const struct report_run *run, struct page *page, uint3
     static const struct {
         enum ledger_field field;
         const char *title;
-    } ledgers[] = {{LEDGER_LOST, "Telemetry lost"}, {LEDGER_DROPPED, "Telemetry dropped by the vehicle's queue"}, {LEDGER_DUPLICATED, "Telemetry delivered twice"}};
+    } ledgers[] = {{LEDGER_LOST, "Telemetry lost"},
+                   {LEDGER_DROPPED, "Telemetry dropped by the vehicle's queue"},
+                   {LEDGER_DUPLICATED, "Telemetry delivered twice"}};
     for (size_t i = 0; i < sizeof(ledgers) / sizeof(ledgers[0]); i++) {
         struct measure_worst worst[MEASURE_WORST];
         uint32_t count = measure_ledger_worst(run->result->measure, ledgers[i].field, MEASURE_EVERYBODY, worst);
@@ -51,7 +54,9 @@ static void write_commands(const struct report_run *run, struct page *page, uint
     static const struct {
         enum counter kind;
         const char *title;
-    } kinds[] = {{VICTIM_LOST, "Commands lost"}, {VICTIM_TIMED_OUT, "Commands without an answer in time"}, {VICTIM_EXECUTED_TWICE, "Commands executed twice"}};
+    } kinds[] = {{VICTIM_LOST, "Commands lost"},
+                 {VICTIM_TIMED_OUT, "Commands without an answer in time"},
+                 {VICTIM_EXECUTED_TWICE, "Commands executed twice"}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         struct measure_worst worst[MEASURE_WORST];
         uint32_t count = measure_command_victims(run->result->measure, kinds[i].kind, worst);
@@ -65,7 +70,8 @@ static void write_commands(const struct report_run *run, struct page *page, uint
 void html_suffered(const struct report_run *run, struct page *page)
 {
     uint32_t groups = 0;
-    html_section(page, "suffered", "Who suffered", "The worst moment of each of the worst vehicles, and what they have in common.");
+    html_section(page, "suffered", "Who suffered",
+                 "The worst moment of each of the worst vehicles, and what they have in common.");
     write_commands(run, page, &groups);
     write_ledgers(run, page, &groups);
     for (size_t i = 0; i < sizeof(suffering) / sizeof(suffering[0]); i++) {

@@ -49,13 +49,15 @@ const char *report_comparison_sign(enum comparison comparison);  /* "<", "≤" *
 const char *report_verdict_sign(enum verdict verdict);           /* "✓", "✗", "?", "–" */
 void report_statistic_label(const struct expectation *expectation, char *out, size_t capacity); /* "p99", "max", "" */
 /* "p99 1.31 s", "0 of 29,871,244" */
-void report_measured_text(const struct expectation *expectation, const struct expectation_result *result, char *out, size_t capacity);
+void report_measured_text(const struct expectation *expectation, const struct expectation_result *result, char *out,
+                          size_t capacity);
 void report_bound_text(const struct expectation *expectation, char *out, size_t capacity); /* "< 2 s" */
 void report_vehicle_name(const struct report_run *run, uint32_t vehicle, char *out, size_t capacity);
 /* The worst value of a vehicle as the expectation's metric writes it; counts for ledgers. */
-void report_worst_text(const struct expectation *expectation, const struct measure_worst *worst, char *out, size_t capacity);
+void report_worst_text(const struct expectation *expectation, const struct measure_worst *worst, char *out,
+                       size_t capacity);
 void report_metric_text(enum metric metric, double value, char *out, size_t capacity);
-void report_digest(const struct report_run *run, char out[33]); /* "" when there is none */
+void report_digest(const struct report_run *run, char out[33]);  /* "" when there is none */
 void report_started(const struct report_run *run, char out[32]); /* "2026-03-04T07:40:00Z" */
 
 /* What was sampled of a metric under a filter. */
@@ -65,9 +67,11 @@ struct summary {
     int64_t minimum, p50, p90, p99, p999, maximum;
     bool excluded; /* nothing outside the excluded phases, so this is what lies in them (warm-up) */
 };
-bool report_summary(const struct measure *measure, enum metric metric, struct measure_dimension filter, struct summary *out);
+bool report_summary(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                    struct summary *out);
 /* Calls back for every metric, and for every part of it (path, cohort, region) that has samples. kind: "all", "path", "cohort", "region". */
-typedef void (*report_part_function)(void *context, enum metric metric, const char *kind, const char *name, struct measure_dimension filter);
+typedef void (*report_part_function)(void *context, enum metric metric, const char *kind, const char *name,
+                                     struct measure_dimension filter);
 void report_each_part(const struct report_run *run, enum metric metric, report_part_function function, void *context);
 
 #endif

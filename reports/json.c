@@ -95,7 +95,8 @@ static void add_expectation(const struct report_run *run, cJSON *array, uint32_t
 
 /* ---- scenario ---------------------------------------------------------------------------------------------------------- */
 
-static void add_parameter_value(cJSON *object, const char *name, enum parameter_kind kind, double value, const char *text)
+static void add_parameter_value(cJSON *object, const char *name, enum parameter_kind kind, double value,
+                                const char *text)
 {
     if (kind == PARAMETER_TEXT)
         add_text(object, name, text);
@@ -150,7 +151,8 @@ struct metric_target {
     cJSON *metric;
 };
 
-static void add_part(void *context, enum metric metric, const char *kind, const char *name, struct measure_dimension filter)
+static void add_part(void *context, enum metric metric, const char *kind, const char *name,
+                     struct measure_dimension filter)
 {
     struct metric_target *target = context;
     struct summary summary;
@@ -222,7 +224,8 @@ static void add_memory(const struct report_run *run, cJSON *root)
         cJSON_AddItemToArray(memory, one);
         add_text(one, "part", run->result->memory[i].part);
         add_count(one, "bytes", run->result->memory[i].bytes);
-        add_number(one, "bytes_per_vehicle", run->scenario->fleet ? (double)run->result->memory[i].bytes / run->scenario->fleet : NAN);
+        add_number(one, "bytes_per_vehicle",
+                   run->scenario->fleet ? (double)run->result->memory[i].bytes / run->scenario->fleet : NAN);
     }
 }
 

@@ -101,17 +101,20 @@ bool report_write_junit(const struct report_run *run, const char *path, char *er
     uint32_t count = report_expectation_count(run), failures = 0, skipped = 0;
     char started[32];
     for (uint32_t i = 0; i < count; i++) {
-        failures += run->expectations[i].verdict == VERDICT_FAIL || run->expectations[i].verdict == VERDICT_INCONCLUSIVE;
+        failures +=
+            run->expectations[i].verdict == VERDICT_FAIL || run->expectations[i].verdict == VERDICT_INCONCLUSIVE;
         skipped += run->expectations[i].verdict == VERDICT_NOT_AVAILABLE;
     }
     report_started(run, started);
     started[19] = 0; /* the schema knows no zone */
     bool broken = run->result->error[0] != 0;
-    page_format(&page, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"%u\" failures=\"%u\" errors=\"%d\">\n  <testsuite",
+    page_format(&page,
+                "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites tests=\"%u\" failures=\"%u\" errors=\"%d\">\n "
+                " <testsuite",
                 count, failures, broken);
     write_attribute(&page, "name", run->scenario->name);
-    page_format(&page, " tests=\"%u\" failures=\"%u\" errors=\"%d\" skipped=\"%u\" time=\"%.3f\"", count, failures, broken, skipped,
-                run->result->wall_s);
+    page_format(&page, " tests=\"%u\" failures=\"%u\" errors=\"%d\" skipped=\"%u\" time=\"%.3f\"", count, failures,
+                broken, skipped, run->result->wall_s);
     write_attribute(&page, "timestamp", started);
     page_add(&page, ">\n");
     write_properties(run, &page);

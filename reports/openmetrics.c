@@ -43,7 +43,8 @@ static void close_sample(struct page *page, double value)
         page_add(page, isnan(value) ? "} NaN\n" : value > 0 ? "} +Inf\n" : "} -Inf\n");
 }
 
-static void write_one(const struct report_run *run, struct page *page, const char *name, const char *unit, const char *help, double value)
+static void write_one(const struct report_run *run, struct page *page, const char *name, const char *unit,
+                      const char *help, double value)
 {
     write_family(page, name, "gauge", unit, help);
     open_sample(run, page, name);
@@ -68,7 +69,8 @@ static void write_run(const struct report_run *run, struct page *page)
     write_one(run, page, "exit_code", NULL, "Exit code of the run.", run->exit_code);
     write_one(run, page, "fleet", NULL, "Vehicles.", run->scenario->fleet);
     write_one(run, page, "started_seconds", "seconds", "When the run began, Unix time.", (double)run->started_epoch_s);
-    write_one(run, page, "simulated_seconds", "seconds", "Scenario time that passed.", (double)result->simulated_us / 1e6);
+    write_one(run, page, "simulated_seconds", "seconds", "Scenario time that passed.",
+              (double)result->simulated_us / 1e6);
     write_one(run, page, "wall_seconds", "seconds", "Time the run took.", result->wall_s);
     write_one(run, page, "cpu_seconds", "seconds", "Processor time of the run.", result->cpu_s);
     write_one(run, page, "peak_rss_bytes", "bytes", "Largest resident memory.", (double)result->peak_rss_bytes);
@@ -90,7 +92,8 @@ static void write_expectations(const struct report_run *run, struct page *page)
         }
     for (int kind = 0; kind < 2; kind++) {
         const char *name = kind ? "expectation_bound" : "expectation_measured";
-        write_family(page, name, "gauge", NULL, kind ? "What was asked, in its own unit." : "What was measured, in its own unit.");
+        write_family(page, name, "gauge", NULL,
+                     kind ? "What was asked, in its own unit." : "What was measured, in its own unit.");
         for (uint32_t i = 0; i < report_expectation_count(run); i++) {
             if (run->expectations[i].verdict == VERDICT_NOT_AVAILABLE)
                 continue;
@@ -110,7 +113,8 @@ struct summary_target {
     bool bytes;
 };
 
-static void write_summary(void *context, enum metric metric, const char *kind, const char *name, struct measure_dimension filter)
+static void write_summary(void *context, enum metric metric, const char *kind, const char *name,
+                          struct measure_dimension filter)
 {
     struct summary_target *target = context;
     struct summary summary;
@@ -119,7 +123,11 @@ static void write_summary(void *context, enum metric metric, const char *kind, c
     const struct {
         const char *quantile;
         int64_t value;
-    } quantiles[] = {{"0.5", summary.p50}, {"0.9", summary.p90}, {"0.99", summary.p99}, {"0.999", summary.p999}, {"1.0", summary.maximum}};
+    } quantiles[] = {{"0.5", summary.p50},
+                     {"0.9", summary.p90},
+                     {"0.99", summary.p99},
+                     {"0.999", summary.p999},
+                     {"1.0", summary.maximum}};
     const char *family = target->bytes ? "bytes_day" : "duration_seconds";
     double scale = target->bytes ? 1 : 1e-6;
     char part[24];
@@ -143,7 +151,8 @@ static void write_metrics(const struct report_run *run, struct page *page)
     for (int bytes = 0; bytes < 2; bytes++) {
         struct summary_target target = {run, page, bytes};
         write_family(page, bytes ? "bytes_day" : "duration_seconds", "summary", bytes ? NULL : "seconds",
-                     bytes ? "Bytes a vehicle and day, by direction." : "Durations from the intended moment, by metric.");
+                     bytes ? "Bytes a vehicle and day, by direction."
+                           : "Durations from the intended moment, by metric.");
         for (int metric = 0; metric < METRIC_COUNT; metric++)
             if ((strcmp(metric_unit(metric), "bytes") == 0) == (bytes == 1))
                 report_each_part(run, metric, write_summary, &target);
@@ -164,7 +173,8 @@ static void write_totals(const struct report_run *run, struct page *page)
             close_sample(page, (double)measure_total(measure, counter, MEASURE_EVERYBODY));
         }
     write_family(page, "ledger_messages", "gauge", NULL, "Telemetry messages by what became of them.");
-    for (int field = 0; field < LEDGER_FIELD_COUNT && measure_ledger_totals(measure, MEASURE_EVERYBODY, &totals); field++) {
+    for (int field = 0; field < LEDGER_FIELD_COUNT && measure_ledger_totals(measure, MEASURE_EVERYBODY, &totals);
+         field++) {
         open_sample(run, page, "ledger_messages");
         write_label(page, "outcome", ledger_field_name(field), false);
         close_sample(page, (double)totals.field[field]);

@@ -76,8 +76,8 @@ static void measure_columns(struct terminal *terminal)
 /* ---- one expectation --------------------------------------------------------------------------------------------------- */
 
 /* "(14,986 samples, 99 % sure)" for metrics, "at 07:43:02" for moments, the reason for what could not be judged. */
-static void remark_text(const struct terminal *terminal, const struct expectation *expectation, const struct expectation_result *result,
-                        char *out, size_t capacity)
+static void remark_text(const struct terminal *terminal, const struct expectation *expectation,
+                        const struct expectation_result *result, char *out, size_t capacity)
 {
     char samples[64], at[48] = "", sure[32] = "";
     out[0] = 0;
@@ -91,12 +91,14 @@ static void remark_text(const struct terminal *terminal, const struct expectatio
         snprintf(sure, sizeof(sure), ", %g %% sure", expectation->confidence * 100);
     measure_format_count((double)result->samples, samples, sizeof(samples));
     if (expectation->source == EXPECT_METRIC)
-        snprintf(out, capacity, "(%s sample%s%s)%s%s", samples, result->samples == 1 ? "" : "s", sure, at[0] ? " at " : "", at);
+        snprintf(out, capacity, "(%s sample%s%s)%s%s", samples, result->samples == 1 ? "" : "s", sure,
+                 at[0] ? " at " : "", at);
     else if (at[0])
         snprintf(out, capacity, "at %s", at);
 }
 
-static void print_victims(const struct terminal *terminal, const struct expectation *expectation, const struct expectation_result *result)
+static void print_victims(const struct terminal *terminal, const struct expectation *expectation,
+                          const struct expectation_result *result)
 {
     if (result->verdict != VERDICT_FAIL || !result->worst_count)
         return;

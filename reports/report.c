@@ -9,8 +9,9 @@ bool report_write(const struct report_run *run, const char *directory, char *err
         const char *name;
         bool (*write)(const struct report_run *run, const char *path, char *error, size_t error_capacity);
     } files[] = {
-        {"result.json", report_write_json}, {"junit.xml", report_write_junit},          {"report.html", report_write_html},
-        {"run.sqlite", report_write_sqlite}, {"metrics.prom", report_write_openmetrics},
+        {"result.json", report_write_json},         {"junit.xml", report_write_junit},
+        {"report.html", report_write_html},         {"run.sqlite", report_write_sqlite},
+        {"metrics.prom", report_write_openmetrics},
     };
     bool written = true;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {

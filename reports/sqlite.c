@@ -11,20 +11,31 @@
 
 static const char schema[] =
     "CREATE TABLE run(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-    "CREATE TABLE parameter(name TEXT PRIMARY KEY, text TEXT, value, standard, overridden INTEGER, fault INTEGER) WITHOUT ROWID;"
-    "CREATE TABLE expectation(position INTEGER PRIMARY KEY, id TEXT, text TEXT, verdict TEXT, statistic TEXT, quantile REAL,"
-    " comparison TEXT, bound REAL, measured REAL, low REAL, high REAL, unit TEXT, confidence REAL, samples INTEGER, at_s REAL,"
+    "CREATE TABLE parameter(name TEXT PRIMARY KEY, text TEXT, value, standard, overridden INTEGER, fault INTEGER) "
+    "WITHOUT ROWID;"
+    "CREATE TABLE expectation(position INTEGER PRIMARY KEY, id TEXT, text TEXT, verdict TEXT, statistic TEXT, quantile "
+    "REAL,"
+    " comparison TEXT, bound REAL, measured REAL, low REAL, high REAL, unit TEXT, confidence REAL, samples INTEGER, "
+    "at_s REAL,"
     " detail TEXT, line INTEGER);"
-    "CREATE TABLE expectation_vehicle(position INTEGER REFERENCES expectation, rank INTEGER, vehicle INTEGER, name TEXT, value INTEGER,"
+    "CREATE TABLE expectation_vehicle(position INTEGER REFERENCES expectation, rank INTEGER, vehicle INTEGER, name "
+    "TEXT, value INTEGER,"
     " at_s REAL, PRIMARY KEY(position, rank)) WITHOUT ROWID;"
-    "CREATE TABLE metric_summary(metric TEXT, kind TEXT, part TEXT, unit TEXT, samples INTEGER, mean REAL, minimum INTEGER, p50 INTEGER,"
-    " p90 INTEGER, p99 INTEGER, p999 INTEGER, maximum INTEGER, excluded INTEGER, PRIMARY KEY(metric, kind, part)) WITHOUT ROWID;"
-    "CREATE TABLE metric_histogram(metric TEXT, path TEXT, excluded INTEGER, low INTEGER, high INTEGER, samples INTEGER,"
+    "CREATE TABLE metric_summary(metric TEXT, kind TEXT, part TEXT, unit TEXT, samples INTEGER, mean REAL, minimum "
+    "INTEGER, p50 INTEGER,"
+    " p90 INTEGER, p99 INTEGER, p999 INTEGER, maximum INTEGER, excluded INTEGER, PRIMARY KEY(metric, kind, part)) "
+    "WITHOUT ROWID;"
+    "CREATE TABLE metric_histogram(metric TEXT, path TEXT, excluded INTEGER, low INTEGER, high INTEGER, samples "
+    "INTEGER,"
     " PRIMARY KEY(metric, path, excluded, low)) WITHOUT ROWID;"
-    "CREATE TABLE counter(id INTEGER PRIMARY KEY, name TEXT UNIQUE, gauge INTEGER, total INTEGER, total_excluded INTEGER, bin_s REAL);"
-    "CREATE TABLE counter_series(counter INTEGER REFERENCES counter, at_s REAL, value INTEGER, PRIMARY KEY(counter, at_s)) WITHOUT ROWID;"
-    "CREATE TABLE ledger(vehicle INTEGER PRIMARY KEY, name TEXT, cohort TEXT, region TEXT, firmware TEXT, intended INTEGER,"
-    " acknowledged INTEGER, unacknowledged INTEGER, delivered INTEGER, duplicated INTEGER, dropped INTEGER, pending INTEGER, lost INTEGER);"
+    "CREATE TABLE counter(id INTEGER PRIMARY KEY, name TEXT UNIQUE, gauge INTEGER, total INTEGER, total_excluded "
+    "INTEGER, bin_s REAL);"
+    "CREATE TABLE counter_series(counter INTEGER REFERENCES counter, at_s REAL, value INTEGER, PRIMARY KEY(counter, "
+    "at_s)) WITHOUT ROWID;"
+    "CREATE TABLE ledger(vehicle INTEGER PRIMARY KEY, name TEXT, cohort TEXT, region TEXT, firmware TEXT, intended "
+    "INTEGER,"
+    " acknowledged INTEGER, unacknowledged INTEGER, delivered INTEGER, duplicated INTEGER, dropped INTEGER, pending "
+    "INTEGER, lost INTEGER);"
     "CREATE TABLE ledger_total(ledger TEXT, field TEXT, value INTEGER, PRIMARY KEY(ledger, field)) WITHOUT ROWID;"
     "CREATE TABLE memory(part TEXT, bytes INTEGER, bytes_per_vehicle REAL);"
     "CREATE TABLE note(position INTEGER PRIMARY KEY, text TEXT);"
@@ -214,7 +225,8 @@ static void fill_expectation_vehicles(struct table *table)
 
 /* ---- metrics ----------------------------------------------------------------------------------------------------------- */
 
-static void fill_summary(void *context, enum metric metric, const char *kind, const char *name, struct measure_dimension filter)
+static void fill_summary(void *context, enum metric metric, const char *kind, const char *name,
+                         struct measure_dimension filter)
 {
     struct table *table = context;
     struct summary summary;
@@ -238,7 +250,8 @@ static void fill_summary(void *context, enum metric metric, const char *kind, co
 static void fill_histogram(struct table *table, enum metric metric, uint8_t path, bool excluded)
 {
     struct histogram histogram;
-    measure_histogram(table->run->result->measure, metric, (struct measure_dimension){MEASURE_ANY, MEASURE_ANY, path}, excluded, &histogram);
+    measure_histogram(table->run->result->measure, metric, (struct measure_dimension){MEASURE_ANY, MEASURE_ANY, path},
+                      excluded, &histogram);
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS && histogram.count; i++) {
         if (!histogram.bucket[i])
             continue;
@@ -309,7 +322,6 @@ static void fill_counters(struct table *table)
         fill_series(table, counter);
 }
 
-
 static void fill_ledger_row(struct table *table, uint32_t vehicle, const struct ledger_row *row)
 {
     const struct scenario *scenario = table->run->scenario;
@@ -321,7 +333,8 @@ static void fill_ledger_row(struct table *table, uint32_t vehicle, const struct 
     put_text(table, name);
     put_text(table, scenario->cohorts[cohort].name);
     put_text(table, region < scenario->region_count ? scenario->regions[region].name : "");
-    put_text(table, firmware < scenario->cohorts[cohort].firmware_count ? scenario->cohorts[cohort].firmware[firmware] : "");
+    put_text(table,
+             firmware < scenario->cohorts[cohort].firmware_count ? scenario->cohorts[cohort].firmware[firmware] : "");
     for (int field = 0; field < LEDGER_FIELD_COUNT; field++)
         put_integer(table, ledger_value(row, field));
     end_row(table);
@@ -339,7 +352,8 @@ static void fill_ledger(struct table *table)
             fill_ledger_row(table, vehicle, row);
     }
     prepare(table, "INSERT INTO ledger_total VALUES(?, ?, ?)");
-    for (int field = 0; field < LEDGER_FIELD_COUNT && measure_ledger_totals(measure, MEASURE_EVERYBODY, &totals); field++) {
+    for (int field = 0; field < LEDGER_FIELD_COUNT && measure_ledger_totals(measure, MEASURE_EVERYBODY, &totals);
+         field++) {
         put_text(table, "telemetry");
         put_text(table, ledger_field_name(field));
         put_integer(table, (int64_t)totals.field[field]);
@@ -383,8 +397,9 @@ static void fill(struct table *table)
 {
     execute(table, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;");
     execute(table, schema);
-    void (*const parts[])(struct table *) = {fill_run, fill_parameters, fill_expectations, fill_expectation_vehicles, fill_memory_and_notes,
-                                             fill_metrics, fill_counters, fill_ledger};
+    void (*const parts[])(struct table *) = {
+        fill_run,     fill_parameters, fill_expectations, fill_expectation_vehicles, fill_memory_and_notes,
+        fill_metrics, fill_counters,   fill_ledger};
     size_t count = table->run->result->measure ? sizeof(parts) / sizeof(parts[0]) : 5;
     for (size_t i = 0; i < count && !table->failed; i++)
         parts[i](table);

@@ -17,7 +17,8 @@ struct curve {
     double stretch_s; /* what a point covers */
 };
 /* false: out of memory, or nothing ran. window_us 0: per second. */
-bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us, struct curve *out);
+bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us,
+                struct curve *out);
 /* A window in which something rare can be seen: 0 when it is frequent enough for seconds. */
 int64_t curve_window(const struct report_run *run, int64_t total);
 
@@ -52,11 +53,11 @@ struct time_chart {
     const struct curve *const *curves; /* drawn in this order; class c0, c1, ... */
     uint32_t curve_count;
     double width, height;
-    double bound;        /* NAN: none */
+    double bound; /* NAN: none */
     const char *bound_text;
-    int64_t moment_us;   /* -1: none */
+    int64_t moment_us; /* -1: none */
     const char *moment_text;
-    const char *label;   /* for those who cannot see it */
+    const char *label; /* for those who cannot see it */
     bool bytes, marks, filled;
 };
 void svg_time_chart(const struct report_run *run, struct page *page, const struct time_chart *chart);
@@ -66,7 +67,8 @@ struct distribution {
     const struct histogram *histogram;
     enum metric metric;
     enum comparison comparison;
-    double bound, measured, low, high; /* low, high: NAN when no confidence was asked; bound, measured: NAN when they are no value of a sample */
+    double bound, measured, low,
+        high; /* low, high: NAN when no confidence was asked; bound, measured: NAN when they are no value of a sample */
     const char *bound_text, *measured_text;
 };
 void svg_distribution(struct page *page, const struct distribution *distribution);

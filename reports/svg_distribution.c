@@ -34,7 +34,8 @@ static void fill_bars(const struct histogram *histogram, const struct frame *fra
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         if (!histogram->bucket[i])
             continue;
-        double low = fmax((double)histogram_bucket_low(i), 1), high = fmax((double)histogram_bucket_high(i) + 1, low + 1);
+        double low = fmax((double)histogram_bucket_low(i), 1),
+               high = fmax((double)histogram_bucket_high(i) + 1, low + 1);
         high = fmin(high, fmax((double)histogram->maximum, low) + 1);
         double from = fmin(fmax(log(low / frame->x_from) * scale, 0), BARS - 1e-6);
         double to = fmin(fmax(log(high / frame->x_from) * scale, from), BARS);
@@ -66,14 +67,16 @@ static void draw_bars(struct page *page, const struct frame *frame, const struct
     fill_bars(distribution->histogram, frame, bars);
     for (int i = 0; i < BARS; i++)
         largest = fmax(largest, bars[i]);
-    double base = frame->height - frame->bottom, room = base - frame->top, width = (frame->width - frame->left - frame->right) / BARS;
+    double base = frame->height - frame->bottom, room = base - frame->top,
+           width = (frame->width - frame->left - frame->right) / BARS;
     for (int i = 0; i < BARS; i++) {
         if (bars[i] <= 0)
             continue;
         double height = fmax(room * sqrt(bars[i] / largest), 1.5);
         double middle = frame->x_from * pow(frame->x_to / frame->x_from, (i + 0.5) / BARS);
-        page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"/>", frame->left + i * width,
-                    base - height, width - 0.7, height, is_wrong(distribution, middle) ? "bar wrong" : "bar");
+        page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"/>",
+                    frame->left + i * width, base - height, width - 0.7, height,
+                    is_wrong(distribution, middle) ? "bar wrong" : "bar");
     }
 }
 
@@ -123,8 +126,8 @@ static void draw_axis(struct page *page, const struct frame *frame, enum metric 
 }
 
 /* other: a line whose text's row is another one, but which would run through this text. */
-static void draw_line(struct page *page, const struct frame *frame, double value, double other, double height, const char *class,
-                      const char *text)
+static void draw_line(struct page *page, const struct frame *frame, double value, double other, double height,
+                      const char *class, const char *text)
 {
     char text_class[32];
     if (!isfinite(value))
@@ -139,15 +142,25 @@ static void draw_line(struct page *page, const struct frame *frame, double value
 
 void svg_distribution(struct page *page, const struct distribution *distribution)
 {
-    struct frame frame = {.width = WIDTH, .height = HEIGHT, .left = 8, .right = 8, .top = 40, .bottom = 24, .y_to = 1, .logarithmic = true};
+    struct frame frame = {.width = WIDTH,
+                          .height = HEIGHT,
+                          .left = 8,
+                          .right = 8,
+                          .top = 40,
+                          .bottom = 24,
+                          .y_to = 1,
+                          .logarithmic = true};
     char label[256];
     find_range(distribution, &frame);
     snprintf(label, sizeof(label), "Distribution of %s: measured %s, bound %s", metric_name(distribution->metric),
              distribution->measured_text, distribution->bound_text);
     svg_open(page, WIDTH, HEIGHT, label);
     if (isfinite(distribution->low) && distribution->high > distribution->low) {
-        double from = frame_x(&frame, fmax(distribution->low, 1)), to = frame_x(&frame, fmin(distribution->high, frame.x_to));
-        page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"surely\"><title>surely in here</title></rect>",
+        double from = frame_x(&frame, fmax(distribution->low, 1)),
+               to = frame_x(&frame, fmin(distribution->high, frame.x_to));
+        page_format(page,
+                    "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"surely\"><title>surely in "
+                    "here</title></rect>",
                     from, frame.top - 8, fmax(to - from, 1), frame.height - frame.bottom - frame.top + 8);
     }
     draw_bars(page, &frame, distribution);

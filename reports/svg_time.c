@@ -33,14 +33,19 @@ static void time_label(const struct report_run *run, double at_s, double step_s,
 
 static void draw_time_axis(const struct report_run *run, struct page *page, const struct frame *frame)
 {
-    double day_s = (double)run->scenario->start_of_day_us / 1e6, step = time_step(frame->x_to - frame->x_from, frame->width > 700 ? 12 : 7);
+    double day_s = (double)run->scenario->start_of_day_us / 1e6,
+           step = time_step(frame->x_to - frame->x_from, frame->width > 700 ? 12 : 7);
     double base = frame->height - frame->bottom;
     for (double at = ceil((day_s + frame->x_from) / step) * step - day_s; at <= frame->x_to + 1e-6; at += step) {
         char label[64];
         double x = frame_x(frame, at);
         time_label(run, at, step, label, sizeof(label));
         svg_line(page, x, base, x, base + 4, "axis");
-        svg_text(page, x, base + 16, x > frame->width - 24 ? "end" : x < frame->left ? "start" : "middle", "tick", label);
+        svg_text(page, x, base + 16,
+                 x > frame->width - 24 ? "end"
+                 : x < frame->left     ? "start"
+                                       : "middle",
+                 "tick", label);
     }
     svg_line(page, frame->left, base, frame->width - frame->right, base, "axis");
 }
@@ -59,14 +64,14 @@ static void draw_value_axis(struct page *page, const struct frame *frame, double
 
 /* ---- what lies behind the curves ------------------------------------------------------------------------------------------- */
 
-static void draw_band(struct page *page, const struct frame *frame, double from_s, double to_s, const char *class, const char *name,
-                      bool named)
+static void draw_band(struct page *page, const struct frame *frame, double from_s, double to_s, const char *class,
+                      const char *name, bool named)
 {
     double from = frame_x(frame, from_s), to = frame_x(frame, to_s);
     if (to - from < 0.5)
         return;
-    page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"><title>", from, frame->top, to - from,
-                frame->height - frame->top - frame->bottom, class);
+    page_format(page, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" class=\"%s\"><title>", from,
+                frame->top, to - from, frame->height - frame->top - frame->bottom, class);
     page_escape(page, name);
     page_add(page, "</title></rect>");
     if (named && to - from > 6.2 * (double)utf8_columns(name))
@@ -80,8 +85,8 @@ static void draw_phases(const struct report_run *run, struct page *page, const s
         draw_band(page, frame, 0, (double)scenario->warm_up_us / 1e6, "band excluded", "warm-up", named);
     for (uint32_t i = 0; i < scenario->phase_count; i++) {
         const struct scenario_phase *phase = &scenario->phases[i];
-        draw_band(page, frame, (double)phase->from_us / 1e6, (double)phase->to_us / 1e6, phase->excluded ? "band excluded" : "band",
-                  phase->name, named);
+        draw_band(page, frame, (double)phase->from_us / 1e6, (double)phase->to_us / 1e6,
+                  phase->excluded ? "band excluded" : "band", phase->name, named);
     }
 }
 
@@ -140,18 +145,21 @@ static void draw_extremes(struct page *page, const struct frame *frame, const st
     page_add(page, "Z\"/>");
 }
 
-static void draw_means(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index, bool area)
+static void draw_means(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index,
+                       bool area)
 {
     struct pen pen = {.page = page};
     open_path(page, area ? "area" : "curve", index);
     for (uint32_t i = 0; i < curve->count; i++)
         pen_to(&pen, frame_x(frame, curve->at_s[i]), frame_y(frame, curve->mean[i]));
     if (area)
-        page_format(page, "V%ldH%ldZ", lround((frame->height - frame->bottom) * 10), lround(frame_x(frame, curve->at_s[0]) * 10));
+        page_format(page, "V%ldH%ldZ", lround((frame->height - frame->bottom) * 10),
+                    lround(frame_x(frame, curve->at_s[0]) * 10));
     page_add(page, "\"/>");
 }
 
-static void draw_curve(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index, bool filled)
+static void draw_curve(struct page *page, const struct frame *frame, const struct curve *curve, uint32_t index,
+                       bool filled)
 {
     if (!curve->count)
         return;
@@ -184,7 +192,8 @@ static void draw_moment(struct page *page, const struct frame *frame, const stru
 
 void svg_time_chart(const struct report_run *run, struct page *page, const struct time_chart *chart)
 {
-    struct frame frame = {.width = chart->width, .height = chart->height, .left = 58, .right = 10, .top = 22, .bottom = 22};
+    struct frame frame = {
+        .width = chart->width, .height = chart->height, .left = 58, .right = 10, .top = 22, .bottom = 22};
     double largest = isfinite(chart->bound) ? chart->bound : 0;
     for (uint32_t i = 0; i < chart->curve_count; i++)
         largest = fmax(largest, chart->curves[i]->largest);

@@ -34,7 +34,8 @@ static void deliver(void *context, int64_t now_us, const struct mq5_publish *mes
     }
 }
 
-static uint8_t local_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos, cloud_bus_handler *handler, void *context)
+static uint8_t local_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos,
+                               cloud_bus_handler *handler, void *context)
 {
     struct local_bus *local = local_of(bus);
     struct span share, rest = filter;

@@ -38,19 +38,22 @@ static struct cloud_authorisation without_certificate(const struct cloud *cloud,
     return (struct cloud_authorisation){user && password ? MQ5_SUCCESS : MQ5_BAD_USER_NAME_OR_PASSWORD, false};
 }
 
-static struct cloud_authorisation on_authorise(void *context, int64_t now_us, const struct mq5_connect *connect, const struct cloud_peer *peer)
+static struct cloud_authorisation on_authorise(void *context, int64_t now_us, const struct mq5_connect *connect,
+                                               const struct cloud_peer *peer)
 {
     struct cloud *cloud = context;
-    cloud_registration_tick(cloud->registration, now_us); /* activations due at this very moment come before the connect */
-    struct cloud_authorisation answer = peer && peer->has_certificate ? cloud_registration_authorise(cloud->registration, now_us, connect, peer)
-                                                                      : without_certificate(cloud, connect);
+    cloud_registration_tick(cloud->registration,
+                            now_us); /* activations due at this very moment come before the connect */
+    struct cloud_authorisation answer = peer && peer->has_certificate
+                                            ? cloud_registration_authorise(cloud->registration, now_us, connect, peer)
+                                            : without_certificate(cloud, connect);
     if (answer.reason != MQ5_SUCCESS && cloud->on_refused)
         cloud->on_refused(cloud->door, now_us, connect->client_id, peer, answer.reason);
     return answer;
 }
 
-static void on_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer, const struct mq5_connect *connect,
-                         bool resumed)
+static void on_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                         const struct mq5_connect *connect, bool resumed)
 {
     struct cloud *cloud = context;
     if (cloud->options.profile->presence_events)
@@ -59,7 +62,8 @@ static void on_connected(void *context, int64_t now_us, struct span client_id, c
         cloud->on_connected(cloud->door, now_us, client_id, peer, connect, resumed);
 }
 
-static void on_disconnected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer, enum cloud_close_reason reason)
+static void on_disconnected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                            enum cloud_close_reason reason)
 {
     struct cloud *cloud = context;
     if (cloud->options.profile->presence_events)
@@ -80,7 +84,8 @@ static bool on_outbound(void *context, int64_t now_us, struct span client_id, co
     return cloud->outbound ? cloud->outbound(cloud->door, now_us, client_id, packet) : true;
 }
 
-bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki, struct cloud_registry *registry,
+bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,
+                  struct cloud_registry *registry,
                   void (*send)(void *door, void *link, const uint8_t *data, size_t length),
                   void (*close)(void *door, void *link, enum cloud_close_reason reason), void *door)
 {
@@ -106,8 +111,10 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
     cloud->certificates = (struct cloud_certificate_broker){.pki = pki, .lifetime_s = options->certificate_lifetime_s};
     cloud->broker = cloud_broker_create(&cloud->options.broker, &cloud->ops, cloud, options->seed);
     cloud->bus = cloud->broker ? cloud_bus_local(cloud->broker, SPAN_LITERAL("cloud-services")) : NULL;
-    cloud->registration = cloud->bus ? cloud_registration_create(&cloud->options.registration, pki, registry, cloud->bus) : NULL;
-    cloud->presence = cloud->registration ? cloud_presence_create(cloud->bus, cloud->options.profile, options->epoch_us) : NULL;
+    cloud->registration =
+        cloud->bus ? cloud_registration_create(&cloud->options.registration, pki, registry, cloud->bus) : NULL;
+    cloud->presence =
+        cloud->registration ? cloud_presence_create(cloud->bus, cloud->options.profile, options->epoch_us) : NULL;
     if (cloud->presence)
         return true;
     cloud_destroy(cloud);
@@ -129,7 +136,8 @@ void cloud_destroy(struct cloud *cloud)
 
 int64_t cloud_next_deadline(const struct cloud *cloud)
 {
-    int64_t broker_us = cloud_broker_next_deadline(cloud->broker), registration_us = cloud_registration_next_deadline(cloud->registration);
+    int64_t broker_us = cloud_broker_next_deadline(cloud->broker),
+            registration_us = cloud_registration_next_deadline(cloud->registration);
     return broker_us < registration_us ? broker_us : registration_us;
 }
 

@@ -27,7 +27,7 @@ struct cloud_commands {
     struct deadline {
         int64_t at_us;
         uint64_t id;
-    } *heap;
+    } * heap;
     uint64_t heap_count, heap_capacity;
     char filter[TOPIC_MAX];
 };
@@ -80,7 +80,8 @@ static bool rehash(struct cloud_commands *commands, uint64_t capacity)
 static bool room(struct cloud_commands *commands)
 {
     uint64_t living = commands->heap_count; /* one heap entry a living command */
-    if (commands->used * 2 >= commands->capacity && !rehash(commands, living * 4 >= commands->capacity ? commands->capacity * 2 : commands->capacity))
+    if (commands->used * 2 >= commands->capacity &&
+        !rehash(commands, living * 4 >= commands->capacity ? commands->capacity * 2 : commands->capacity))
         return false;
     if (commands->heap_count < commands->heap_capacity)
         return true;
@@ -167,7 +168,9 @@ static uint64_t id_of(const struct mq5_publish *message)
             continue;
         for (uint32_t d = 0; d < 16; d++) {
             uint8_t c = message->payload.data[i + key_length + d];
-            uint64_t digit = c >= '0' && c <= '9' ? (uint64_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint64_t)(c - 'a' + 10) : 16;
+            uint64_t digit = c >= '0' && c <= '9'   ? (uint64_t)(c - '0')
+                             : c >= 'a' && c <= 'f' ? (uint64_t)(c - 'a' + 10)
+                                                    : 16;
             if (digit > 15)
                 return 0;
             id = id << 4 | digit;
@@ -177,7 +180,8 @@ static uint64_t id_of(const struct mq5_publish *message)
     return 0;
 }
 
-static void tell(struct cloud_commands *commands, int64_t now_us, const struct open_command *command, enum cloud_command_outcome outcome, bool late)
+static void tell(struct cloud_commands *commands, int64_t now_us, const struct open_command *command,
+                 enum cloud_command_outcome outcome, bool late)
 {
     struct cloud_command_result result = {.id = command->id,
                                           .token = command->token,
@@ -210,11 +214,13 @@ static bool expand(const char *template, struct span thing, char *out, size_t ca
     const char *mark = strchr(template, '%');
     if (!mark)
         return false;
-    int written = snprintf(out, capacity, "%.*s%.*s%s", (int)(mark - template), template, (int)thing.length, (const char *)thing.data, mark + 1);
+    int written = snprintf(out, capacity, "%.*s%.*s%s", (int)(mark - template), template, (int)thing.length,
+                           (const char *)thing.data, mark + 1);
     return written > 0 && (size_t)written < capacity;
 }
 
-struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus, int64_t now_us)
+struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus,
+                                             int64_t now_us)
 {
     struct cloud_commands *commands = calloc(1, sizeof *commands);
     if (!commands)
@@ -223,7 +229,8 @@ struct cloud_commands *cloud_commands_create(const struct cloud_command_options 
     commands->bus = bus;
     commands->capacity = 64;
     commands->table = calloc(commands->capacity, sizeof *commands->table);
-    if (!commands->table || !expand(options->response_topic, SPAN_LITERAL("+"), commands->filter, sizeof commands->filter) ||
+    if (!commands->table ||
+        !expand(options->response_topic, SPAN_LITERAL("+"), commands->filter, sizeof commands->filter) ||
         bus->ops->subscribe(bus, now_us, span_text(commands->filter), 1, on_response, commands) >= 0x80) {
         cloud_commands_destroy(commands);
         return NULL;
@@ -238,20 +245,21 @@ void cloud_commands_destroy(struct cloud_commands *commands)
     free(commands);
 }
 
-static uint8_t publish_command(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command, int64_t timeout_us, uint64_t id)
+static uint8_t publish_command(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command,
+                               int64_t timeout_us, uint64_t id)
 {
     char topic[TOPIC_MAX], response[TOPIC_MAX], payload[256];
     if (!expand(commands->options.request_topic, thing, topic, sizeof topic) ||
         !expand(commands->options.response_topic, thing, response, sizeof response))
         return MQ5_TOPIC_NAME_INVALID;
-    int length = snprintf(payload, sizeof payload, "{\"command\":\"%.*s\",\"id\":\"%016llx\"}", (int)command.length, (const char *)command.data,
-                          (unsigned long long)id);
+    int length = snprintf(payload, sizeof payload, "{\"command\":\"%.*s\",\"id\":\"%016llx\"}", (int)command.length,
+                          (const char *)command.data, (unsigned long long)id);
     uint8_t correlation[8];
     for (int i = 0; i < 8; i++)
         correlation[i] = (uint8_t)(id >> (56 - 8 * i));
     struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
-    message.properties.present = MQ5_BIT(MQ5_RESPONSE_TOPIC) | MQ5_BIT(MQ5_CORRELATION_DATA) | MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) |
-                                 MQ5_BIT(MQ5_CONTENT_TYPE);
+    message.properties.present = MQ5_BIT(MQ5_RESPONSE_TOPIC) | MQ5_BIT(MQ5_CORRELATION_DATA) |
+                                 MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) | MQ5_BIT(MQ5_CONTENT_TYPE);
     message.properties.response_topic = span_text(response);
     message.properties.correlation_data = span_of(correlation, sizeof correlation);
     message.properties.message_expiry_s = (uint32_t)(timeout_us / US_PER_S) + RESPONSE_WAIT;
@@ -259,7 +267,8 @@ static uint8_t publish_command(struct cloud_commands *commands, int64_t now_us, 
     return commands->bus->ops->publish(commands->bus, now_us, &message);
 }
 
-uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command, int64_t timeout_us, uint64_t token)
+uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command,
+                            int64_t timeout_us, uint64_t token)
 {
     struct open_command entry = {.id = commands->options.id_base + 2 + commands->sent++,
                                  .token = token,

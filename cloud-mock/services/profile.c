@@ -2,7 +2,12 @@
 #include "cloud/services.h"
 
 static const struct cloud_profile profiles[] = {
-    {.name = "embedded", .event_prefix = "$aws/events", .registration = true, .presence_events = true, .presence_topic = "", .unavailable = ""},
+    {.name = "embedded",
+     .event_prefix = "$aws/events",
+     .registration = true,
+     .presence_events = true,
+     .presence_topic = "",
+     .unavailable = ""},
     {.name = "plain",
      .event_prefix = "convoy/events",
      .registration = false,

@@ -13,9 +13,9 @@
 #define BUCKETS_AT_FIRST 1024 /* a power of two; doubled when there are more pending certificates than buckets */
 
 struct pending {
-    struct pending *next;      /* in its bucket */
+    struct pending *next; /* in its bucket */
     struct cloud_certificate certificate;
-    int64_t due_us;            /* TIME_NEVER: the rule has not taken it up */
+    int64_t due_us; /* TIME_NEVER: the rule has not taken it up */
     uint64_t order;
 };
 
@@ -35,7 +35,9 @@ struct cloud_registration {
 
 static struct pending **place_of(struct cloud_registration *registration, const uint8_t id[32])
 {
-    struct pending **place = &registration->bucket[((uint32_t)id[0] | (uint32_t)id[1] << 8 | (uint32_t)id[2] << 16 | (uint32_t)id[3] << 24) & (registration->bucket_count - 1)];
+    struct pending **place =
+        &registration->bucket[((uint32_t)id[0] | (uint32_t)id[1] << 8 | (uint32_t)id[2] << 16 | (uint32_t)id[3] << 24) &
+                              (registration->bucket_count - 1)];
     while (*place && memcmp((*place)->certificate.id, id, 32) != 0)
         place = &(*place)->next;
     return place;
@@ -122,8 +124,9 @@ static void rule(void *context, int64_t now_us, const struct mq5_publish *messag
     struct pending *pending = *place_of(registration, id);
     if (!pending || pending->due_us != TIME_NEVER)
         return;
-    int64_t delay_us = registration->options.draw_delay ? registration->options.draw_delay(registration->options.draw_context)
-                                                        : registration->options.activation_delay_us;
+    int64_t delay_us = registration->options.draw_delay
+                           ? registration->options.draw_delay(registration->options.draw_context)
+                           : registration->options.activation_delay_us;
     if (delay_us == TIME_NEVER)
         return; /* this run of the rule is lost; the next attempt's event starts another */
     pending->due_us = now_us + delay_us;
@@ -143,7 +146,8 @@ static void activate(struct cloud_registration *registration, int64_t now_us, co
         return;
     }
     if (cloud_registry_put_thing(registration->registry, thing, now_s) &&
-        cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_ACTIVE, thing, now_s))
+        cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_ACTIVE, thing,
+                                       now_s))
         registration->activated++;
 }
 
@@ -165,7 +169,8 @@ void cloud_registration_tick(struct cloud_registration *registration, int64_t no
 
 /* ---- at the door ------------------------------------------------------------------------------------------------------ */
 
-static void raise_event(struct cloud_registration *registration, int64_t now_us, const struct cloud_certificate *certificate)
+static void raise_event(struct cloud_registration *registration, int64_t now_us,
+                        const struct cloud_certificate *certificate)
 {
     char ca[65], id[65], topic[160], payload[512];
     text_hex(certificate->issuer_id, 32, ca);
@@ -173,7 +178,8 @@ static void raise_event(struct cloud_registration *registration, int64_t now_us,
     long long now_ms = (long long)((registration->options.epoch_us + now_us) / US_PER_MS);
     snprintf(topic, sizeof topic, "%s/certificates/registered/%s", registration->options.event_prefix, ca);
     int length = snprintf(payload, sizeof payload,
-                          "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":%lld,\"certificateStatus\":\"PENDING_ACTIVATION\","
+                          "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":%lld,"
+                          "\"certificateStatus\":\"PENDING_ACTIVATION\","
                           "\"awsAccountId\":\"123456789012\",\"certificateRegistrationTimestamp\":\"%lld\"}",
                           id, ca, now_ms, now_ms);
     struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
@@ -189,12 +195,14 @@ static bool take_in(struct cloud_registration *registration, int64_t now_s, cons
     struct pending *pending = calloc(1, sizeof *pending);
     if (!pending)
         return false;
-    if (!ca || memcmp(ca->id, peer->issuer_id, 32) != 0 || !cloud_certificate_read(peer->certificate, &pending->certificate)) {
+    if (!ca || memcmp(ca->id, peer->issuer_id, 32) != 0 ||
+        !cloud_certificate_read(peer->certificate, &pending->certificate)) {
         free(pending);
         return false;
     }
     memcpy(pending->certificate.issuer_id, peer->issuer_id, 32);
-    if (!cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_PENDING_ACTIVATION, NULL, now_s)) {
+    if (!cloud_registry_put_certificate(registration->registry, &pending->certificate,
+                                        CLOUD_CERTIFICATE_PENDING_ACTIVATION, NULL, now_s)) {
         free(pending);
         return false;
     }
@@ -207,7 +215,8 @@ static bool take_in(struct cloud_registration *registration, int64_t now_s, cons
     return true;
 }
 
-static struct cloud_authorisation first_seen(struct cloud_registration *registration, int64_t now_us, const struct cloud_peer *peer)
+static struct cloud_authorisation first_seen(struct cloud_registration *registration, int64_t now_us,
+                                             const struct cloud_peer *peer)
 {
     int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
     if (now_s > peer->not_after_s || now_s < peer->not_before_s || !take_in(registration, now_s, peer)) {
@@ -219,8 +228,8 @@ static struct cloud_authorisation first_seen(struct cloud_registration *registra
     return silently;
 }
 
-static struct cloud_authorisation known(struct cloud_registration *registration, int64_t now_us, const struct mq5_connect *connect,
-                                        const struct cloud_peer *peer)
+static struct cloud_authorisation known(struct cloud_registration *registration, int64_t now_us,
+                                        const struct mq5_connect *connect, const struct cloud_peer *peer)
 {
     char thing[64];
     int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
@@ -231,7 +240,8 @@ static struct cloud_authorisation known(struct cloud_registration *registration,
     return (struct cloud_authorisation){MQ5_SUCCESS, false};
 }
 
-struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us, const struct mq5_connect *connect,
+struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us,
+                                                        const struct mq5_connect *connect,
                                                         const struct cloud_peer *peer)
 {
     switch (cloud_registry_status(registration->registry, peer->certificate_id)) {
@@ -251,8 +261,9 @@ struct cloud_authorisation cloud_registration_authorise(struct cloud_registratio
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */
 
-struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options, const struct cloud_pki *pki,
-                                                     struct cloud_registry *registry, struct cloud_bus *bus)
+struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options,
+                                                     const struct cloud_pki *pki, struct cloud_registry *registry,
+                                                     struct cloud_bus *bus)
 {
     struct cloud_registration *registration = calloc(1, sizeof *registration);
     if (!registration)
@@ -285,7 +296,8 @@ void cloud_registration_destroy(struct cloud_registration *registration)
     free(registration);
 }
 
-void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated, uint64_t *strangers)
+void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated,
+                               uint64_t *strangers)
 {
     if (refused)
         *refused = registration->refused;

@@ -53,7 +53,8 @@ bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *
     uint64_t number = 0, wall_us = 0;
     out->payload_bytes = rest.length;
     out->valid = take_text(&rest, "{\"id\":\"") && take_span(&rest, out->thing) && take_text(&rest, "\",\"n\":") &&
-                 take_number(&rest, &number) && take_text(&rest, ",\"ts\":") && take_number(&rest, &wall_us) && number <= UINT32_MAX;
+                 take_number(&rest, &number) && take_text(&rest, ",\"ts\":") && take_number(&rest, &wall_us) &&
+                 number <= UINT32_MAX;
     out->number = (uint32_t)number;
     out->wall_us = (int64_t)wall_us;
     return true;

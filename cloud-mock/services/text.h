@@ -19,7 +19,9 @@ static inline bool text_unhex(const uint8_t *text, size_t digits, uint8_t *out)
 {
     for (size_t i = 0; i < digits; i++) {
         uint8_t c = text[i];
-        uint8_t value = c >= '0' && c <= '9' ? (uint8_t)(c - '0') : c >= 'a' && c <= 'f' ? (uint8_t)(c - 'a' + 10) : 255;
+        uint8_t value = c >= '0' && c <= '9'   ? (uint8_t)(c - '0')
+                        : c >= 'a' && c <= 'f' ? (uint8_t)(c - 'a' + 10)
+                                               : 255;
         if (value == 255)
             return false;
         out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] | value : value << 4);

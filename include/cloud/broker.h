@@ -23,22 +23,23 @@ struct cloud_peer {
     uint8_t issuer_id[32];      /* id of the CA certificate that signed it */
     char common_name[64];
     int64_t not_before_s, not_after_s; /* epoch seconds */
-    struct span certificate;    /* whole certificate, for registration */
-    char server_name[64];       /* SNI; "" none */
-    char address[48];           /* source address, for people */
+    struct span certificate;           /* whole certificate, for registration */
+    char server_name[64];              /* SNI; "" none */
+    char address[48];                  /* source address, for people */
 };
 
 enum cloud_close_reason {
-    CLOUD_CLOSED_BY_CLIENT,      /* DISCONNECT */
-    CLOUD_CLOSED_LOST,           /* link went without DISCONNECT */
+    CLOUD_CLOSED_BY_CLIENT, /* DISCONNECT */
+    CLOUD_CLOSED_LOST,      /* link went without DISCONNECT */
     CLOUD_CLOSED_KEEP_ALIVE,
     CLOUD_CLOSED_TAKEN_OVER,
-    CLOUD_CLOSED_CLIENT_ERROR,   /* malformed or forbidden packet */
+    CLOUD_CLOSED_CLIENT_ERROR, /* malformed or forbidden packet */
     CLOUD_CLOSED_NOT_AUTHORISED,
-    CLOUD_CLOSED_SERVER,         /* administrative, shut-down */
-    CLOUD_CLOSED_LIMIT,          /* a quota */
+    CLOUD_CLOSED_SERVER, /* administrative, shut-down */
+    CLOUD_CLOSED_LIMIT,  /* a quota */
 };
-const char *cloud_close_reason_name(enum cloud_close_reason reason); /* in the terms of lifecycle events: "CONNECTION_LOST" ... */
+const char *
+cloud_close_reason_name(enum cloud_close_reason reason); /* in the terms of lifecycle events: "CONNECTION_LOST" ... */
 
 struct cloud_authorisation {
     uint8_t reason; /* MQ5_SUCCESS or a CONNACK code */
@@ -51,33 +52,39 @@ struct cloud_broker_ops {
     /* The broker is done with this link: flush and close it. No cloud_broker_closed() is to be called for it afterwards. */
     void (*close)(void *context, void *link, enum cloud_close_reason reason);
     /* Hooks; NULL: everything is allowed, nothing is told. */
-    struct cloud_authorisation (*authorise_connect)(void *context, int64_t now_us, const struct mq5_connect *connect, const struct cloud_peer *peer);
-    uint8_t (*authorise_publish)(void *context, struct span client_id, const struct cloud_peer *peer, const struct mq5_publish *publish);
-    uint8_t (*authorise_subscribe)(void *context, struct span client_id, const struct cloud_peer *peer, struct span filter, uint8_t qos);
-    void (*connected)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer, const struct mq5_connect *connect, bool resumed);
-    void (*disconnected)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer, enum cloud_close_reason reason);
+    struct cloud_authorisation (*authorise_connect)(void *context, int64_t now_us, const struct mq5_connect *connect,
+                                                    const struct cloud_peer *peer);
+    uint8_t (*authorise_publish)(void *context, struct span client_id, const struct cloud_peer *peer,
+                                 const struct mq5_publish *publish);
+    uint8_t (*authorise_subscribe)(void *context, struct span client_id, const struct cloud_peer *peer,
+                                   struct span filter, uint8_t qos);
+    void (*connected)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                      const struct mq5_connect *connect, bool resumed);
+    void (*disconnected)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                         enum cloud_close_reason reason);
     /* Fault injection and traces: false swallows the packet. Inbound: after decoding, before handling. Outbound: PUBLISH to, acks to a client. */
     bool (*inbound)(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     bool (*outbound)(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
 };
 
 struct cloud_broker_options {
-    uint32_t maximum_connections, maximum_sessions;   /* 0: 1,000,000 */
-    uint32_t maximum_retained;                        /* 0: 100,000 */
-    uint32_t maximum_subscriptions_per_session;       /* 0: 50 */
-    uint32_t maximum_queued_per_session;              /* messages; 0: 1,000 */
-    uint64_t maximum_queued_bytes;                    /* whole broker; 0: 1 GiB */
-    uint32_t maximum_packet_size;                     /* 0: 268,435,460 (the protocol's) */
-    uint32_t maximum_session_expiry_s;                /* 0: no cap (0xFFFFFFFF allowed) */
-    uint16_t receive_maximum;                         /* 0: 65,535 */
-    uint16_t topic_alias_maximum;                     /* accepted from clients; 0: none */
-    uint16_t outbound_topic_aliases;                  /* used towards clients, at most what they allow; 0: none */
+    uint32_t maximum_connections, maximum_sessions;      /* 0: 1,000,000 */
+    uint32_t maximum_retained;                           /* 0: 100,000 */
+    uint32_t maximum_subscriptions_per_session;          /* 0: 50 */
+    uint32_t maximum_queued_per_session;                 /* messages; 0: 1,000 */
+    uint64_t maximum_queued_bytes;                       /* whole broker; 0: 1 GiB */
+    uint32_t maximum_packet_size;                        /* 0: 268,435,460 (the protocol's) */
+    uint32_t maximum_session_expiry_s;                   /* 0: no cap (0xFFFFFFFF allowed) */
+    uint16_t receive_maximum;                            /* 0: 65,535 */
+    uint16_t topic_alias_maximum;                        /* accepted from clients; 0: none */
+    uint16_t outbound_topic_aliases;                     /* used towards clients, at most what they allow; 0: none */
     uint16_t keep_alive_minimum_s, keep_alive_maximum_s; /* outside: server keep alive; 0: no limit */
-    uint8_t maximum_qos;                              /* set by cloud_broker_defaults() to 2 */
+    uint8_t maximum_qos;                                 /* set by cloud_broker_defaults() to 2 */
     bool retain_available, wildcard_available, subscription_ids_available, shared_available; /* defaults(): true */
-    bool require_client_id;                           /* true: an empty client id is refused (0x85); false: assigned */
-    bool allow_v311;                                  /* defaults(): true */
-    bool dollar_topics_reserved;                      /* publishes by clients to "$..." are refused with 0x87; $-subscriptions allowed. defaults(): true */
+    bool require_client_id; /* true: an empty client id is refused (0x85); false: assigned */
+    bool allow_v311;        /* defaults(): true */
+    bool
+        dollar_topics_reserved; /* publishes by clients to "$..." are refused with 0x87; $-subscriptions allowed. defaults(): true */
     /* All memory of the broker, sizes given both ways; new_size 0 frees. NULL from it is answered in the protocol (0x97), never fatal.
      * No hook: the broker's own pools over malloc(). */
     void *(*allocate)(void *allocate_context, void *old, size_t old_size, size_t new_size);
@@ -85,14 +92,16 @@ struct cloud_broker_options {
 };
 void cloud_broker_defaults(struct cloud_broker_options *options);
 
-struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *options, const struct cloud_broker_ops *ops, void *context,
-                                         uint64_t seed /* assigned client ids, shared choice */);
+struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *options, const struct cloud_broker_ops *ops,
+                                         void *context, uint64_t seed /* assigned client ids, shared choice */);
 void cloud_broker_destroy(struct cloud_broker *broker); /* closes nothing, tells nobody: frees */
 
 /* Links. `link` is the door's own handle, passed back to send() and close(). NULL when full. */
-struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_t now_us, void *link, const struct cloud_peer *peer);
+struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_t now_us, void *link,
+                                             const struct cloud_peer *peer);
 /* May call close() for this link inside; then *connection is gone. Returns false in that case. */
-bool cloud_broker_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, const uint8_t *data, size_t length);
+bool cloud_broker_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                        const uint8_t *data, size_t length);
 void cloud_broker_closed(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us);
 int64_t cloud_broker_next_deadline(const struct cloud_broker *broker);
 void cloud_broker_tick(struct cloud_broker *broker, int64_t now_us);
@@ -102,9 +111,11 @@ void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us); /* DISC
 
 /* Services in-process: no bytes, same routing. deliver() may publish and subscribe. */
 typedef void cloud_deliver(void *context, int64_t now_us, const struct mq5_publish *message);
-struct cloud_local *cloud_broker_attach(struct cloud_broker *broker, struct span client_id, cloud_deliver *deliver, void *context);
+struct cloud_local *cloud_broker_attach(struct cloud_broker *broker, struct span client_id, cloud_deliver *deliver,
+                                        void *context);
 void cloud_local_detach(struct cloud_local *local);
-uint8_t cloud_local_subscribe(struct cloud_local *local, int64_t now_us, struct span filter, uint8_t qos); /* reason code */
+uint8_t cloud_local_subscribe(struct cloud_local *local, int64_t now_us, struct span filter,
+                              uint8_t qos); /* reason code */
 void cloud_local_unsubscribe(struct cloud_local *local, struct span filter);
 /* $-topics allowed. Returns a reason code: MQ5_SUCCESS, MQ5_NO_MATCHING_SUBSCRIBERS, or an error. */
 uint8_t cloud_local_publish(struct cloud_local *local, int64_t now_us, const struct mq5_publish *message);

@@ -14,7 +14,8 @@ struct cloud_bus {
 };
 struct cloud_bus_ops {
     /* Reason code (granted QoS or error). Several handlers may match one message; each is called once. */
-    uint8_t (*subscribe)(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos, cloud_bus_handler *handler, void *context);
+    uint8_t (*subscribe)(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos,
+                         cloud_bus_handler *handler, void *context);
     /* Reason code; a Paho bus answers MQ5_SUCCESS when queued (outcome unknown yet). */
     uint8_t (*publish)(struct cloud_bus *bus, int64_t now_us, const struct mq5_publish *message);
     void (*close)(struct cloud_bus *bus);
@@ -25,16 +26,17 @@ struct cloud_bus *cloud_bus_local(struct cloud_broker *broker, struct span clien
 
 /* cloud-mock/serve: Paho MQTTAsync, MQTT 5. */
 struct cloud_bus_remote_options {
-    const char *uri;                              /* mqtt://host:port or mqtts://host:port */
+    const char *uri; /* mqtt://host:port or mqtts://host:port */
     const char *client_id;
-    const char *user_name, *password;             /* NULL: none */
+    const char *user_name, *password;                  /* NULL: none */
     const char *ca_file, *certificate_file, *key_file; /* NULL: none */
     bool verify_name;
-    void (*wake)(void *context);                  /* called on Paho's thread when cloud_bus_poll() has work; e.g. ev_async_send */
+    void (*wake)(void *context); /* called on Paho's thread when cloud_bus_poll() has work; e.g. ev_async_send */
     void *wake_context;
 };
 /* Connects (waits up to timeout_ms). NULL: *error says why in one line. */
-struct cloud_bus *cloud_bus_remote(const struct cloud_bus_remote_options *options, int timeout_ms, char *error, size_t error_capacity);
+struct cloud_bus *cloud_bus_remote(const struct cloud_bus_remote_options *options, int timeout_ms, char *error,
+                                   size_t error_capacity);
 /* Runs handlers of what has arrived, with now_us as the time; returns the number. Messages carry the arrival time (CLOCK_MONOTONIC µs) to
  * handlers registered on a remote bus: now_us given to the handler is the arrival's, not the poll's. */
 uint32_t cloud_bus_poll(struct cloud_bus *bus);

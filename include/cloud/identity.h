@@ -9,21 +9,21 @@
 #include "cloud/broker.h"
 
 enum cloud_certificate_status { /* cloud-contract 1.1 */
-    CLOUD_CERTIFICATE_UNKNOWN,
-    CLOUD_CERTIFICATE_PENDING_ACTIVATION,
-    CLOUD_CERTIFICATE_ACTIVE,
-    CLOUD_CERTIFICATE_INACTIVE,
-    CLOUD_CERTIFICATE_REVOKED,
+                                CLOUD_CERTIFICATE_UNKNOWN,
+                                CLOUD_CERTIFICATE_PENDING_ACTIVATION,
+                                CLOUD_CERTIFICATE_ACTIVE,
+                                CLOUD_CERTIFICATE_INACTIVE,
+                                CLOUD_CERTIFICATE_REVOKED,
 };
 const char *cloud_certificate_status_name(enum cloud_certificate_status status); /* "PENDING_ACTIVATION" */
 
 struct cloud_certificate {
-    uint8_t id[32];        /* SHA-256 of its bytes */
+    uint8_t id[32]; /* SHA-256 of its bytes */
     uint8_t issuer_id[32];
     uint64_t serial;
     char common_name[64];
     int64_t not_before_s, not_after_s;
-    uint8_t key_id[20];    /* hash of the public key */
+    uint8_t key_id[20]; /* hash of the public key */
     bool is_ca;
 };
 
@@ -40,13 +40,14 @@ struct cloud_pki *cloud_pki_modelled(uint64_t seed);
 void cloud_pki_close(struct cloud_pki *pki);
 bool cloud_pki_is_modelled(const struct cloud_pki *pki);
 const struct cloud_certificate *cloud_pki_ca(const struct cloud_pki *pki, enum cloud_ca ca);
-struct span cloud_pki_ca_bytes(const struct cloud_pki *pki, enum cloud_ca ca); /* DER, or the modelled form; lent until close */
+struct span cloud_pki_ca_bytes(const struct cloud_pki *pki,
+                               enum cloud_ca ca); /* DER, or the modelled form; lent until close */
 
 /* Checks the CSR (proof of possession) and issues. Real: CSR in DER or PEM or base64 DER (EST), certificate out in DER. Modelled: modelled bytes. now_s: epoch
  * seconds; lifetime_s as the profile says. common_name: NULL takes the CSR's; else must equal it or the call fails.
  * Returns the length written, 0 on error. */
-size_t cloud_pki_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s, int64_t lifetime_s,
-                       uint8_t *out, size_t capacity);
+size_t cloud_pki_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
+                       int64_t lifetime_s, uint8_t *out, size_t capacity);
 /* A key pair and its certificate in one go (factory: attestation identities; tests: any). Real: key DER (PKCS#8) too; modelled: key_length 0.
  * Lengths come in as capacities. */
 bool cloud_pki_make(struct cloud_pki *pki, enum cloud_ca ca, const char *common_name, int64_t now_s, int64_t lifetime_s,
@@ -57,27 +58,31 @@ bool cloud_certificate_read(struct span bytes, struct cloud_certificate *out);
 /* The same, and issuer_id is filled when one of our CAs has signed it. */
 bool cloud_pki_read(const struct cloud_pki *pki, struct span bytes, struct cloud_certificate *out);
 /* Signature chain to one of our CAs, validity at now_s. On failure *why is a static text. */
-bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum cloud_ca issuer, int64_t now_s, const char **why);
+bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum cloud_ca issuer, int64_t now_s,
+                      const char **why);
 /* Modelled CSR as a vehicle makes it: writes the bytes, returns the length. key_number makes the key unique. */
 size_t cloud_modelled_csr(struct span common_name, uint64_t key_number, uint8_t *out, size_t capacity);
-void cloud_peer_from_certificate(struct cloud_peer *peer, const struct cloud_certificate *certificate, struct span bytes);
+void cloud_peer_from_certificate(struct cloud_peer *peer, const struct cloud_certificate *certificate,
+                                 struct span bytes);
 
 /* ---- certificate broker (RFC 7030 in shape; the door speaks HTTP) -------------------------------------------------- */
 
 struct cloud_certificate_broker {
     struct cloud_pki *pki;
-    int64_t lifetime_s;       /* of operational certificates */
-    bool (*allowed)(void *context, const struct cloud_peer *attestation, const char *common_name); /* NULL: every valid attestation */
+    int64_t lifetime_s; /* of operational certificates */
+    bool (*allowed)(void *context, const struct cloud_peer *attestation,
+                    const char *common_name); /* NULL: every valid attestation */
     void *context;
 };
 struct cloud_http_reply {
-    int status;              /* 200, 400, 401, 403, 404, 405, 500 */
+    int status; /* 200, 400, 401, 403, 404, 405, 500 */
     const char *content_type;
-    size_t body_length;      /* bytes written to the caller's buffer */
+    size_t body_length; /* bytes written to the caller's buffer */
 };
 /* path "/.well-known/est/simpleenroll" (POST, application/pkcs10, base64 or DER or modelled) or "/.well-known/est/cacerts" (GET). simpleenroll
  * answers application/pkcs7-mime; smime-type=certs-only, base64 (real) or the modelled form. */
-void cloud_certificate_broker_handle(struct cloud_certificate_broker *broker, int64_t now_s, const struct cloud_peer *peer, const char *method,
-                                     const char *path, struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply);
+void cloud_certificate_broker_handle(struct cloud_certificate_broker *broker, int64_t now_s,
+                                     const struct cloud_peer *peer, const char *method, const char *path,
+                                     struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply);
 
 #endif

@@ -14,23 +14,28 @@ struct cloud_registry *cloud_registry_open(const char *path, char *error, size_t
 void cloud_registry_close(struct cloud_registry *registry);
 /* Commits what is written but not yet durable (rows are gathered). Call when idle. false: the database refused. */
 bool cloud_registry_flush(struct cloud_registry *registry);
-bool cloud_registry_save(struct cloud_registry *registry, const char *path); /* all rows into a database file, one transaction */
+bool cloud_registry_save(struct cloud_registry *registry,
+                         const char *path); /* all rows into a database file, one transaction */
 
-enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry, const uint8_t certificate_id[32]);
+enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry,
+                                                    const uint8_t certificate_id[32]);
 /* Inserts or changes. false: out of space. */
 bool cloud_registry_put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
                                     enum cloud_certificate_status status, const char *thing, int64_t now_s);
-bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32], enum cloud_certificate_status status, int64_t now_s);
+bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32],
+                               enum cloud_certificate_status status, int64_t now_s);
 bool cloud_registry_put_thing(struct cloud_registry *registry, const char *thing, int64_t now_s); /* idempotent */
 bool cloud_registry_has_thing(const struct cloud_registry *registry, const char *thing);
 /* false: unknown. key_id and is_ca are not kept. */
-bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32], struct cloud_certificate *out);
+bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32],
+                                struct cloud_certificate *out);
 /* The thing a certificate is attached to; false if none. */
 bool cloud_registry_thing_of(const struct cloud_registry *registry, const uint8_t certificate_id[32], char thing[64]);
 /* Devices the TCU's maker has announced (allow list). is_allowed: true for everybody while the list is empty. */
 bool cloud_registry_allow(struct cloud_registry *registry, const char *common_name);
 bool cloud_registry_is_allowed(const struct cloud_registry *registry, const char *common_name);
-void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *things, uint64_t *certificates, uint64_t *active);
+void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *things, uint64_t *certificates,
+                           uint64_t *active);
 uint64_t cloud_registry_bytes(const struct cloud_registry *registry);
 
 #endif

@@ -8,16 +8,16 @@
 #include "cloud/services.h"
 
 struct cloud_serve_options {
-    const char *address;        /* "127.0.0.1"; "::1" */
-    int mqtt_port;              /* clear; 0: any free port, -1: not offered */
-    int mqtts_port;             /* mutual TLS: client certificate required */
-    int mqtts_password_port;    /* server TLS, user and password */
-    int https_port;             /* certificate broker */
-    const char *pki_directory;  /* created when missing */
-    const char *registry_path;  /* NULL: index in memory only */
-    bool tls12;                 /* accept TLS 1.2 too */
-    bool require_server_name;   /* refuse TLS without SNI */
-    bool without_broker;        /* only the certificate broker */
+    const char *address;       /* "127.0.0.1"; "::1" */
+    int mqtt_port;             /* clear; 0: any free port, -1: not offered */
+    int mqtts_port;            /* mutual TLS: client certificate required */
+    int mqtts_password_port;   /* server TLS, user and password */
+    int https_port;            /* certificate broker */
+    const char *pki_directory; /* created when missing */
+    const char *registry_path; /* NULL: index in memory only */
+    bool tls12;                /* accept TLS 1.2 too */
+    bool require_server_name;  /* refuse TLS without SNI */
+    bool without_broker;       /* only the certificate broker */
     bool quiet;
     struct cloud_options cloud;
 };
@@ -32,11 +32,13 @@ struct cloud_serve_doors {
 
 /* Serves until SIGTERM or SIGINT, or until stop_fd (if >= 0) becomes readable or is closed by the other end. ready() is called once with the doors.
  * Returns an exit code (0, or 3 with *error filled: port taken, limits). */
-int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd, void (*ready)(void *context, const struct cloud_serve_doors *doors),
-                    void *context, char *error, size_t error_capacity);
+int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
+                    void (*ready)(void *context, const struct cloud_serve_doors *doors), void *context, char *error,
+                    size_t error_capacity);
 
 /* The same in a child process: returns its pid and doors; the child ends when the parent calls cloud_serve_stop() or dies. -1: *error. */
-int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_serve_doors *doors, int *stop_fd, char *error, size_t error_capacity);
+int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_serve_doors *doors, int *stop_fd,
+                      char *error, size_t error_capacity);
 /* Ends and waits; fills the child's CPU time. */
 void cloud_serve_stop(int pid, int stop_fd, double *cpu_s);
 

@@ -11,72 +11,87 @@
 /* ---- profiles ----------------------------------------------------------------------------------------------------- */
 
 struct cloud_profile {
-    const char *name;              /* "embedded", "plain" */
-    const char *event_prefix;      /* "$aws/events" or "convoy/events" */
-    bool registration;             /* just-in-time registration is possible */
-    bool presence_events;          /* the broker tells; otherwise presence comes from wills on presence_topic */
-    const char *presence_topic;    /* agent's template, "" when presence_events */
-    const char *unavailable;       /* comma-separated features this cloud cannot offer: "registration" */
+    const char *name;           /* "embedded", "plain" */
+    const char *event_prefix;   /* "$aws/events" or "convoy/events" */
+    bool registration;          /* just-in-time registration is possible */
+    bool presence_events;       /* the broker tells; otherwise presence comes from wills on presence_topic */
+    const char *presence_topic; /* agent's template, "" when presence_events */
+    const char *unavailable;    /* comma-separated features this cloud cannot offer: "registration" */
 };
 const struct cloud_profile *cloud_profile_find(const char *name);
 
 /* ---- just-in-time registration ------------------------------------------------------------------------------------- */
 
 struct cloud_registration_options {
-    int64_t activation_delay_us;     /* event to ACTIVE: how long the rule and its checks take */
+    int64_t activation_delay_us;          /* event to ACTIVE: how long the rule and its checks take */
     int64_t (*draw_delay)(void *context); /* instead, when not NULL */
     void *draw_context;
     bool check_allow_list;
-    int64_t epoch_us;                /* wall = epoch + now */
-    const char *event_prefix;        /* NULL: "$aws/events"; cloud_create() fills in the profile's */
+    int64_t epoch_us;         /* wall = epoch + now */
+    const char *event_prefix; /* NULL: "$aws/events"; cloud_create() fills in the profile's */
 };
 struct cloud_registration;
-struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options, const struct cloud_pki *pki,
-                                                     struct cloud_registry *registry, struct cloud_bus *bus);
+struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options,
+                                                     const struct cloud_pki *pki, struct cloud_registry *registry,
+                                                     struct cloud_bus *bus);
 void cloud_registration_destroy(struct cloud_registration *registration);
 /* For the broker's hook: unknown certificate of our operational CA -> PENDING_ACTIVATION, event on <prefix>/certificates/registered/<caCertificateId>,
  * refused silently; pending -> event again, refused; ACTIVE -> client id must be the certificate's thing; else refused 0x87. */
-struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us, const struct mq5_connect *connect,
+struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us,
+                                                        const struct mq5_connect *connect,
                                                         const struct cloud_peer *peer);
 int64_t cloud_registration_next_deadline(const struct cloud_registration *registration);
 void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us); /* activations that are due */
 /* Counters: first refusals, activations, strangers refused. */
-void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated, uint64_t *strangers);
+void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated,
+                               uint64_t *strangers);
 
 /* ---- presence ------------------------------------------------------------------------------------------------------ */
 
 struct cloud_presence; /* publishes lifecycle events (cloud-contract 4): call from the broker's hooks */
-struct cloud_presence *cloud_presence_create(struct cloud_bus *bus, const struct cloud_profile *profile, int64_t epoch_us);
+struct cloud_presence *cloud_presence_create(struct cloud_bus *bus, const struct cloud_profile *profile,
+                                             int64_t epoch_us);
 void cloud_presence_destroy(struct cloud_presence *presence);
-void cloud_presence_connected(struct cloud_presence *presence, int64_t now_us, struct span client_id, const struct cloud_peer *peer);
-void cloud_presence_disconnected(struct cloud_presence *presence, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
-                                 enum cloud_close_reason reason);
+void cloud_presence_connected(struct cloud_presence *presence, int64_t now_us, struct span client_id,
+                              const struct cloud_peer *peer);
+void cloud_presence_disconnected(struct cloud_presence *presence, int64_t now_us, struct span client_id,
+                                 const struct cloud_peer *peer, enum cloud_close_reason reason);
 
 /* ---- commands ------------------------------------------------------------------------------------------------------ */
 
-enum cloud_command_outcome { CLOUD_COMMAND_SUCCEEDED, CLOUD_COMMAND_FAILED, CLOUD_COMMAND_REJECTED, CLOUD_COMMAND_TIMED_OUT, CLOUD_COMMAND_NOT_SENT };
+enum cloud_command_outcome {
+    CLOUD_COMMAND_SUCCEEDED,
+    CLOUD_COMMAND_FAILED,
+    CLOUD_COMMAND_REJECTED,
+    CLOUD_COMMAND_TIMED_OUT,
+    CLOUD_COMMAND_NOT_SENT
+};
 struct cloud_command_result {
-    uint64_t id;              /* as given by cloud_command_send() */
-    uint64_t token;           /* the caller's */
+    uint64_t id;    /* as given by cloud_command_send() */
+    uint64_t token; /* the caller's */
     enum cloud_command_outcome outcome;
     int64_t asked_us, answered_us;
-    bool late;                /* answered after the time-out: reported a second time */
+    bool late; /* answered after the time-out: reported a second time */
 };
 struct cloud_command_options {
-    const char *request_topic;   /* template, '%' = thing: "cmd/%/request" */
-    const char *response_topic;  /* where answers come: "cmd/%/response"; the service subscribes with '+' for the thing */
-    uint64_t id_base;            /* ids are id_base + n: unique between instances */
+    const char *request_topic; /* template, '%' = thing: "cmd/%/request" */
+    const char
+        *response_topic; /* where answers come: "cmd/%/response"; the service subscribes with '+' for the thing */
+    uint64_t id_base;    /* ids are id_base + n: unique between instances */
     void (*result)(void *context, int64_t now_us, const struct cloud_command_result *result);
     /* Fault injection: false loses the command between service and broker (it counts as sent). May be NULL. */
     bool (*pass)(void *context, struct span thing);
     void *context;
 };
 struct cloud_commands;
-struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus, int64_t now_us);
-void cloud_commands_destroy(struct cloud_commands *commands); /* its bus must deliver nothing afterwards: close it, too */
+struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus,
+                                             int64_t now_us);
+void cloud_commands_destroy(
+    struct cloud_commands *commands); /* its bus must deliver nothing afterwards: close it, too */
 /* Publishes {"command":"<name>","id":"<hex>"} QoS 1 with response topic, correlation data (8 bytes, big-endian id) and message expiry = timeout.
  * Returns the id; the outcome comes through result(), exactly one not-late call each. */
-uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command, int64_t timeout_us, uint64_t token);
+uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command,
+                            int64_t timeout_us, uint64_t token);
 int64_t cloud_commands_next_deadline(const struct cloud_commands *commands);
 void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us);
 uint64_t cloud_commands_open(const struct cloud_commands *commands);
@@ -88,7 +103,7 @@ struct cloud_telemetry { /* what a processor found in one message */
     uint32_t number;     /* "n" */
     int64_t wall_us;     /* "ts": intended */
     uint32_t payload_bytes;
-    bool valid;          /* payload and topic agree and parse */
+    bool valid; /* payload and topic agree and parse */
 };
 /* Topic template "dt/%/telemetry": finds the thing and reads the head of the payload without parsing the rest. */
 bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *message, struct cloud_telemetry *out);
@@ -102,8 +117,10 @@ struct cloud_options {
     int64_t certificate_lifetime_s;
     int64_t epoch_us;
     uint64_t seed;
-    bool require_certificate;      /* connects must pass registration; false: clear-text and password listeners decide by peer->has_certificate */
-    const char *user_name, *password; /* accepted on connections without certificate when not NULL; "%": the client id */
+    bool
+        require_certificate; /* connects must pass registration; false: clear-text and password listeners decide by peer->has_certificate */
+    const char *user_name,
+        *password; /* accepted on connections without certificate when not NULL; "%": the client id */
 };
 /* All parts of one cloud instance; fields are for reading and for wiring extra hooks (broker_ops is copied before creation). */
 struct cloud {
@@ -113,21 +130,25 @@ struct cloud {
     struct cloud_registration *registration;
     struct cloud_presence *presence;
     struct cloud_certificate_broker certificates;
-    struct cloud_bus *bus;         /* the services' own */
+    struct cloud_bus *bus; /* the services' own */
     struct cloud_options options;
     struct cloud_broker_ops ops;
-    void *door;                    /* context of send and close */
+    void *door; /* context of send and close */
     void (*send)(void *door, void *link, const uint8_t *data, size_t length);
     void (*close)(void *door, void *link, enum cloud_close_reason reason);
     /* extra hooks of the owner, called after the cloud's own; may be NULL */
-    void (*on_connected)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer, const struct mq5_connect *connect, bool resumed);
-    void (*on_disconnected)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer, enum cloud_close_reason reason);
-    void (*on_refused)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer, uint8_t reason);
+    void (*on_connected)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                         const struct mq5_connect *connect, bool resumed);
+    void (*on_disconnected)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                            enum cloud_close_reason reason);
+    void (*on_refused)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                       uint8_t reason);
     bool (*inbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
 };
 /* pki and registry are borrowed (may be shared by several clouds of one thread). send/close as in cloud_broker_ops, with `door` as the context. */
-bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki, struct cloud_registry *registry,
+bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,
+                  struct cloud_registry *registry,
                   void (*send)(void *door, void *link, const uint8_t *data, size_t length),
                   void (*close)(void *door, void *link, enum cloud_close_reason reason), void *door);
 void cloud_destroy(struct cloud *cloud);

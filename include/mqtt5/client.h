@@ -126,7 +126,7 @@ struct mq5_client {
     uint16_t next_packet_id, quota_used;
     uint16_t keep_alive_s, peer_receive_maximum, peer_alias_maximum;
     uint16_t ping_interval_s; /* wanted by the owner; 0: as negotiated */
-    uint16_t aliases_sent; /* bit per slot established on this connection */
+    uint16_t aliases_sent;    /* bit per slot established on this connection */
     uint8_t state, peer_maximum_qos;
     uint8_t generation; /* counts links: a call notices that a handler has ended or replaced the one it works for */
     uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1;

@@ -112,7 +112,7 @@ enum mq5_property {
     MQ5_SHARED_SUBSCRIPTION_AVAILABLE = 42,
 };
 
-#define MQ5_BIT(property) (UINT64_C(1) << (property))
+#define MQ5_BIT(property)         (UINT64_C(1) << (property))
 #define MQ5_SESSION_NEVER_EXPIRES UINT32_C(0xFFFFFFFF)
 #define MQ5_MAX_REMAINING_LENGTH  268435455u
 #define MQ5_MAX_STRING            65535u

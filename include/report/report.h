@@ -13,11 +13,11 @@ struct report_run {
     const struct world_options *options;
     const struct world_result *result;
     const struct expectation_result *expectations; /* scenario->expectation_count */
-    const char *command;       /* the exact command line */
+    const char *command;                           /* the exact command line */
     const char *version, *commit;
     int exit_code;
     int64_t started_epoch_s;
-    char machine[160];         /* "2 × AMD EPYC ..., 24 GiB, Linux 6.1" */
+    char machine[160]; /* "2 × AMD EPYC ..., 24 GiB, Linux 6.1" */
     char run_name[96];
 };
 

@@ -18,8 +18,8 @@
 struct sim_queue;
 
 struct sim_queue_options {
-    int64_t window_us;      /* 0: 8,192; a power of two, 1,024 to 16,384; the results do not depend on it */
-    uint64_t limit_bytes;   /* 0: none */
+    int64_t window_us;    /* 0: 8,192; a power of two, 1,024 to 16,384; the results do not depend on it */
+    uint64_t limit_bytes; /* 0: none */
 };
 
 struct sim_event {
@@ -53,10 +53,12 @@ struct sim_deadline {
 };
 #define SIM_DEADLINE_NONE ((struct sim_deadline){TIME_NEVER, TIME_NEVER})
 /* Sets the wish; pushes only if no queued entry is early enough. A time already past means now. false: limit reached, nothing changed. */
-bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity, uint8_t class);
+bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity,
+                      uint8_t class);
 /* To be called first in the handler of `class`: true if the deadline is due now (and clears it); false if the entry was stale or early,
  * in which case it has been queued again as needed. */
-bool sim_deadline_due(struct sim_queue *queue, struct sim_deadline *deadline, int64_t now_us, uint32_t entity, uint8_t class);
+bool sim_deadline_due(struct sim_queue *queue, struct sim_deadline *deadline, int64_t now_us, uint32_t entity,
+                      uint8_t class);
 
 /* Digest: a commutative sum of 128-bit hashes, so that neither partition order nor window size can show in it. */
 struct sim_digest {

@@ -34,7 +34,8 @@ int64_t histogram_quantile(const struct histogram *histogram, double q);
 double histogram_mean(const struct histogram *histogram);
 /* Distribution-free bounds of the quantile at a confidence (order statistics, binomial); false if there are too few samples to give one.
  * The confidence is that of the interval: the quantile lies outside with at most 1 - confidence, half of it on either side. */
-bool histogram_quantile_bounds(const struct histogram *histogram, double q, double confidence, int64_t *low, int64_t *high);
+bool histogram_quantile_bounds(const struct histogram *histogram, double q, double confidence, int64_t *low,
+                               int64_t *high);
 /* Share (0..1) of the samples at or below the value; a bucket that the value cuts counts by its part. 0 when empty. */
 double histogram_share(const struct histogram *histogram, int64_t value);
 double histogram_sum(const struct histogram *histogram);
@@ -45,40 +46,45 @@ uint32_t histogram_index(int64_t value);
 
 /* ---- metrics ------------------------------------------------------------------------------------------------------ */
 
-enum metric {                  /* unit µs unless said */
-    METRIC_PROVISION_KEY,          /* key pair and CSR */
-    METRIC_PROVISION_CERTIFICATE,  /* request to the certificate broker, connection included, until stored */
-    METRIC_PROVISION_REGISTRATION, /* first operational connect refused until a connect was accepted */
-    METRIC_PROVISION_TOTAL,        /* power-up without identity until the first accepted connect */
-    METRIC_CONNECT_RESOLVE,
-    METRIC_CONNECT_TCP,
-    METRIC_CONNECT_TLS,
-    METRIC_CONNECT_CONNACK,        /* CONNECT sent until CONNACK */
-    METRIC_CONNECT_TOTAL,          /* attempt begun until CONNACK 0 */
-    METRIC_RECONNECT,              /* connection lost until online again */
-    METRIC_TELEMETRY_ACK,          /* intended until PUBACK */
-    METRIC_TELEMETRY_END_TO_END,   /* intended until a processor has it */
-    METRIC_COMMAND_ROUND_TRIP,     /* app asks until the app is answered; by path */
-    METRIC_COMMAND_DELIVERY,       /* app asks until the vehicle has it */
-    METRIC_PRESENCE_DELAY,         /* change of connection until the presence event */
-    METRIC_BYTES_UP_DAY,           /* bytes a vehicle and day */
-    METRIC_BYTES_DOWN_DAY,
-    METRIC_SEND_LAG,               /* live: planned send until written */
-    METRIC_COUNT
+enum metric {                                /* unit µs unless said */
+              METRIC_PROVISION_KEY,          /* key pair and CSR */
+              METRIC_PROVISION_CERTIFICATE,  /* request to the certificate broker, connection included, until stored */
+              METRIC_PROVISION_REGISTRATION, /* first operational connect refused until a connect was accepted */
+              METRIC_PROVISION_TOTAL,        /* power-up without identity until the first accepted connect */
+              METRIC_CONNECT_RESOLVE,
+              METRIC_CONNECT_TCP,
+              METRIC_CONNECT_TLS,
+              METRIC_CONNECT_CONNACK,      /* CONNECT sent until CONNACK */
+              METRIC_CONNECT_TOTAL,        /* attempt begun until CONNACK 0 */
+              METRIC_RECONNECT,            /* connection lost until online again */
+              METRIC_TELEMETRY_ACK,        /* intended until PUBACK */
+              METRIC_TELEMETRY_END_TO_END, /* intended until a processor has it */
+              METRIC_COMMAND_ROUND_TRIP,   /* app asks until the app is answered; by path */
+              METRIC_COMMAND_DELIVERY,     /* app asks until the vehicle has it */
+              METRIC_PRESENCE_DELAY,       /* change of connection until the presence event */
+              METRIC_BYTES_UP_DAY,         /* bytes a vehicle and day */
+              METRIC_BYTES_DOWN_DAY,
+              METRIC_SEND_LAG, /* live: planned send until written */
+              METRIC_COUNT
 };
-enum metric_path { PATH_ANY = 0, PATH_CONNECTED, PATH_QUEUED, PATH_COUNT }; /* command found the vehicle online / waited for it */
+enum metric_path {
+    PATH_ANY = 0,
+    PATH_CONNECTED,
+    PATH_QUEUED,
+    PATH_COUNT
+}; /* command found the vehicle online / waited for it */
 
 /* Counters over time: one bin a second (wider when the run is longer than 100,000 s), and their total. */
 enum counter {
     COUNTER_CONNECT_ATTEMPTS,
-    COUNTER_CONNECTS,          /* accepted */
-    COUNTER_CONNECTS_REFUSED,  /* by CONNACK or by closing during registration */
-    COUNTER_CONNECTS_FAILED,   /* never got an answer: resolve, TCP, TLS, time-out */
+    COUNTER_CONNECTS,         /* accepted */
+    COUNTER_CONNECTS_REFUSED, /* by CONNACK or by closing during registration */
+    COUNTER_CONNECTS_FAILED,  /* never got an answer: resolve, TCP, TLS, time-out */
     COUNTER_DISCONNECTS,
-    COUNTER_PUBLISHES,         /* vehicle to broker, first sendings */
-    COUNTER_REPUBLISHES,       /* with DUP */
+    COUNTER_PUBLISHES,   /* vehicle to broker, first sendings */
+    COUNTER_REPUBLISHES, /* with DUP */
     COUNTER_PUBLISH_ACKS,
-    COUNTER_DELIVERIES,        /* to processors */
+    COUNTER_DELIVERIES, /* to processors */
     COUNTER_PINGS,
     COUNTER_COMMANDS,
     COUNTER_COMMANDS_ANSWERED,
@@ -89,7 +95,7 @@ enum counter {
     COUNTER_BYTES_UP,
     COUNTER_BYTES_DOWN,
     COUNTER_LINK_DROPS,
-    COUNTER_PROTOCOL_ERRORS,   /* either end found the other at fault */
+    COUNTER_PROTOCOL_ERRORS, /* either end found the other at fault */
     /* gauges: fed with +1/-1, a bin holds the change, the reader sums */
     COUNTER_CONNECTED,
     COUNTER_DRIVING,
@@ -110,22 +116,22 @@ struct measure_dimension {
     uint16_t cohort, region;
     uint8_t path;
 };
-#define MEASURE_ANY 0xFFFF /* in filters */
+#define MEASURE_ANY       0xFFFF /* in filters */
 #define MEASURE_EVERYBODY ((struct measure_dimension){MEASURE_ANY, MEASURE_ANY, PATH_ANY})
 
 /* ---- ledger: every application message by id ----------------------------------------------------------------------- */
 
 /* Telemetry of one vehicle. Messages are numbered from 1 without gaps by the agent. A zeroed row is an empty one. */
 struct ledger_row {
-    uint32_t intended;      /* highest number the agent meant to send */
-    uint32_t acknowledged;  /* PUBACKs with success, each message once */
-    uint32_t delivered;     /* distinct messages a processor received */
-    uint32_t duplicated;    /* received again */
-    uint32_t dropped;       /* by the agent's stated queue rule, not delivered before (ledger_dropped) */
-    uint32_t pending;       /* at the end: still queued or in flight at the vehicle, not delivered (ledger_pending) */
-    uint32_t window_base;   /* every number up to this one is classified: delivered or forgotten */
-    uint32_t forgotten;     /* gaps pushed out of the window: counted as not delivered */
-    uint64_t window;        /* bit i: number window_base + 1 + i was delivered; bit 0 is always clear */
+    uint32_t intended;     /* highest number the agent meant to send */
+    uint32_t acknowledged; /* PUBACKs with success, each message once */
+    uint32_t delivered;    /* distinct messages a processor received */
+    uint32_t duplicated;   /* received again */
+    uint32_t dropped;      /* by the agent's stated queue rule, not delivered before (ledger_dropped) */
+    uint32_t pending;      /* at the end: still queued or in flight at the vehicle, not delivered (ledger_pending) */
+    uint32_t window_base;  /* every number up to this one is classified: delivered or forgotten */
+    uint32_t forgotten;    /* gaps pushed out of the window: counted as not delivered */
+    uint64_t window;       /* bit i: number window_base + 1 + i was delivered; bit 0 is always clear */
 };
 /* Holds after every call: delivered == window_base - forgotten + bits set in window.
  * A number that arrives 64 or more behind the highest one, and first then, is taken for a repetition: a loss may be over-reported by
@@ -174,17 +180,20 @@ uint64_t measure_bytes(const struct measure *measure);
 void measure_merge(struct measure *into, const struct measure *from); /* same options */
 /* One block of bytes for another process of the same build and machine type; *bytes is the caller's to free(). false: out of memory. */
 bool measure_pack(const struct measure *measure, uint8_t **bytes, size_t *length);
-bool measure_merge_packed(struct measure *into, const uint8_t *bytes, size_t length); /* false, nothing changed: not such a block */
+bool measure_merge_packed(struct measure *into, const uint8_t *bytes,
+                          size_t length); /* false, nothing changed: not such a block */
 /* Samples and counts that could not be kept for want of memory; anything but 0 makes every verdict inconclusive. */
 uint64_t measure_unrecorded(const struct measure *measure);
 /* Which cohort and region a vehicle belongs to: lets the ledger be read by cohort and region. `context` is borrowed until destroy. */
-void measure_set_who(struct measure *measure, struct measure_dimension (*who)(void *context, uint32_t vehicle), void *context);
+void measure_set_who(struct measure *measure, struct measure_dimension (*who)(void *context, uint32_t vehicle),
+                     void *context);
 
 /* intended_us: the moment the sample belongs to (decides its phase). vehicle: MEASURE_NO_VEHICLE for a sample of nobody.
  * Moments before 0 belong to the first bin; counts after the duration are in totals only, not in the series. */
 void measure_sample(struct measure *measure, enum metric metric, struct measure_dimension who, uint32_t vehicle,
                     int64_t intended_us, int64_t value);
-void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us, int64_t amount);
+void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us,
+                   int64_t amount);
 struct ledger_row *measure_ledger(struct measure *measure, uint32_t vehicle);
 struct ledger_commands *measure_commands(struct measure *measure);
 /* A vehicle a command went wrong for: remembered up to MEASURE_WORST per kind, lowest numbers first, with how often and when first. */
@@ -194,8 +203,8 @@ struct ledger_commands *measure_commands(struct measure *measure);
 void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us);
 
 /* Reading. dimension fields may be MEASURE_ANY / PATH_ANY. The histogram is summed into *out (cleared first). */
-void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool excluded_phase,
-                       struct histogram *out);
+void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                       bool excluded_phase, struct histogram *out);
 uint32_t measure_worst(const struct measure *measure, enum metric metric, struct measure_dimension filter,
                        struct measure_worst out[MEASURE_WORST]); /* worst first; excluded phases left out */
 /* Of the whole run; the second only of the excluded phases. */
@@ -203,29 +212,52 @@ int64_t measure_total(const struct measure *measure, enum counter counter, struc
 int64_t measure_total_excluded(const struct measure *measure, enum counter counter, struct measure_dimension filter);
 /* Bins of a counter (gauges: running level at the end of the bin). *bin_us is their width; all counters of a run have the same bins.
  * Caller frees with free(). NULL: out of memory. */
-int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter, uint32_t *count,
-                        int64_t *bin_us);
+int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter,
+                        uint32_t *count, int64_t *bin_us);
 bool measure_excluded(const struct measure *measure, int64_t at_us);
 const struct measure_options *measure_get_options(const struct measure *measure);
 /* value: how often; at_us: first time. Lowest vehicle first. */
-uint32_t measure_command_victims(const struct measure *measure, enum counter kind, struct measure_worst out[MEASURE_WORST]);
+uint32_t measure_command_victims(const struct measure *measure, enum counter kind,
+                                 struct measure_worst out[MEASURE_WORST]);
 
 /* The ledger's columns, as totals read them. */
-enum ledger_field { LEDGER_INTENDED, LEDGER_ACKNOWLEDGED, LEDGER_UNACKNOWLEDGED, LEDGER_DELIVERED, LEDGER_DUPLICATED, LEDGER_DROPPED,
-                    LEDGER_PENDING, LEDGER_LOST, LEDGER_FIELD_COUNT };
-enum commands_field { COMMANDS_INTENDED, COMMANDS_SENT, COMMANDS_DELIVERED, COMMANDS_EXECUTED, COMMANDS_EXECUTED_TWICE, COMMANDS_ANSWERED,
-                      COMMANDS_TIMED_OUT, COMMANDS_EXPIRED, COMMANDS_LOST, COMMANDS_PENDING, COMMANDS_FIELD_COUNT };
-const char *ledger_field_name(enum ledger_field field);       /* "lost" */
-const char *commands_field_name(enum commands_field field);   /* "executed_twice" */
-int ledger_field_find(const char *name);                      /* -1 if unknown */
+enum ledger_field {
+    LEDGER_INTENDED,
+    LEDGER_ACKNOWLEDGED,
+    LEDGER_UNACKNOWLEDGED,
+    LEDGER_DELIVERED,
+    LEDGER_DUPLICATED,
+    LEDGER_DROPPED,
+    LEDGER_PENDING,
+    LEDGER_LOST,
+    LEDGER_FIELD_COUNT
+};
+enum commands_field {
+    COMMANDS_INTENDED,
+    COMMANDS_SENT,
+    COMMANDS_DELIVERED,
+    COMMANDS_EXECUTED,
+    COMMANDS_EXECUTED_TWICE,
+    COMMANDS_ANSWERED,
+    COMMANDS_TIMED_OUT,
+    COMMANDS_EXPIRED,
+    COMMANDS_LOST,
+    COMMANDS_PENDING,
+    COMMANDS_FIELD_COUNT
+};
+const char *ledger_field_name(enum ledger_field field);     /* "lost" */
+const char *commands_field_name(enum commands_field field); /* "executed_twice" */
+int ledger_field_find(const char *name);                    /* -1 if unknown */
 int commands_field_find(const char *name);
-uint32_t ledger_value(const struct ledger_row *row, enum ledger_field field); /* unacknowledged: intended - acknowledged - dropped, pending included */
+uint32_t
+ledger_value(const struct ledger_row *row,
+             enum ledger_field field); /* unacknowledged: intended - acknowledged - dropped, pending included */
 uint64_t commands_value(const struct ledger_commands *commands, enum commands_field field);
 
 struct ledger_totals {
     uint64_t field[LEDGER_FIELD_COUNT];
     uint64_t forgotten;
-    uint32_t vehicles;          /* that meant to send anything */
+    uint32_t vehicles;           /* that meant to send anything */
     uint32_t vehicles_concerned; /* with a message lost */
 };
 /* Over the vehicles the filter takes. false: a cohort or region was asked for and measure_set_who() was never told. */
@@ -239,41 +271,55 @@ const struct ledger_commands *measure_commands_row(const struct measure *measure
 /* ---- expectations -------------------------------------------------------------------------------------------------- */
 
 enum expectation_source { EXPECT_METRIC, EXPECT_COUNTER, EXPECT_LEDGER, EXPECT_COMMANDS };
-enum statistic { STATISTIC_QUANTILE, STATISTIC_MEAN, STATISTIC_MAXIMUM, STATISTIC_MINIMUM, STATISTIC_COUNT, STATISTIC_TOTAL,
-                 STATISTIC_LAST, /* of a series or gauge */
-                 STATISTIC_SHARE /* of `intended`: ledger and commands fields, 0..1 */ };
+enum statistic {
+    STATISTIC_QUANTILE,
+    STATISTIC_MEAN,
+    STATISTIC_MAXIMUM,
+    STATISTIC_MINIMUM,
+    STATISTIC_COUNT,
+    STATISTIC_TOTAL,
+    STATISTIC_LAST, /* of a series or gauge */
+    STATISTIC_SHARE /* of `intended`: ledger and commands fields, 0..1 */
+};
 enum comparison { BELOW, AT_MOST, ABOVE, AT_LEAST, EQUALS };
-enum temporal { AT_END, ALWAYS, EVENTUALLY }; /* for counters: every bin / some bin up to by_us; of TOTAL: the total so far */
+enum temporal {
+    AT_END,
+    ALWAYS,
+    EVENTUALLY
+}; /* for counters: every bin / some bin up to by_us; of TOTAL: the total so far */
 
 struct expectation {
     char id[48];
-    char text[96];            /* for people: "p99 of command round trip, path connected" */
-    uint32_t line;            /* in the scenario file */
+    char text[96]; /* for people: "p99 of command round trip, path connected" */
+    uint32_t line; /* in the scenario file */
     enum expectation_source source;
-    uint32_t what;            /* enum metric, counter, ledger_field or commands_field */
+    uint32_t what; /* enum metric, counter, ledger_field or commands_field */
     enum statistic statistic;
-    double quantile;          /* 0..1 */
+    double quantile; /* 0..1 */
     struct measure_dimension filter;
     enum comparison comparison;
-    double bound;             /* in the metric's unit (µs, bytes, counts, per second for rates, 0..1 for shares) */
-    double confidence;        /* 0: none asked; else 0.5..0.9999: a pass and a fail are each wrong with at most 1 - confidence */
+    double bound; /* in the metric's unit (µs, bytes, counts, per second for rates, 0..1 for shares) */
+    double
+        confidence; /* 0: none asked; else 0.5..0.9999: a pass and a fail are each wrong with at most 1 - confidence */
     enum temporal temporal;
-    int64_t from_us, by_us;   /* counters: window looked at, excluded phases included (by_us 0: to the end); 0, 0: all but the excluded phases */
-    bool with_excluded;       /* metrics: excluded phases (warm-up) included; counters: as if the window were the whole run */
+    int64_t from_us,
+        by_us; /* counters: window looked at, excluded phases included (by_us 0: to the end); 0, 0: all but the excluded phases */
+    bool with_excluded; /* metrics: excluded phases (warm-up) included; counters: as if the window were the whole run */
     uint64_t minimum_samples; /* fewer: inconclusive; 0 means 1 (none for counts and totals of a metric) */
     char needs[32];           /* a feature of the cloud without which this cannot be judged ("registration"); "" none */
 };
 enum verdict { VERDICT_PASS, VERDICT_FAIL, VERDICT_INCONCLUSIVE, VERDICT_NOT_AVAILABLE };
-const char *verdict_name(enum verdict verdict); /* "pass", "fail", "inconclusive", "not available" */
+const char *verdict_name(enum verdict verdict);          /* "pass", "fail", "inconclusive", "not available" */
 const char *comparison_name(enum comparison comparison); /* "below", "at most" ... */
 const char *statistic_name(enum statistic statistic);    /* "quantile" ... */
 
 struct expectation_result {
     enum verdict verdict;
-    double measured, low, high; /* low/high: confidence bounds, equal to measured when none asked; too few samples: 0 / INFINITY */
-    uint64_t samples;           /* metric: samples; counter: bins looked at; ledger, commands: messages (or vehicles) */
-    int64_t at_us;              /* moment of the extreme (start of its bin); -1: none */
-    char detail[160];           /* for people */
+    double measured, low,
+        high; /* low/high: confidence bounds, equal to measured when none asked; too few samples: 0 / INFINITY */
+    uint64_t samples; /* metric: samples; counter: bins looked at; ledger, commands: messages (or vehicles) */
+    int64_t at_us;    /* moment of the extreme (start of its bin); -1: none */
+    char detail[160]; /* for people */
     struct measure_worst worst[MEASURE_WORST]; /* the vehicles concerned, worst first */
     uint32_t worst_count;
 };

@@ -41,7 +41,8 @@ struct sim_table {
 enum sim_distribution { SIM_CONSTANT, SIM_UNIFORM, SIM_EXPONENTIAL, SIM_LOGNORMAL, SIM_NORMAL };
 /* CONSTANT a; UNIFORM a..b; EXPONENTIAL mean a; LOGNORMAL median a, sigma b (of the log); NORMAL mean a, deviation b.
  * Tails end at the 99.99th percentile; never below `minimum` nor above `maximum`. */
-void sim_table_build(struct sim_table *table, enum sim_distribution distribution, double a, double b, int64_t minimum, int64_t maximum);
+void sim_table_build(struct sim_table *table, enum sim_distribution distribution, double a, double b, int64_t minimum,
+                     int64_t maximum);
 int64_t sim_table_draw(const struct sim_table *table, struct sim_random *random);
 
 /* Purposes: a number a use, never reused for another. */
@@ -51,11 +52,11 @@ enum sim_purpose {
     SIM_FOR_AGENT,
     SIM_FOR_TELEMETRY,
     SIM_FOR_COMMANDS,
-    SIM_FOR_MIX,     /* cohort mixes: region, firmware */
+    SIM_FOR_MIX, /* cohort mixes: region, firmware */
     SIM_FOR_FAULTS,
     SIM_FOR_CLOUD,
     SIM_FOR_SCRIPT,
-    SIM_FOR_START,   /* when a vehicle first powers up */
+    SIM_FOR_START, /* when a vehicle first powers up */
 };
 
 #endif

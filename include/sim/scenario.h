@@ -19,10 +19,10 @@ struct scenario_parameter {
     char name[SCENARIO_NAME]; /* "fleet", "fault.drop_commands" */
     char text[SCENARIO_TEXT];
     enum parameter_kind kind;
-    double value, standard;   /* booleans: 0 or 1 */
+    double value, standard; /* booleans: 0 or 1 */
     char value_text[64], standard_text[64];
     bool fault, overridden;
-    double off, on;           /* faults */
+    double off, on; /* faults */
     char breaks[SCENARIO_SHARES][48];
     uint32_t breaks_count;
     uint32_t line;
@@ -63,9 +63,9 @@ struct scenario_cohort {
     struct link_profile radio;
     enum scenario_identity identity;
     enum scenario_provisioning provisioning;
-    bool real_cryptography;  /* virtual world only; the live world is always real */
+    bool real_cryptography; /* virtual world only; the live world is always real */
     char user_name[32], password[64];
-    uint8_t mqtt_version;    /* 4 or 5 */
+    uint8_t mqtt_version; /* 4 or 5 */
     uint16_t receive_maximum, outgoing_maximum, alias_slots;
     struct scenario_power parked, driving;
     uint32_t session_expiry_s;
@@ -78,24 +78,24 @@ struct scenario_cohort {
     char payload_text[48];          /* "lognormal(300, 0.4)" */
     enum scenario_driving driving_mode;
     struct trip_profile trips;
-    int64_t power_up_within_us;     /* vehicles power up uniformly in [0, this] */
+    int64_t power_up_within_us; /* vehicles power up uniformly in [0, this] */
     int64_t backoff_base_us, backoff_cap_us, stable_us, acknowledge_timeout_us, connect_timeout_us;
-    int64_t execute_us;             /* how long the car takes to do a command */
-    double acknowledgement_loss;    /* share of PUBACKs lost on the way to the vehicle (fault) */
-    int on_event;                   /* script function, 0: none */
+    int64_t execute_us;          /* how long the car takes to do a command */
+    double acknowledgement_loss; /* share of PUBACKs lost on the way to the vehicle (fault) */
+    int on_event;                /* script function, 0: none */
     uint32_t line;
 };
 
 struct scenario_app {
     char name[SCENARIO_NAME];
     char command[32];
-    double users;            /* number of users; each belongs to one vehicle */
-    double per_day;          /* commands a user and day, Poisson */
+    double users;   /* number of users; each belongs to one vehicle */
+    double per_day; /* commands a user and day, Poisson */
     int64_t timeout_us;
-    double loss;             /* share of commands lost between service and broker (fault) */
-    int64_t from_us, to_us;  /* active window; 0, 0: whole run */
-    bool online_only;        /* ask only vehicles that are connected */
-    uint16_t cohort;         /* MEASURE_ANY: all */
+    double loss;            /* share of commands lost between service and broker (fault) */
+    int64_t from_us, to_us; /* active window; 0, 0: whole run */
+    bool online_only;       /* ask only vehicles that are connected */
+    uint16_t cohort;        /* MEASURE_ANY: all */
     uint32_t line;
 };
 
@@ -112,27 +112,27 @@ struct scenario_timeline {
 };
 
 struct scenario_cloud {
-    char profile[24];                 /* "embedded"; a live run on an external broker uses "plain" */
-    struct sim_table activation_us;   /* registration event until ACTIVE */
+    char profile[24];               /* "embedded"; a live run on an external broker uses "plain" */
+    struct sim_table activation_us; /* registration event until ACTIVE */
     int64_t certificate_lifetime_s;
-    int64_t issue_us;                 /* computing time of the certificate broker for one request */
-    uint32_t processors;              /* telemetry processors behind the shared subscription */
+    int64_t issue_us;    /* computing time of the certificate broker for one request */
+    uint32_t processors; /* telemetry processors behind the shared subscription */
     uint16_t keep_alive_maximum_s;
     uint32_t session_expiry_maximum_s;
     uint16_t receive_maximum, topic_alias_maximum;
-    int64_t service_us;               /* hop inside the data centre */
+    int64_t service_us; /* hop inside the data centre */
 };
 
 struct scenario {
     char name[SCENARIO_NAME];
     char path[512];
-    char hash[65];              /* SHA-256 of the file's bytes and of the overrides */
-    int64_t start_epoch_us;     /* wall time at scenario time 0 (its calendar taken as UTC) */
-    uint32_t start_weekday;     /* 0 Monday */
-    int64_t start_of_day_us;    /* time of day at scenario time 0 */
+    char hash[65];           /* SHA-256 of the file's bytes and of the overrides */
+    int64_t start_epoch_us;  /* wall time at scenario time 0 (its calendar taken as UTC) */
+    uint32_t start_weekday;  /* 0 Monday */
+    int64_t start_of_day_us; /* time of day at scenario time 0 */
     int64_t duration_us, warm_up_us;
     uint64_t seed;
-    uint32_t fleet;             /* sum of cohort counts */
+    uint32_t fleet; /* sum of cohort counts */
     struct scenario_parameter *parameters;
     struct scenario_region *regions;
     struct scenario_cohort *cohorts;
@@ -152,7 +152,8 @@ uint32_t scenario_firmware_of(const struct scenario *scenario, uint32_t vehicle)
 size_t scenario_vehicle_name(const struct scenario *scenario, uint32_t vehicle, char *out, size_t capacity);
 bool scenario_vehicle_find(const struct scenario *scenario, struct span name, uint32_t *vehicle);
 /* Is a vehicle in a selection of `share` (0..1) of those in cohort and region (MEASURE_ANY: all)? Pure; salt tells selections apart. */
-bool scenario_selected(const struct scenario *scenario, uint32_t vehicle, uint16_t cohort, uint16_t region, double share, uint64_t salt);
+bool scenario_selected(const struct scenario *scenario, uint32_t vehicle, uint16_t cohort, uint16_t region,
+                       double share, uint64_t salt);
 /* Phases and warm-up as intervals for measure_create(). */
 uint32_t scenario_excluded(const struct scenario *scenario, struct measure_interval *out, uint32_t capacity);
 /* "07:41:20" or "2 d 07:41:20". */
@@ -161,23 +162,23 @@ void scenario_time_text(const struct scenario *scenario, int64_t at_us, char *ou
 /* ---- actions a script may take while a run goes on (given by the world) -------------------------------------------- */
 
 enum world_action_kind {
-    ACTION_COVERAGE_HOLE,  /* selected vehicles have no coverage for duration_us */
-    ACTION_DROP_LINKS,     /* selected vehicles' links are cut */
-    ACTION_COMMAND,        /* an app asks each selected vehicle for `command` */
+    ACTION_COVERAGE_HOLE, /* selected vehicles have no coverage for duration_us */
+    ACTION_DROP_LINKS,    /* selected vehicles' links are cut */
+    ACTION_COMMAND,       /* an app asks each selected vehicle for `command` */
     ACTION_IGNITION_ON,
     ACTION_IGNITION_OFF,
-    ACTION_CLOUD_KICK,     /* the broker disconnects the selected vehicles (administrative) */
-    ACTION_CLOUD_OUTAGE,   /* no connects accepted, all links cut, for duration_us */
+    ACTION_CLOUD_KICK,   /* the broker disconnects the selected vehicles (administrative) */
+    ACTION_CLOUD_OUTAGE, /* no connects accepted, all links cut, for duration_us */
 };
 struct world_action {
     enum world_action_kind kind;
     uint16_t cohort, region;
-    double share;          /* 1: all */
-    int64_t vehicle;       /* -1: by selection; else this one */
+    double share;    /* 1: all */
+    int64_t vehicle; /* -1: by selection; else this one */
     int64_t duration_us;
     char command[32];
     int64_t timeout_us;
-    uint64_t salt;         /* tells selections apart: line and occurrence */
+    uint64_t salt; /* tells selections apart: line and occurrence */
     uint32_t line;
 };
 struct world_actions {
@@ -196,22 +197,23 @@ struct script_override {
 struct script_options {
     const struct script_override *overrides;
     uint32_t override_count;
-    uint32_t fleet;         /* 0: as written; else cohort counts are scaled (parameter "fleet" is set when declared) */
-    int64_t duration_us;    /* 0: as written */
+    uint32_t fleet;      /* 0: as written; else cohort counts are scaled (parameter "fleet" is set when declared) */
+    int64_t duration_us; /* 0: as written */
     bool has_seed;
     uint64_t seed;
-    uint64_t step_limit;    /* 0: 50,000,000 VM instructions for loading, 1,000,000 a call later */
-    uint64_t memory_limit;  /* 0: 64 MiB */
+    uint64_t step_limit;   /* 0: 50,000,000 VM instructions for loading, 1,000,000 a call later */
+    uint64_t memory_limit; /* 0: 64 MiB */
 };
 /* Loads, runs and validates the file. NULL: *error holds one line "file:line: what; what to write instead". */
 struct script *script_load(const char *path, const struct script_options *options, char *error, size_t error_capacity);
 void script_free(struct script *script);
 const struct scenario *script_scenario(const struct script *script);
 /* Calls timeline entry i. false: *error as above; the run ends with exit code 2. */
-bool script_timeline(struct script *script, uint32_t index, int64_t now_us, const struct world_actions *actions, char *error, size_t error_capacity);
+bool script_timeline(struct script *script, uint32_t index, int64_t now_us, const struct world_actions *actions,
+                     char *error, size_t error_capacity);
 /* Calls a cohort's on_event(vehicle, event) function; event: "online", "offline", "refused", "provisioned", "ignition_on", "ignition_off", "command". */
-bool script_event(struct script *script, uint32_t cohort, uint32_t vehicle, const char *event, int64_t now_us, const struct world_actions *actions,
-                  char *error, size_t error_capacity);
+bool script_event(struct script *script, uint32_t cohort, uint32_t vehicle, const char *event, int64_t now_us,
+                  const struct world_actions *actions, char *error, size_t error_capacity);
 /* Machine-readable listing for `convoy check --json`; caller frees. */
 char *script_describe_json(const struct script *script);
 

@@ -12,10 +12,10 @@ enum world_kind { WORLD_VIRTUAL, WORLD_LIVE };
 
 struct world_progress {
     int64_t now_us, duration_us;
-    double wall_s, speed;  /* scenario seconds a wall second */
+    double wall_s, speed; /* scenario seconds a wall second */
     uint64_t connected, driving, publishes, commands, events;
-    double publishes_per_s, commands_per_s;  /* per scenario second, over the last interval */
-    const char *phase;     /* "provisioning", name of a phase, ... */
+    double publishes_per_s, commands_per_s; /* per scenario second, over the last interval */
+    const char *phase;                      /* "provisioning", name of a phase, ... */
 };
 
 #define WORLD_BROKERS 16
@@ -23,21 +23,23 @@ struct world_options {
     enum world_kind kind;
     const char *brokers[WORLD_BROKERS]; /* live: "embedded", "mqtt://h:p", "mqtts://h:p" */
     uint32_t broker_count;
-    double speedup;                 /* live: of the scenario's calendar; 0: 1 */
-    const char *pki_directory;      /* live: CA hierarchy whose operational CA the broker trusts; NULL: under out_directory */
-    const char *ca_file;            /* live: trust for the server's certificate; NULL: the PKI's */
-    const char *certificate_file, *key_file; /* live: services' client certificate on mqtts://; NULL: made from the PKI */
-    const char *user_name, *password;  /* live: services' own, and vehicles' without their own */
+    double speedup; /* live: of the scenario's calendar; 0: 1 */
+    const char
+        *pki_directory;  /* live: CA hierarchy whose operational CA the broker trusts; NULL: under out_directory */
+    const char *ca_file; /* live: trust for the server's certificate; NULL: the PKI's */
+    const char *certificate_file,
+        *key_file;                    /* live: services' client certificate on mqtts://; NULL: made from the PKI */
+    const char *user_name, *password; /* live: services' own, and vehicles' without their own */
     bool no_verify_name;
-    double connect_rate;            /* live: new connections a second; 0: 500 plain, 150 with TLS handshakes */
-    uint32_t handshakes_at_once;    /* live: 0: 8 */
-    uint32_t source_addresses;      /* live: loopback source addresses 127.0.0.2 ...; 0: as many as needed */
-    double lag_bound_ms;            /* live: p99 of the rig's own lag above which the run is invalid (exit 4); 0: 50 */
-    uint32_t partitions;            /* virtual: 0: 16 (fixed for the digest) */
-    int64_t window_us;              /* virtual: engine's window */
-    uint64_t memory_limit;          /* 0: none */
+    double connect_rate;         /* live: new connections a second; 0: 500 plain, 150 with TLS handshakes */
+    uint32_t handshakes_at_once; /* live: 0: 8 */
+    uint32_t source_addresses;   /* live: loopback source addresses 127.0.0.2 ...; 0: as many as needed */
+    double lag_bound_ms;         /* live: p99 of the rig's own lag above which the run is invalid (exit 4); 0: 50 */
+    uint32_t partitions;         /* virtual: 0: 16 (fixed for the digest) */
+    int64_t window_us;           /* virtual: engine's window */
+    uint64_t memory_limit;       /* 0: none */
     const char *out_directory;
-    volatile sig_atomic_t *stop;    /* set by Ctrl-C: finish early, keep what was measured */
+    volatile sig_atomic_t *stop; /* set by Ctrl-C: finish early, keep what was measured */
     void (*progress)(void *context, const struct world_progress *progress); /* about once a second; may be NULL */
     void *progress_context;
 };
@@ -52,35 +54,35 @@ struct world_memory {
 
 enum world_status {
     WORLD_COMPLETED,
-    WORLD_INTERRUPTED,   /* by Ctrl-C: exit 130 after a partial report */
-    WORLD_ENVIRONMENT,   /* broker unreachable, limits too low: exit 3; `error` */
-    WORLD_SCENARIO,      /* a script failed during the run: exit 2; `error` */
-    WORLD_RIG_LIMITED,   /* the rig was the bottleneck: exit 4; `error` */
+    WORLD_INTERRUPTED, /* by Ctrl-C: exit 130 after a partial report */
+    WORLD_ENVIRONMENT, /* broker unreachable, limits too low: exit 3; `error` */
+    WORLD_SCENARIO,    /* a script failed during the run: exit 2; `error` */
+    WORLD_RIG_LIMITED, /* the rig was the bottleneck: exit 4; `error` */
 };
 struct world_result {
     enum world_status status;
     char error[512];
-    struct measure *measure;      /* owned by the caller afterwards; NULL only when nothing ran */
-    int64_t simulated_us;         /* how far it came */
+    struct measure *measure; /* owned by the caller afterwards; NULL only when nothing ran */
+    int64_t simulated_us;    /* how far it came */
     bool has_digest;
     struct sim_digest digest;
-    double wall_s, cpu_s;         /* of the run, without set-up */
-    double cloud_cpu_s;           /* live, embedded: the cloud's process */
+    double wall_s, cpu_s; /* of the run, without set-up */
+    double cloud_cpu_s;   /* live, embedded: the cloud's process */
     uint64_t peak_rss_bytes, events, packets, wire_bytes;
     struct world_memory memory[WORLD_MEMORY_PARTS];
     uint32_t memory_parts;
     char unavailable[128];        /* features the cloud in use cannot offer */
     char notes[WORLD_NOTES][200]; /* what was replaced, not scaled, modelled; marks of the script as "07:40:00 text" */
     uint32_t note_count;
-    char broker[256];             /* what it ran against */
+    char broker[256]; /* what it ran against */
     char cloud_profile[24];
     uint64_t registered_things, active_certificates;
     int64_t lag_p50_us, lag_p99_us, lag_max_us; /* live */
 };
 
 /* Preflight: what the scenario needs against what the machine has; writes one line per need; false if something is too low (*remedy: what to do). */
-bool world_preflight(const struct scenario *scenario, const struct world_options *options, char *text, size_t text_capacity,
-                     char *remedy, size_t remedy_capacity);
+bool world_preflight(const struct scenario *scenario, const struct world_options *options, char *text,
+                     size_t text_capacity, char *remedy, size_t remedy_capacity);
 /* Runs to the end. The script gives the scenario and takes the callbacks. */
 void world_run(struct script *script, const struct world_options *options, struct world_result *result);
 void world_run_virtual(struct script *script, const struct world_options *options, struct world_result *result);

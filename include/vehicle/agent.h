@@ -42,9 +42,9 @@ struct tcu_profile {
     bool reconnect_on_power_change;
     enum tcu_provisioning provisioning;
     enum tcu_drop_rule drop_rule;
-    uint16_t queue_capacity;    /* telemetry messages kept until acknowledged */
+    uint16_t queue_capacity; /* telemetry messages kept until acknowledged */
     uint8_t telemetry_qos;
-    uint8_t alias_slots;        /* 0: no topic alias asked for */
+    uint8_t alias_slots; /* 0: no topic alias asked for */
     int64_t backoff_base_us, backoff_cap_us, stable_us;
     int64_t connect_timeout_us; /* link and CONNACK together */
     /* Oldest unacknowledged message: after this the agent distrusts the connection and reconnects; 0: never. */
@@ -88,7 +88,7 @@ enum tcu_link_end {
 void tcu_link_up(struct tcu *tcu, int64_t now_us);
 void tcu_link_down(struct tcu *tcu, int64_t now_us, enum tcu_link_end why);
 void tcu_bytes(struct tcu *tcu, int64_t now_us, const uint8_t *data, size_t length);
-void tcu_csr_ready(struct tcu *tcu, int64_t now_us, struct span csr);  /* empty: key generation failed */
+void tcu_csr_ready(struct tcu *tcu, int64_t now_us, struct span csr); /* empty: key generation failed */
 void tcu_http_response(struct tcu *tcu, int64_t now_us, int status, struct span body); /* status 0: no answer */
 void tcu_executed(struct tcu *tcu, int64_t now_us, uint32_t slot, bool success);
 
@@ -100,9 +100,9 @@ bool tcu_mqtt_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 enum tcu_connection { TCU_OFF, TCU_PROVISIONING, TCU_WAITING, TCU_CONNECTING, TCU_ONLINE };
 enum tcu_connection tcu_connection(const struct tcu *tcu);
 enum tcu_power tcu_power(const struct tcu *tcu);
-uint32_t tcu_telemetry_pending(const struct tcu *tcu);  /* queued or in flight */
+uint32_t tcu_telemetry_pending(const struct tcu *tcu);                        /* queued or in flight */
 uint32_t tcu_telemetry_pending_number(const struct tcu *tcu, uint32_t index); /* of the index-th of them; 0: no such */
-uint32_t tcu_telemetry_number(const struct tcu *tcu);   /* highest number intended */
+uint32_t tcu_telemetry_number(const struct tcu *tcu);                         /* highest number intended */
 struct span tcu_name(const struct tcu *tcu);
 const char *tcu_connection_name(enum tcu_connection state);
 /* A 64-bit hash of the state that matters (for digests). */

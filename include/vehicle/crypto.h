@@ -8,12 +8,13 @@
 
 #include "base.h"
 
-#define TCU_KEY_MAX         256  /* P-256 in PKCS#8: 138 */
+#define TCU_KEY_MAX         256 /* P-256 in PKCS#8: 138 */
 #define TCU_REQUEST_MAX     1024
 #define TCU_CERTIFICATE_MAX 4096
 
 /* A fresh key pair and a request for `common_name` signed by it. Lengths come in as capacities. false: nothing usable was written. */
-bool tcu_crypto_enroll(struct span common_name, uint8_t *key, size_t *key_length, uint8_t *request, size_t *request_length);
+bool tcu_crypto_enroll(struct span common_name, uint8_t *key, size_t *key_length, uint8_t *request,
+                       size_t *request_length);
 
 /* The certificate broker's answer: certs-only PKCS#7 (base64 with or without line breaks, PEM, or DER), or a bare certificate. Writes the first
  * certificate that is no CA; when `key` is not empty, the first that belongs to the key. Returns its length, 0 if there is none. */

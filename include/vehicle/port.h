@@ -23,10 +23,10 @@ enum tcu_store_item {
 
 /* Things the outside may want to see; also what measurement hangs on. */
 enum tcu_probe_kind {
-    TCU_PROBE_CONNECT_BEGIN,       /* an attempt: resolve, link, CONNECT; number = attempts since last online */
-    TCU_PROBE_ONLINE,              /* CONNACK 0; number = 1 if the session was resumed */
-    TCU_PROBE_REFUSED,             /* reason: CONNACK's or time-out's; 0: none came, number = enum tcu_link_end */
-    TCU_PROBE_OFFLINE,             /* an online link went; reason (0: link lost without a word) */
+    TCU_PROBE_CONNECT_BEGIN, /* an attempt: resolve, link, CONNECT; number = attempts since last online */
+    TCU_PROBE_ONLINE,        /* CONNACK 0; number = 1 if the session was resumed */
+    TCU_PROBE_REFUSED,       /* reason: CONNACK's or time-out's; 0: none came, number = enum tcu_link_end */
+    TCU_PROBE_OFFLINE,       /* an online link went; reason (0: link lost without a word) */
     TCU_PROBE_KEY_READY,
     TCU_PROBE_CERTIFICATE_STORED,
     TCU_PROBE_PROVISIONING_FAILED, /* one attempt at the certificate broker failed; number = HTTP status or 0 */

@@ -8,7 +8,8 @@ static void print_parameters(const struct scenario *scenario)
 {
     for (uint32_t i = 0; i < scenario->parameter_count; i++) {
         const struct scenario_parameter *parameter = &scenario->parameters[i];
-        printf("  %-28s %-12s %s%s", parameter->name, parameter->value_text, parameter->text, parameter->overridden ? "  (set)" : "");
+        printf("  %-28s %-12s %s%s", parameter->name, parameter->value_text, parameter->text,
+               parameter->overridden ? "  (set)" : "");
         if (parameter->fault) {
             printf("  [off %g, on %g; breaks", parameter->off, parameter->on);
             for (uint32_t b = 0; b < parameter->breaks_count; b++)
@@ -21,8 +22,9 @@ static void print_parameters(const struct scenario *scenario)
 
 static void print_scenario(const struct scenario *scenario)
 {
-    printf("%s: %u vehicles, %u cohorts, %u regions, %.1f h, seed %llu\n", scenario->name, scenario->fleet, scenario->cohort_count,
-           scenario->region_count, (double)scenario->duration_us / (double)US_PER_HOUR, (unsigned long long)scenario->seed);
+    printf("%s: %u vehicles, %u cohorts, %u regions, %.1f h, seed %llu\n", scenario->name, scenario->fleet,
+           scenario->cohort_count, scenario->region_count, (double)scenario->duration_us / (double)US_PER_HOUR,
+           (unsigned long long)scenario->seed);
     if (scenario->parameter_count)
         printf("parameters\n");
     print_parameters(scenario);
@@ -56,7 +58,8 @@ int cmd_check(int argc, char **argv)
         free(text);
     } else {
         print_scenario(script_scenario(script));
-        bool enough = world_preflight(script_scenario(script), &options.world, needs, sizeof needs, remedy, sizeof remedy);
+        bool enough =
+            world_preflight(script_scenario(script), &options.world, needs, sizeof needs, remedy, sizeof remedy);
         printf("needs\n%s", needs);
         if (!enough)
             cli_complain("%s", remedy);

@@ -91,7 +91,8 @@ static void machine_text(char *out, size_t capacity)
     if (file)
         fclose(file);
     double gib = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1024.0 * 1024 * 1024);
-    snprintf(out, capacity, "%ld × %s, %.0f GiB, %s %s", sysconf(_SC_NPROCESSORS_ONLN), model, gib, name.sysname, name.release);
+    snprintf(out, capacity, "%ld × %s, %.0f GiB, %s %s", sysconf(_SC_NPROCESSORS_ONLN), model, gib, name.sysname,
+             name.release);
 }
 
 static void command_text(int argc, char **argv, char *out, size_t capacity)
@@ -122,8 +123,8 @@ static int exit_code(const struct world_result *result, const struct expectation
     return result->status == WORLD_RIG_LIMITED || inconclusive || !passed ? EXIT_INCONCLUSIVE : EXIT_HOLDS;
 }
 
-static int judge_and_report(struct cli_options *options, const struct scenario *scenario, struct world_result *result, char *directory,
-                            int argc, char **argv, time_t started)
+static int judge_and_report(struct cli_options *options, const struct scenario *scenario, struct world_result *result,
+                            char *directory, int argc, char **argv, time_t started)
 {
     struct expectation_result *expectations = calloc(scenario->expectation_count + 1, sizeof *expectations);
     if (!expectations)
@@ -172,7 +173,8 @@ static int run_scenario(struct cli_options *options, struct script *script, int 
     if (!prepare_directory(directory))
         return EXIT_ENVIRONMENT;
     printf("%s · %u vehicles · %s · seed %llu\n", scenario->name, scenario->fleet,
-           options->world.kind == WORLD_VIRTUAL ? "virtual" : options->world.brokers[0], (unsigned long long)scenario->seed);
+           options->world.kind == WORLD_VIRTUAL ? "virtual" : options->world.brokers[0],
+           (unsigned long long)scenario->seed);
     fflush(stdout);
     catch_signals();
     time_t started = time(NULL);

@@ -27,11 +27,15 @@ static const struct command commands[] = {
 
 static int usage(FILE *out)
 {
-    fprintf(out, "convoy %s: connected-vehicle fleet simulator and conformance rig\n\nusage: convoy COMMAND [options]\n\n", CONVOY_VERSION);
+    fprintf(out,
+            "convoy %s: connected-vehicle fleet simulator and conformance rig\n\nusage: convoy COMMAND [options]\n\n",
+            CONVOY_VERSION);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-8s %s%s\n", commands[i].name, commands[i].what, commands[i].run ? "" : " (not in this version)");
+        fprintf(out, "  %-8s %s%s\n", commands[i].name, commands[i].what,
+                commands[i].run ? "" : " (not in this version)");
     fprintf(out, "\nconvoy COMMAND --help tells the options; man convoy tells the rest.\n"
-                 "exit codes: 0 all expectations hold, 1 one failed, 2 usage or scenario error, 3 environment, 4 inconclusive, 130 interrupted\n");
+                 "exit codes: 0 all expectations hold, 1 one failed, 2 usage or scenario error, 3 environment, 4 "
+                 "inconclusive, 130 interrupted\n");
     return out == stdout ? EXIT_HOLDS : EXIT_USAGE;
 }
 

@@ -70,27 +70,31 @@ static const struct option long_options[] = {
 
 static void help(bool running)
 {
-    printf("usage: convoy %s SCENARIO [options]\n\n"
-           "  --set NAME=VALUE       a parameter of the scenario; a fault: --set fault.NAME=on (or a number); repeatable\n"
-           "  --fleet N              vehicles in all, instead of the scenario's number\n"
-           "  --duration D           90s, 15m, 24h, 7d, instead of the scenario's\n"
-           "  --seed S               another seed\n"
-           "  --world virtual|live   discrete-event simulation (default), or real connections to a broker\n"
-           "  --broker URI           live: embedded (default), mqtt://HOST:PORT or mqtts://HOST:PORT; repeatable\n"
-           "  --speedup X            live: how much faster the calendar passes (trips, apps, phases), default 1\n"
-           "  --json                 check: machine-readable listing\n",
-           running ? "run" : "check");
+    printf(
+        "usage: convoy %s SCENARIO [options]\n\n"
+        "  --set NAME=VALUE       a parameter of the scenario; a fault: --set fault.NAME=on (or a number); repeatable\n"
+        "  --fleet N              vehicles in all, instead of the scenario's number\n"
+        "  --duration D           90s, 15m, 24h, 7d, instead of the scenario's\n"
+        "  --seed S               another seed\n"
+        "  --world virtual|live   discrete-event simulation (default), or real connections to a broker\n"
+        "  --broker URI           live: embedded (default), mqtt://HOST:PORT or mqtts://HOST:PORT; repeatable\n"
+        "  --speedup X            live: how much faster the calendar passes (trips, apps, phases), default 1\n"
+        "  --json                 check: machine-readable listing\n",
+        running ? "run" : "check");
     if (running)
-        printf("  --out DIR              run directory (default runs/NAME-SEED)\n"
-               "  --pki DIR              live: CA hierarchy that issues the vehicles' certificates (convoy cloud --init makes one)\n"
-               "  --ca FILE              live: trust this CA for the broker's certificate (default: the PKI's)\n"
-               "  --certificate FILE --key FILE   live: the services' own client certificate\n"
-               "  --user NAME --password TEXT     live: for brokers that ask\n"
-               "  --no-verify-name       live: do not check the broker's name against its certificate\n"
-               "  --connect-rate R       live: new connections a second (default 500, with TLS 150)\n"
-               "  --lag-bound MS         live: p99 of the rig's own lag above which the run is inconclusive (default 50)\n"
-               "  --partitions N --window US      virtual: engine settings (partitions change the digest, the window does not)\n"
-               "  -j, --jobs N           processes (this version: 1)\n");
+        printf(
+            "  --out DIR              run directory (default runs/NAME-SEED)\n"
+            "  --pki DIR              live: CA hierarchy that issues the vehicles' certificates (convoy cloud --init "
+            "makes one)\n"
+            "  --ca FILE              live: trust this CA for the broker's certificate (default: the PKI's)\n"
+            "  --certificate FILE --key FILE   live: the services' own client certificate\n"
+            "  --user NAME --password TEXT     live: for brokers that ask\n"
+            "  --no-verify-name       live: do not check the broker's name against its certificate\n"
+            "  --connect-rate R       live: new connections a second (default 500, with TLS 150)\n"
+            "  --lag-bound MS         live: p99 of the rig's own lag above which the run is inconclusive (default 50)\n"
+            "  --partitions N --window US      virtual: engine settings (partitions change the digest, the window does "
+            "not)\n"
+            "  -j, --jobs N           processes (this version: 1)\n");
 }
 
 static bool number(const char *name, const char *text, double low, double high, double *out, int *code)
@@ -157,7 +161,8 @@ static bool broker_option(const char *text, struct cli_options *options, int *co
 {
     bool known = strcmp(text, "embedded") == 0 || strncmp(text, "mqtt://", 7) == 0 || strncmp(text, "mqtts://", 8) == 0;
     if (!known || options->world.broker_count >= WORLD_BROKERS) {
-        cli_complain("--broker takes embedded, mqtt://HOST:PORT or mqtts://HOST:PORT (at most %d), got '%s'", WORLD_BROKERS, text);
+        cli_complain("--broker takes embedded, mqtt://HOST:PORT or mqtts://HOST:PORT (at most %d), got '%s'",
+                     WORLD_BROKERS, text);
         *code = EXIT_USAGE;
         return false;
     }
@@ -232,7 +237,8 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
 static void complain_option(char **argv)
 {
     if (optopt && optopt < 1000)
-        cli_complain("unknown option or missing value: '%s'; convoy %s --help lists the options", argv[optind - 1], argv[0]);
+        cli_complain("unknown option or missing value: '%s'; convoy %s --help lists the options", argv[optind - 1],
+                     argv[0]);
     else if (optopt)
         cli_complain("option '%s' needs a value", argv[optind - 1]);
     else
@@ -261,7 +267,9 @@ bool cli_parse(int argc, char **argv, bool running, struct cli_options *options,
             return false;
     }
     if (optind + 1 != argc) {
-        cli_complain(optind >= argc ? "which scenario? convoy %s SCENARIO" : "one scenario at a time; convoy %s SCENARIO", argv[0]);
+        cli_complain(optind >= argc ? "which scenario? convoy %s SCENARIO"
+                                    : "one scenario at a time; convoy %s SCENARIO",
+                     argv[0]);
         *code = EXIT_USAGE;
         return false;
     }
@@ -272,7 +280,8 @@ bool cli_parse(int argc, char **argv, bool running, struct cli_options *options,
         return false;
     }
     if (options->world.kind == WORLD_VIRTUAL && (options->world.broker_count || options->world.speedup > 0)) {
-        cli_complain("--%s belongs to the live world; add --world live", options->world.broker_count ? "broker" : "speedup");
+        cli_complain("--%s belongs to the live world; add --world live",
+                     options->world.broker_count ? "broker" : "speedup");
         *code = EXIT_USAGE;
         return false;
     }

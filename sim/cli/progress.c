@@ -33,8 +33,8 @@ void cli_progress(void *context, const struct world_progress *progress)
     compact(progress->publishes_per_s, publishes, sizeof publishes);
     if (share > 0.005)
         snprintf(left, sizeof left, "%.0f s left", progress->wall_s / share * (1 - share));
-    fprintf(stderr, "\r\033[K %s  %s %3.0f %%  %s connected  %s publishes/s  %.1f commands/s  %.0f × real time  %s", at, bar, share * 100,
-            connected, publishes, progress->commands_per_s, progress->speed, left);
+    fprintf(stderr, "\r\033[K %s  %s %3.0f %%  %s connected  %s publishes/s  %.1f commands/s  %.0f × real time  %s", at,
+            bar, share * 100, connected, publishes, progress->commands_per_s, progress->speed, left);
     fflush(stderr);
     shown = true;
 }

@@ -24,21 +24,21 @@
 #include <sys/mman.h>
 #endif
 
-#define LEVELS         3
-#define LEVEL_BITS     10
-#define LEVEL_BUCKETS  (1u << LEVEL_BITS)
-#define BITMAP_WORDS   (LEVEL_BUCKETS / 64)
-#define OFFSET_BITS    33
-#define LOW_BITS       (SIM_ENTITY_BITS + SIM_CLASS_BITS)
-#define CHUNK_BYTES    512
-#define CHUNK_EVENTS   63
-#define OVERFLOW_PAIRS 31
+#define LEVELS            3
+#define LEVEL_BITS        10
+#define LEVEL_BUCKETS     (1u << LEVEL_BITS)
+#define BITMAP_WORDS      (LEVEL_BUCKETS / 64)
+#define OFFSET_BITS       33
+#define LOW_BITS          (SIM_ENTITY_BITS + SIM_CLASS_BITS)
+#define CHUNK_BYTES       512
+#define CHUNK_EVENTS      63
+#define OVERFLOW_PAIRS    31
 #define BLOCK_BYTES_FIRST (64u << 10)
 #define BLOCK_BYTES_MOST  (2u << 20)
-#define INSERTION_MOST 16 /* fewer events than this in a window: no counting */
-#define CLUSTER_MOST   24 /* more in one slot: times are bunched, insertion would go square */
-#define PREFETCH_AHEAD 16
-#define NEXT_UNKNOWN   INT64_MIN
+#define INSERTION_MOST    16 /* fewer events than this in a window: no counting */
+#define CLUSTER_MOST      24 /* more in one slot: times are bunched, insertion would go square */
+#define PREFETCH_AHEAD    16
+#define NEXT_UNKNOWN      INT64_MIN
 
 _Static_assert(OFFSET_BITS + LOW_BITS == 64, "an event is one word: time, entity, class");
 
@@ -430,7 +430,8 @@ static __attribute__((noinline)) bool push_further(struct sim_queue *queue, int6
     uint64_t bucket = (uint64_t)time_us >> top->shift;
     if (bucket - cursor_bucket(queue, top) >= LEVEL_BUCKETS)
         return far_append(queue, time_us, low, forced);
-    bool kept = bucket_append(queue, top, (uint32_t)bucket & (LEVEL_BUCKETS - 1), (uint64_t)time_us << LOW_BITS | low, forced);
+    bool kept =
+        bucket_append(queue, top, (uint32_t)bucket & (LEVEL_BUCKETS - 1), (uint64_t)time_us << LOW_BITS | low, forced);
     queue->in_levels += kept;
     return kept;
 }
@@ -768,7 +769,8 @@ uint64_t sim_queue_run(struct sim_queue *queue, int64_t until_us, const struct s
 
 /* ---- deadlines ---------------------------------------------------------------------------------------------------- */
 
-bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity, uint8_t class)
+bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity,
+                      uint8_t class)
 {
     if (at_us < queue->now_us)
         at_us = queue->now_us; /* late already: due at once */
@@ -781,7 +783,8 @@ bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, in
     return true;
 }
 
-bool sim_deadline_due(struct sim_queue *queue, struct sim_deadline *deadline, int64_t now_us, uint32_t entity, uint8_t class)
+bool sim_deadline_due(struct sim_queue *queue, struct sim_deadline *deadline, int64_t now_us, uint32_t entity,
+                      uint8_t class)
 {
     if (deadline->queued_us <= now_us)
         deadline->queued_us = TIME_NEVER;

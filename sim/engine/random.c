@@ -23,8 +23,8 @@ static inline void philox(const uint32_t key[2], uint64_t block, uint32_t entity
 
 void sim_random_init(struct sim_random *random, uint64_t seed, uint32_t entity, uint32_t purpose)
 {
-    *random = (struct sim_random){
-        .key = {(uint32_t)seed, (uint32_t)(seed >> 32)}, .entity = entity, .purpose = purpose};
+    *random =
+        (struct sim_random){.key = {(uint32_t)seed, (uint32_t)(seed >> 32)}, .entity = entity, .purpose = purpose};
 }
 
 uint32_t sim_random_u32(struct sim_random *random)
@@ -96,8 +96,8 @@ static double gsl_get_double(void *state)
     return (double)(sim_random_u64(state) >> 11) * 0x1p-53;
 }
 
-static const gsl_rng_type gsl_type = {
-    "philox4x32-10", 0xffffffff, 0, sizeof(struct sim_random), gsl_set, gsl_get, gsl_get_double};
+static const gsl_rng_type gsl_type = {"philox4x32-10", 0xffffffff,    0, sizeof(struct sim_random), gsl_set,
+                                      gsl_get,         gsl_get_double};
 const gsl_rng_type *sim_random_gsl_type = &gsl_type;
 
 gsl_rng sim_random_gsl(struct sim_random *random)

@@ -129,7 +129,8 @@ int64_t histogram_quantile(const struct histogram *histogram, double q)
     return high;
 }
 
-bool histogram_quantile_bounds(const struct histogram *histogram, double q, double confidence, int64_t *low, int64_t *high)
+bool histogram_quantile_bounds(const struct histogram *histogram, double q, double confidence, int64_t *low,
+                               int64_t *high)
 {
     double side = (1 + confidence) / 2;
     uint64_t rank_low = bounds_rank_low(histogram->count, q, side);

@@ -146,7 +146,8 @@ __attribute__((format(printf, 2, 3))) static void write_detail(struct expectatio
     va_end(arguments);
 }
 
-static void describe_basis(const struct expectation *expectation, const struct finding *finding, char *out, size_t capacity)
+static void describe_basis(const struct expectation *expectation, const struct finding *finding, char *out,
+                           size_t capacity)
 {
     char count[48];
     measure_format_count((double)finding->out->samples, count, sizeof(count));
@@ -178,7 +179,8 @@ static void describe_need(const struct finding *finding, char *out, size_t capac
     } else if (more == 0) {
         snprintf(out, capacity, "the bound lies within the resolution of the measurement");
     } else {
-        snprintf(out, capacity, "too close to the bound for any practical number of %s", finding->of ? finding->of : "samples");
+        snprintf(out, capacity, "too close to the bound for any practical number of %s",
+                 finding->of ? finding->of : "samples");
     }
 }
 
@@ -201,7 +203,7 @@ static void describe(const struct expectation *expectation, const struct finding
     describe_basis(expectation, finding, basis, sizeof(basis));
     describe_moment(out->at_us, moment, sizeof(moment));
     write_detail(out, "%s, %s%s %s%s%s", measured, out->verdict == VERDICT_FAIL ? "not " : "",
-             comparison_name(expectation->comparison), bound, moment, basis);
+                 comparison_name(expectation->comparison), bound, moment, basis);
 }
 
 /* ---- the judge ---------------------------------------------------------------------------------------------------------- */
@@ -234,7 +236,7 @@ static void conclude(const struct measure *measure, const struct expectation *ex
             write_detail(out, "too few; needs at least %s more %s", more, of);
     } else if (measure->unrecorded) {
         write_detail(out, "%llu measurements could not be kept: out of memory",
-                 (unsigned long long)measure->unrecorded);
+                     (unsigned long long)measure->unrecorded);
     } else {
         if (holds_surely(expectation, finding->low, finding->high))
             out->verdict = VERDICT_PASS;

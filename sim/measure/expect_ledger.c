@@ -66,7 +66,8 @@ static void spread_of(const struct measure *measure, const struct expectation *e
             histogram_add(out, ledger_value(&measure->rows[i], expectation->what));
 }
 
-static void find_over_vehicles(const struct measure *measure, const struct expectation *expectation, struct finding *finding)
+static void find_over_vehicles(const struct measure *measure, const struct expectation *expectation,
+                               struct finding *finding)
 {
     struct histogram spread;
     spread_of(measure, expectation, &spread);
@@ -87,7 +88,8 @@ void expect_ledger(const struct measure *measure, const struct expectation *expe
     struct expectation_result *out = finding->out;
     struct ledger_totals totals;
     if (!measure_ledger_totals(measure, expectation->filter, &totals)) {
-        snprintf(out->detail, sizeof(out->detail), "cannot be judged: this run does not know which vehicle is in which cohort");
+        snprintf(out->detail, sizeof(out->detail),
+                 "cannot be judged: this run does not know which vehicle is in which cohort");
         finding->nothing_to_read = true;
         return;
     }
@@ -100,12 +102,14 @@ void expect_ledger(const struct measure *measure, const struct expectation *expe
     else
         find_over_vehicles(measure, expectation, finding);
     if (expectation->what != LEDGER_INTENDED)
-        out->worst_count = measure_ledger_worst(measure, concern_of(expectation->what), expectation->filter, out->worst);
+        out->worst_count =
+            measure_ledger_worst(measure, concern_of(expectation->what), expectation->filter, out->worst);
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------- */
 
-static uint32_t victims_of(const struct measure *measure, enum commands_field field, struct measure_worst out[MEASURE_WORST])
+static uint32_t victims_of(const struct measure *measure, enum commands_field field,
+                           struct measure_worst out[MEASURE_WORST])
 {
     struct worst_list list = {0};
     if (field == COMMANDS_EXECUTED_TWICE) {

@@ -40,7 +40,8 @@ static double quantile_needs(const struct expectation *expectation, const struct
 }
 
 /* Without a confidence the value is the bucket's edge on the unfavourable side: a pass is never owed to the resolution. */
-static void quantile_plain(const struct expectation *expectation, const struct histogram *histogram, struct finding *finding)
+static void quantile_plain(const struct expectation *expectation, const struct histogram *histogram,
+                           struct finding *finding)
 {
     int64_t low, high;
     bounds_bucket_of_rank(histogram, bounds_rank(histogram->count, expectation->quantile), &low, &high);
@@ -50,7 +51,8 @@ static void quantile_plain(const struct expectation *expectation, const struct h
         finding_exact(finding, (double)(wants_large(expectation) ? low : high));
 }
 
-static void quantile_bounded(const struct expectation *expectation, const struct histogram *histogram, struct finding *finding)
+static void quantile_bounded(const struct expectation *expectation, const struct histogram *histogram,
+                             struct finding *finding)
 {
     double q = expectation->quantile;
     int64_t edge, other;
@@ -70,7 +72,8 @@ static void quantile_bounded(const struct expectation *expectation, const struct
     finding->more_samples = quantile_needs(expectation, histogram, rank_low > 0, rank_high > 0);
 }
 
-static void mean_bounded(const struct expectation *expectation, const struct histogram *histogram, struct finding *finding)
+static void mean_bounded(const struct expectation *expectation, const struct histogram *histogram,
+                         struct finding *finding)
 {
     double mean = histogram_mean(histogram), n = (double)histogram->count;
     double half = bounds_mean_half(histogram->count, histogram_deviation(histogram), expectation->confidence);
@@ -94,7 +97,8 @@ void expect_metric(const struct measure *measure, const struct expectation *expe
     out->samples = histogram.count;
     finding->of = "samples";
     if (!wants_large(expectation))
-        out->worst_count = measure_worst_in(measure, expectation->what, expectation->filter, expectation->with_excluded, out->worst);
+        out->worst_count =
+            measure_worst_in(measure, expectation->what, expectation->filter, expectation->with_excluded, out->worst);
     switch (expectation->statistic) {
     case STATISTIC_QUANTILE:
         if (histogram.count == 0)

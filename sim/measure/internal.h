@@ -83,8 +83,8 @@ size_t measure_series_count(const struct measure *measure);
 struct measure_cell *measure_cell_make(struct measure *measure, size_t index); /* NULL: out of memory */
 struct series *measure_series_make(struct measure *measure, size_t index);
 /* As measure_worst(), with the excluded phases or without. */
-uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool with_excluded,
-                          struct measure_worst out[MEASURE_WORST]);
+uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                          bool with_excluded, struct measure_worst out[MEASURE_WORST]);
 /* Whether no part of [from_us, to_us) is in an excluded phase. */
 bool measure_kept(const struct measure *measure, int64_t from_us, int64_t to_us);
 int64_t measure_kept_us(const struct measure *measure); /* of the duration, outside of the excluded phases */

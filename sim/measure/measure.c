@@ -120,7 +120,8 @@ uint64_t measure_unrecorded(const struct measure *measure)
     return measure->unrecorded;
 }
 
-void measure_set_who(struct measure *measure, struct measure_dimension (*who)(void *context, uint32_t vehicle), void *context)
+void measure_set_who(struct measure *measure, struct measure_dimension (*who)(void *context, uint32_t vehicle),
+                     void *context)
 {
     measure->who = who;
     measure->who_context = context;
@@ -175,7 +176,8 @@ static inline uint32_t bin_of(struct measure *measure, int64_t at_us)
 static inline size_t place_of(const struct measure *measure, uint32_t kind, struct measure_dimension who)
 {
     ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
-    return ((size_t)kind * PATH_COUNT + who.path) * measure->places + (size_t)who.cohort * measure->regions + who.region;
+    return ((size_t)kind * PATH_COUNT + who.path) * measure->places + (size_t)who.cohort * measure->regions +
+           who.region;
 }
 
 /* ---- filling ---------------------------------------------------------------------------------------------------------- */
@@ -212,7 +214,8 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
         worst_add(&cell->worst, value, vehicle, intended_us);
 }
 
-void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us, int64_t amount)
+void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us,
+                   int64_t amount)
 {
     size_t index = place_of(measure, counter, who);
     struct series *series = measure->series[index];

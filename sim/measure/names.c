@@ -48,23 +48,34 @@ static const char *const counter_names[COUNTER_COUNT] = {
 };
 
 static const char *const ledger_names[LEDGER_FIELD_COUNT] = {
-    [LEDGER_INTENDED] = "intended",   [LEDGER_ACKNOWLEDGED] = "acknowledged", [LEDGER_UNACKNOWLEDGED] = "unacknowledged",
-    [LEDGER_DELIVERED] = "delivered", [LEDGER_DUPLICATED] = "duplicated",     [LEDGER_DROPPED] = "dropped",
-    [LEDGER_PENDING] = "pending",     [LEDGER_LOST] = "lost",
+    [LEDGER_INTENDED] = "intended",
+    [LEDGER_ACKNOWLEDGED] = "acknowledged",
+    [LEDGER_UNACKNOWLEDGED] = "unacknowledged",
+    [LEDGER_DELIVERED] = "delivered",
+    [LEDGER_DUPLICATED] = "duplicated",
+    [LEDGER_DROPPED] = "dropped",
+    [LEDGER_PENDING] = "pending",
+    [LEDGER_LOST] = "lost",
 };
 
 static const char *const commands_names[COMMANDS_FIELD_COUNT] = {
-    [COMMANDS_INTENDED] = "intended",   [COMMANDS_SENT] = "sent",
-    [COMMANDS_DELIVERED] = "delivered", [COMMANDS_EXECUTED] = "executed",
-    [COMMANDS_EXECUTED_TWICE] = "executed_twice", [COMMANDS_ANSWERED] = "answered",
-    [COMMANDS_TIMED_OUT] = "timed_out", [COMMANDS_EXPIRED] = "expired",
-    [COMMANDS_LOST] = "lost",           [COMMANDS_PENDING] = "pending",
+    [COMMANDS_INTENDED] = "intended",
+    [COMMANDS_SENT] = "sent",
+    [COMMANDS_DELIVERED] = "delivered",
+    [COMMANDS_EXECUTED] = "executed",
+    [COMMANDS_EXECUTED_TWICE] = "executed_twice",
+    [COMMANDS_ANSWERED] = "answered",
+    [COMMANDS_TIMED_OUT] = "timed_out",
+    [COMMANDS_EXPIRED] = "expired",
+    [COMMANDS_LOST] = "lost",
+    [COMMANDS_PENDING] = "pending",
 };
 
 static const char *const path_names[PATH_COUNT] = {"any", "connected", "queued"};
 static const char *const verdict_names[] = {"pass", "fail", "inconclusive", "not available"};
 static const char *const comparison_names[] = {"below", "at most", "above", "at least", "equal to"};
-static const char *const statistic_names[] = {"quantile", "mean", "maximum", "minimum", "count", "total", "last", "share"};
+static const char *const statistic_names[] = {"quantile", "mean",  "maximum", "minimum",
+                                              "count",    "total", "last",    "share"};
 
 #define NAME_OF(table, index) ((size_t)(index) < sizeof(table) / sizeof((table)[0]) ? (table)[index] : "unknown")
 

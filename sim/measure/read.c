@@ -30,7 +30,8 @@ static void each_place(const struct measure *measure, uint32_t kind, struct meas
         for (uint32_t cohort = range.cohort_from; cohort < range.cohort_to; cohort++)
             for (uint32_t region = range.region_from; region < range.region_to; region++)
                 visit(measure,
-                      ((size_t)kind * PATH_COUNT + path) * measure->places + (size_t)cohort * measure->regions + region, context);
+                      ((size_t)kind * PATH_COUNT + path) * measure->places + (size_t)cohort * measure->regions + region,
+                      context);
 }
 
 /* ---- metrics ---------------------------------------------------------------------------------------------------------- */
@@ -48,8 +49,8 @@ static void add_histogram(const struct measure *measure, size_t index, void *con
         histogram_merge(sum->out, &cell->histogram);
 }
 
-void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool excluded_phase,
-                       struct histogram *out)
+void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                       bool excluded_phase, struct histogram *out)
 {
     struct histogram_sum sum = {excluded_phase, out};
     histogram_clear(out);
@@ -70,8 +71,8 @@ static void add_worst_excluded(const struct measure *measure, size_t index, void
         worst_merge(context, &cell->worst);
 }
 
-uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter, bool with_excluded,
-                          struct measure_worst out[MEASURE_WORST])
+uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter,
+                          bool with_excluded, struct measure_worst out[MEASURE_WORST])
 {
     struct worst_list list = {0};
     each_place(measure, metric, filter, add_worst, &list);
@@ -124,8 +125,8 @@ static void add_bins(const struct measure *measure, size_t index, void *context)
         bins[i] += series_bin(series, i);
 }
 
-int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter, uint32_t *count,
-                        int64_t *bin_us)
+int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter,
+                        uint32_t *count, int64_t *bin_us)
 {
     int64_t *bins = calloc(measure->bin_count, sizeof(*bins));
     if (!bins)
@@ -179,7 +180,8 @@ const struct ledger_commands *measure_commands_row(const struct measure *measure
     return &measure->commands;
 }
 
-uint32_t measure_command_victims(const struct measure *measure, enum counter kind, struct measure_worst out[MEASURE_WORST])
+uint32_t measure_command_victims(const struct measure *measure, enum counter kind,
+                                 struct measure_worst out[MEASURE_WORST])
 {
     return (unsigned)kind < COUNTER_COUNT ? worst_copy(&measure->victims[kind], out) : 0;
 }

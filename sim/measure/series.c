@@ -58,11 +58,8 @@ static bool chunk_add(struct series_chunk *chunk, uint32_t index, int64_t amount
             return false;
         ((int32_t *)chunk->bins)[index] = sum32;
         return true;
-    case 8:
-        ((int64_t *)chunk->bins)[index] += amount;
-        return true;
-    default:
-        return false;
+    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
+    default: return false;
     }
 }
 

@@ -9,9 +9,9 @@
 #include <math.h>
 #include <threads.h>
 
-#define SEGMENT_BYTES 1400 /* payload of one TCP segment on a mobile path */
+#define SEGMENT_BYTES  1400 /* payload of one TCP segment on a mobile path */
 #define DOUBLINGS_MOST 6
-#define UNIT_MEAN 1000000
+#define UNIT_MEAN      1000000
 
 /* [assumption] Rates are what a loaded cell leaves of the peak: a fifth of category 4 (150/50 Mbit/s), half of category 1
  * (10/5 Mbit/s), half-duplex category M1 (300/375 kbit/s).
@@ -72,8 +72,7 @@ static once_flag built = ONCE_FLAG_INIT;
 void link_profile_build(struct link_profile *profile)
 {
     sim_table_build(&profile->latency, profile->latency_sigma > 0 ? SIM_LOGNORMAL : SIM_CONSTANT,
-                    (double)profile->latency_median_us, profile->latency_sigma, profile->latency_minimum_us,
-                    INT64_MAX);
+                    (double)profile->latency_median_us, profile->latency_sigma, profile->latency_minimum_us, INT64_MAX);
 }
 
 static void build_all(void)

@@ -8,16 +8,16 @@
 
 #include <math.h>
 
-#define HOURS 24
-#define MORNING_FROM 5
-#define MORNING_UNTIL 10
-#define EVENING_FROM 15
-#define EVENING_UNTIL 20
+#define HOURS          24
+#define MORNING_FROM   5
+#define MORNING_UNTIL  10
+#define EVENING_FROM   15
+#define EVENING_UNTIL  20
 #define COMMUTER_SHARE 0.5 /* [assumption] vehicles used for the way to work: 2 in 6.5 trips of all that move */
-#define GAP_US US_PER_MIN
-#define TRIP_LEAST_US US_PER_MIN
-#define TRIP_MOST_US (4 * US_PER_HOUR)
-#define DAY_BITS 31 /* of the stream's counter belong to one day */
+#define GAP_US         US_PER_MIN
+#define TRIP_LEAST_US  US_PER_MIN
+#define TRIP_MOST_US   (4 * US_PER_HOUR)
+#define DAY_BITS       31 /* of the stream's counter belong to one day */
 
 /* FHWA Highway Statistics 2006, table NT-3 (NHTS 2001): vehicle trips by start hour, per cent of the day. */
 static const double survey_weekday[HOURS] = {.29,  .16,  .16,  .07,  .49,  1.26, 3.17, 7.68, 5.91, 4.53, 5.13, 5.85,
@@ -168,8 +168,8 @@ static uint32_t settle(struct trip *trips, uint32_t count, int64_t day_start_us)
     return kept;
 }
 
-uint32_t trips_of_day(const struct trip_profile *profile, uint64_t seed, uint32_t vehicle, int32_t day, uint32_t weekday,
-                      int64_t day_start_us, struct trip out[TRIPS_PER_DAY_MAX])
+uint32_t trips_of_day(const struct trip_profile *profile, uint64_t seed, uint32_t vehicle, int32_t day,
+                      uint32_t weekday, int64_t day_start_us, struct trip out[TRIPS_PER_DAY_MAX])
 {
     struct sim_random random;
     sim_random_init(&random, seed, vehicle, SIM_FOR_TRIPS);
@@ -181,7 +181,7 @@ uint32_t trips_of_day(const struct trip_profile *profile, uint64_t seed, uint32_
                      : weekend ? draw_count(1, profile->more_ppm[2], &random)
                                : draw_count(1, profile->more_ppm[0], &random);
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t *hours = weekend             ? profile->weekend
+        const uint32_t *hours = weekend              ? profile->weekend
                                 : commutes && i == 0 ? profile->out
                                 : commutes && i == 1 ? profile->back
                                                      : profile->other;

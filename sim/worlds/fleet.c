@@ -12,10 +12,12 @@ static void set_topics(struct fleet *fleet, const char *prefix, const char *pres
     snprintf(fleet->topic_telemetry, sizeof fleet->topic_telemetry, "%sdt/%%/telemetry", prefix);
     snprintf(fleet->topic_request, sizeof fleet->topic_request, "%scmd/%%/request", prefix);
     snprintf(fleet->topic_response, sizeof fleet->topic_response, "%scmd/%%/response", prefix);
-    snprintf(fleet->topic_presence, sizeof fleet->topic_presence, "%s%s", presence_template[0] ? prefix : "", presence_template);
+    snprintf(fleet->topic_presence, sizeof fleet->topic_presence, "%s%s", presence_template[0] ? prefix : "",
+             presence_template);
 }
 
-static void profile_mqtt(struct mq5_client_config *mqtt, const struct scenario_cohort *cohort, const struct fleet *fleet)
+static void profile_mqtt(struct mq5_client_config *mqtt, const struct scenario_cohort *cohort,
+                         const struct fleet *fleet)
 {
     mqtt->version = cohort->mqtt_version;
     mqtt->receive_maximum = cohort->receive_maximum;
@@ -23,7 +25,8 @@ static void profile_mqtt(struct mq5_client_config *mqtt, const struct scenario_c
     mqtt->maximum_packet_size = 0;
     mqtt->outgoing_maximum = cohort->outgoing_maximum;
     mqtt->outgoing_alias_slots = (uint8_t)(cohort->alias_slots > 16 ? 16 : cohort->alias_slots);
-    mqtt->connack_timeout_us = (uint32_t)(cohort->connect_timeout_us > UINT32_MAX ? UINT32_MAX : cohort->connect_timeout_us);
+    mqtt->connack_timeout_us =
+        (uint32_t)(cohort->connect_timeout_us > UINT32_MAX ? UINT32_MAX : cohort->connect_timeout_us);
 }
 
 static void profile_topics(struct tcu_topics *topics, const struct fleet *fleet)
@@ -34,12 +37,15 @@ static void profile_topics(struct tcu_topics *topics, const struct fleet *fleet)
     memcpy(topics->presence, fleet->topic_presence, sizeof topics->presence);
 }
 
-static void profile_build(struct fleet *fleet, struct tcu_profile *profile, const struct scenario_cohort *cohort, const char *firmware)
+static void profile_build(struct fleet *fleet, struct tcu_profile *profile, const struct scenario_cohort *cohort,
+                          const char *firmware)
 {
     memset(profile, 0, sizeof *profile);
     profile_mqtt(&profile->mqtt, cohort, fleet);
-    profile->power[TCU_PARKED] = (struct tcu_power_profile){cohort->parked.keep_alive_s, cohort->parked.telemetry_period_us};
-    profile->power[TCU_DRIVING] = (struct tcu_power_profile){cohort->driving.keep_alive_s, cohort->driving.telemetry_period_us};
+    profile->power[TCU_PARKED] =
+        (struct tcu_power_profile){cohort->parked.keep_alive_s, cohort->parked.telemetry_period_us};
+    profile->power[TCU_DRIVING] =
+        (struct tcu_power_profile){cohort->driving.keep_alive_s, cohort->driving.telemetry_period_us};
     profile->session_expiry_s = cohort->session_expiry_s;
     profile->reconnect_on_power_change = cohort->reconnect_on_power_change;
     bool provision = cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_JUST_IN_TIME;
@@ -75,7 +81,8 @@ static bool make_profiles(struct fleet *fleet)
     for (uint32_t c = 0; c < scenario->cohort_count; c++) {
         const struct scenario_cohort *cohort = &scenario->cohorts[c];
         for (uint32_t f = 0; f < SCENARIO_SHARES; f++)
-            profile_build(fleet, &fleet->profiles[c * SCENARIO_SHARES + f], cohort, f < cohort->firmware_count ? cohort->firmware[f] : "");
+            profile_build(fleet, &fleet->profiles[c * SCENARIO_SHARES + f], cohort,
+                          f < cohort->firmware_count ? cohort->firmware[f] : "");
         if (cohort->payload_max > largest)
             largest = cohort->payload_max;
     }
@@ -95,11 +102,12 @@ static bool make_profiles(struct fleet *fleet)
 static struct measure_dimension who_is(void *context, uint32_t vehicle)
 {
     const struct scenario *scenario = context;
-    return (struct measure_dimension){(uint16_t)scenario_cohort_of(scenario, vehicle), (uint16_t)scenario_region_of(scenario, vehicle), PATH_ANY};
+    return (struct measure_dimension){(uint16_t)scenario_cohort_of(scenario, vehicle),
+                                      (uint16_t)scenario_region_of(scenario, vehicle), PATH_ANY};
 }
 
-bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup, int64_t wall_offset_us,
-                const char *topic_prefix, const char *presence_template)
+bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup,
+                int64_t wall_offset_us, const char *topic_prefix, const char *presence_template)
 {
     memset(fleet, 0, sizeof *fleet);
     fleet->script = script;
@@ -216,23 +224,26 @@ void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_
                                   .region = (uint16_t)scenario_region_of(fleet->scenario, vehicle)};
 }
 
-static void count(struct fleet *fleet, const struct fleet_trace *trace, enum counter counter, int64_t now_us, int64_t amount)
+static void count(struct fleet *fleet, const struct fleet_trace *trace, enum counter counter, int64_t now_us,
+                  int64_t amount)
 {
     measure_count(fleet->measure, counter, fleet_who(trace, PATH_ANY), now_us, amount);
 }
 
-static void sample_since(struct fleet *fleet, enum metric metric, const struct fleet_trace *trace, uint32_t vehicle, int64_t since_us,
-                         int64_t now_us)
+static void sample_since(struct fleet *fleet, enum metric metric, const struct fleet_trace *trace, uint32_t vehicle,
+                         int64_t since_us, int64_t now_us)
 {
     if (since_us >= 0)
         measure_sample(fleet->measure, metric, fleet_who(trace, PATH_ANY), vehicle, since_us, now_us - since_us);
 }
 
-static void tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, const char *event, int64_t now_us)
+static void tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, const char *event,
+                        int64_t now_us)
 {
     if (!fleet->scenario->cohorts[trace->cohort].on_event || fleet->failed)
         return;
-    if (!script_event(fleet->script, trace->cohort, vehicle, event, now_us, fleet->actions, fleet->error, sizeof fleet->error))
+    if (!script_event(fleet->script, trace->cohort, vehicle, event, now_us, fleet->actions, fleet->error,
+                      sizeof fleet->error))
         fleet->failed = true;
 }
 
@@ -293,7 +304,8 @@ static void telemetry_acknowledged(struct fleet *fleet, uint32_t vehicle, struct
 
 static struct fleet_command *find_command(struct fleet *fleet, struct span id);
 
-static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe)
+static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                          const struct tcu_probe *probe)
 {
     struct fleet_command *command = find_command(fleet, probe->id);
     struct ledger_commands *ledger = measure_commands(fleet->measure);
@@ -302,8 +314,8 @@ static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_tr
     if (probe->kind == TCU_PROBE_COMMAND_RECEIVED && !command->received) {
         command->received = 1;
         ledger->delivered++;
-        measure_sample(fleet->measure, METRIC_COMMAND_DELIVERY, fleet_who(trace, command->path), vehicle, command->asked_us,
-                       now_us - command->asked_us);
+        measure_sample(fleet->measure, METRIC_COMMAND_DELIVERY, fleet_who(trace, command->path), vehicle,
+                       command->asked_us, now_us - command->asked_us);
         tell_script(fleet, vehicle, trace, "command", now_us);
     } else if (probe->kind == TCU_PROBE_COMMAND_EXECUTED) {
         ledger->executed++;
@@ -315,7 +327,8 @@ static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_tr
 }
 
 /* A power-up tells the state it begins with, which is no change. */
-static void changed_power(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, bool driving)
+static void changed_power(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                          bool driving)
 {
     if (trace->driving == driving)
         return;
@@ -324,7 +337,8 @@ static void changed_power(struct fleet *fleet, uint32_t vehicle, struct fleet_tr
     tell_script(fleet, vehicle, trace, driving ? "ignition_on" : "ignition_off", now_us);
 }
 
-void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe)
+void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                 const struct tcu_probe *probe)
 {
     switch (probe->kind) {
     case TCU_PROBE_CONNECT_BEGIN:
@@ -339,11 +353,15 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
         sample_since(fleet, METRIC_PROVISION_KEY, trace, vehicle, trace->power_up_us, now_us);
         trace->key_us = now_us;
         break;
-    case TCU_PROBE_CERTIFICATE_STORED: sample_since(fleet, METRIC_PROVISION_CERTIFICATE, trace, vehicle, trace->key_us, now_us); break;
+    case TCU_PROBE_CERTIFICATE_STORED:
+        sample_since(fleet, METRIC_PROVISION_CERTIFICATE, trace, vehicle, trace->key_us, now_us);
+        break;
     case TCU_PROBE_PROVISIONING_FAILED: count(fleet, trace, COUNTER_CONNECTS_FAILED, now_us, 1); break;
     case TCU_PROBE_PROVISIONED: was_provisioned(fleet, vehicle, trace, now_us); break;
     case TCU_PROBE_TELEMETRY_INTENDED: ledger_intended(measure_ledger(fleet->measure, vehicle), probe->number); break;
-    case TCU_PROBE_TELEMETRY_SENT: count(fleet, trace, probe->reason ? COUNTER_REPUBLISHES : COUNTER_PUBLISHES, now_us, 1); break;
+    case TCU_PROBE_TELEMETRY_SENT:
+        count(fleet, trace, probe->reason ? COUNTER_REPUBLISHES : COUNTER_PUBLISHES, now_us, 1);
+        break;
     case TCU_PROBE_TELEMETRY_ACKED: telemetry_acknowledged(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_TELEMETRY_DROPPED: ledger_dropped(measure_ledger(fleet->measure, vehicle), probe->number); break;
     case TCU_PROBE_COMMAND_RECEIVED:
@@ -356,8 +374,8 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
 
 #define FIRST_BYTE_PINGREQ 0xC0
 
-void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction, const uint8_t *data,
-                 size_t length)
+void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction,
+                 const uint8_t *data, size_t length)
 {
     if (direction == LINK_UP) {
         trace->bytes_up += length;
@@ -386,7 +404,8 @@ void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publis
     measure_sample(fleet->measure, METRIC_TELEMETRY_END_TO_END, who, vehicle, intended_us, now_us - intended_us);
 }
 
-void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu, int64_t now_us)
+void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu,
+                  int64_t now_us)
 {
     if (trace->power_up_us < 0)
         return;
@@ -399,7 +418,8 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
     int64_t end_us = now_us - 1; /* belongs to the last phase of the run */
     struct measure_dimension who = fleet_who(trace, PATH_ANY);
     measure_sample(fleet->measure, METRIC_BYTES_UP_DAY, who, vehicle, end_us, llround((double)trace->bytes_up / days));
-    measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us, llround((double)trace->bytes_down / days));
+    measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us,
+                   llround((double)trace->bytes_down / days));
 }
 
 /* ---- commands ------------------------------------------------------------------------------------------------------ */
@@ -471,7 +491,8 @@ static void command_result(void *context, int64_t now_us, const struct cloud_com
     command->answered = 1;
     ledger->answered++;
     measure_count(fleet->measure, COUNTER_COMMANDS_ANSWERED, who, now_us, 1);
-    measure_sample(fleet->measure, METRIC_COMMAND_ROUND_TRIP, who, command->vehicle, command->asked_us, now_us - command->asked_us);
+    measure_sample(fleet->measure, METRIC_COMMAND_ROUND_TRIP, who, command->vehicle, command->asked_us,
+                   now_us - command->asked_us);
 }
 
 void fleet_command_options(struct fleet *fleet, struct cloud_command_options *options, uint64_t id_base)
@@ -484,15 +505,16 @@ void fleet_command_options(struct fleet *fleet, struct cloud_command_options *op
                                               .context = fleet};
 }
 
-void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle, uint16_t app,
-                       struct span name, int64_t timeout_us, bool online)
+void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle,
+                       uint16_t app, struct span name, int64_t timeout_us, bool online)
 {
     if (fleet->command_count * 2 >= fleet->command_capacity && !grow_commands(fleet))
         return;
     char thing[SCENARIO_NAME + 16];
     size_t length = scenario_vehicle_name(fleet->scenario, vehicle, thing, sizeof thing);
     struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
-                                    (uint16_t)scenario_region_of(fleet->scenario, vehicle), online ? PATH_CONNECTED : PATH_QUEUED};
+                                    (uint16_t)scenario_region_of(fleet->scenario, vehicle),
+                                    online ? PATH_CONNECTED : PATH_QUEUED};
     fleet->asking.vehicle = vehicle;
     fleet->asking.app = app;
     fleet->asking.nth = (uint64_t)now_us;

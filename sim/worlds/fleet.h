@@ -24,7 +24,7 @@ struct fleet {
     const struct scenario *scenario;
     struct measure *measure;
     double speedup;
-    int64_t wall_offset_us;      /* wall time at world time 0 */
+    int64_t wall_offset_us;       /* wall time at world time 0 */
     struct tcu_profile *profiles; /* [cohort * SCENARIO_SHARES + firmware] */
     uint8_t *scratch;
     char topic_telemetry[64], topic_request[64], topic_response[64], topic_presence[64];
@@ -37,7 +37,7 @@ struct fleet {
         uint16_t app;
     } asking; /* the command being sent: read by the service's loss hook */
     const struct world_actions *actions;
-    char error[512];             /* a script's failure; the world stops when set */
+    char error[512]; /* a script's failure; the world stops when set */
     bool failed;
 };
 
@@ -51,7 +51,15 @@ struct fleet_trace {
 };
 
 /* Per vehicle: its owner's day. */
-enum fleet_life_event { LIFE_NOTHING, LIFE_IGNITION_ON, LIFE_IGNITION_OFF, LIFE_COMMAND, LIFE_DROP, LIFE_HOLE_BEGIN, LIFE_HOLE_END };
+enum fleet_life_event {
+    LIFE_NOTHING,
+    LIFE_IGNITION_ON,
+    LIFE_IGNITION_OFF,
+    LIFE_COMMAND,
+    LIFE_DROP,
+    LIFE_HOLE_BEGIN,
+    LIFE_HOLE_END
+};
 struct fleet_life {
     int64_t ignition_us;   /* next change */
     int64_t command_us;    /* next command by an app user */
@@ -64,30 +72,35 @@ struct fleet_life {
 };
 
 /* presence_template: "" or the agent's will topic. false: out of memory. */
-bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup, int64_t wall_offset_us,
-                const char *topic_prefix, const char *presence_template);
+bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup,
+                int64_t wall_offset_us, const char *topic_prefix, const char *presence_template);
 void fleet_destroy(struct fleet *fleet);
 const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehicle);
 uint32_t fleet_largest_profile_memory(const struct fleet *fleet);
-size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out, size_t capacity);
+size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out,
+                            size_t capacity);
 struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path);
 
 void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace);
 /* All of the agent's probes go through here. */
-void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us, const struct tcu_probe *probe);
+void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                 const struct tcu_probe *probe);
 /* Bytes handed to or got from the link; counts pings. */
-void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction, const uint8_t *data, size_t length);
+void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction,
+                 const uint8_t *data, size_t length);
 /* A processor has a telemetry message. */
 void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message);
 /* Closes the books of a vehicle. */
-void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu, int64_t now_us);
+void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu,
+                  int64_t now_us);
 
 /* Life. power-up time is when the vehicle first gets power. */
 int64_t fleet_power_up_us(const struct fleet *fleet, uint32_t vehicle);
 void fleet_life_start(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
 int64_t fleet_life_next(const struct fleet_life *life);
 /* The next thing due at or before now_us, one a call until LIFE_NOTHING. */
-enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
+enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life,
+                                      int64_t now_us);
 /* After LIFE_COMMAND (command_app says which app) was carried out: draws the next one. */
 void fleet_life_command_done(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
 /* For scripted actions. */
@@ -97,8 +110,8 @@ void fleet_life_ignition(const struct fleet *fleet, uint32_t vehicle, struct fle
 void fleet_command_options(struct fleet *fleet, struct cloud_command_options *options, uint64_t id_base);
 /* An app asks `vehicle`; app is an index into the scenario's apps or FLEET_NO_APP for a scripted command. */
 #define FLEET_NO_APP 0xFFFF
-void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle, uint16_t app,
-                       struct span command, int64_t timeout_us, bool online);
+void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle,
+                       uint16_t app, struct span command, int64_t timeout_us, bool online);
 /* Closes the books of the commands still open. */
 void fleet_commands_finish(struct fleet *fleet, int64_t now_us);
 

@@ -50,7 +50,8 @@ static void find_next_start(const struct fleet *fleet, uint32_t vehicle, struct 
 {
     struct trip trips[TRIPS_PER_DAY_MAX];
     int64_t end_us = fleet->scenario->duration_us;
-    for (int16_t day = life->day; (int64_t)day * US_PER_DAY - fleet->scenario->start_of_day_us < end_us; day++, life->trip = 0) {
+    for (int16_t day = life->day; (int64_t)day * US_PER_DAY - fleet->scenario->start_of_day_us < end_us;
+         day++, life->trip = 0) {
         uint32_t count = trips_on(fleet, vehicle, day, trips);
         if (life->trip < count) {
             life->day = day;
@@ -89,7 +90,8 @@ static bool uses_app(const struct fleet *fleet, uint32_t vehicle, uint32_t app)
 {
     const struct scenario_app *a = &fleet->scenario->apps[app];
     double owners = a->cohort == MEASURE_ANY ? fleet->scenario->fleet : fleet->scenario->cohorts[a->cohort].count;
-    return owners > 0 && scenario_selected(fleet->scenario, vehicle, a->cohort, MEASURE_ANY, a->users / owners, 0xA9900 + app);
+    return owners > 0 &&
+           scenario_selected(fleet->scenario, vehicle, a->cohort, MEASURE_ANY, a->users / owners, 0xA9900 + app);
 }
 
 /* Next command of this vehicle's users after now; commands come as a Poisson process within the app's window. */
@@ -151,7 +153,8 @@ static void begin_hole(const struct fleet *fleet, uint32_t vehicle, struct fleet
 void fleet_life_start(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
 {
     const struct scenario_cohort *cohort = cohort_of(fleet, vehicle);
-    *life = (struct fleet_life){.ignition_us = TIME_NEVER, .command_us = TIME_NEVER, .radio_us = TIME_NEVER, .hole_until_us = TIME_NEVER};
+    *life = (struct fleet_life){
+        .ignition_us = TIME_NEVER, .command_us = TIME_NEVER, .radio_us = TIME_NEVER, .hole_until_us = TIME_NEVER};
     if (cohort->driving_mode == DRIVING_TRIPS)
         start_trips(fleet, vehicle, life, now_us);
     else if (cohort->driving_mode == DRIVING_ALWAYS)
@@ -167,7 +170,8 @@ int64_t fleet_life_next(const struct fleet_life *life)
     return life->hole_until_us < next_us ? life->hole_until_us : next_us;
 }
 
-static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
+static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life,
+                                           int64_t now_us)
 {
     bool trips = cohort_of(fleet, vehicle)->driving_mode == DRIVING_TRIPS;
     life->driving = !life->driving;
@@ -187,7 +191,8 @@ static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t v
     return LIFE_IGNITION_OFF;
 }
 
-enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
+enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life,
+                                      int64_t now_us)
 {
     if (life->hole_until_us <= now_us) {
         life->hole_until_us = TIME_NEVER;

@@ -13,7 +13,8 @@
 #include <time.h>
 
 #define PARTITIONS_DEFAULT 16
-#define EPOCH_US           (60 * US_PER_S) /* how far a partition runs alone at most: stop requests and progress are looked at in between */
+#define EPOCH_US                                                                                                       \
+    (60 * US_PER_S) /* how far a partition runs alone at most: stop requests and progress are looked at in between */
 
 static double wall_now(void)
 {
@@ -77,7 +78,8 @@ static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish
 static void on_presence(void *context, int64_t now_us, const struct mq5_publish *message)
 {
     struct partition *partition = context;
-    measure_count(partition->world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY}, now_us, 1);
+    measure_count(partition->world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY},
+                  now_us, 1);
 }
 
 static struct cloud_bus *partition_bus(struct partition *partition, const char *client_id)
@@ -128,7 +130,8 @@ static bool start_cloud(struct partition *partition)
     partition->registry = cloud_registry_open(NULL, error, sizeof error);
     partition->cloud_deadline = (struct sim_deadline){TIME_NEVER, TIME_NEVER};
     return partition->pki && partition->registry &&
-           cloud_create(&partition->cloud, &options, partition->pki, partition->registry, virtual_broker_send, virtual_broker_close, partition) &&
+           cloud_create(&partition->cloud, &options, partition->pki, partition->registry, virtual_broker_send,
+                        virtual_broker_close, partition) &&
            start_services(partition);
 }
 
@@ -141,8 +144,8 @@ static bool factory_identity(struct virtual_vehicle *vehicle, const char *name, 
     uint8_t bytes[1024];
     size_t length = sizeof bytes;
     struct cloud_certificate certificate;
-    if (!cloud_pki_make(partition->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400, scenario->cloud.certificate_lifetime_s, bytes, &length,
-                        NULL, NULL) ||
+    if (!cloud_pki_make(partition->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
+                        scenario->cloud.certificate_lifetime_s, bytes, &length, NULL, NULL) ||
         !cloud_certificate_read(span_of(bytes, length), &certificate))
         return false;
     return virtual_port.store_write(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, span_of(bytes, length)) &&
@@ -163,10 +166,12 @@ static bool make_vehicle(struct partition *partition, uint32_t local)
     link_reset(&vehicle->radio);
     fleet_trace_init(&world->fleet, vehicle->index, &vehicle->trace);
     size_t length = scenario_vehicle_name(world->scenario, vehicle->index, name, sizeof name);
-    vehicle->tcu = tcu_init(partition->agents + (size_t)local * world->agent_stride, fleet_profile(&world->fleet, vehicle->index),
-                            &virtual_port, vehicle, NULL, NULL, span_of(name, length));
+    vehicle->tcu =
+        tcu_init(partition->agents + (size_t)local * world->agent_stride, fleet_profile(&world->fleet, vehicle->index),
+                 &virtual_port, vehicle, NULL, NULL, span_of(name, length));
     const struct scenario_cohort *cohort = &world->scenario->cohorts[vehicle->trace.cohort];
-    if (cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE && !factory_identity(vehicle, name, length))
+    if (cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
+        !factory_identity(vehicle, name, length))
         return false;
     virtual_schedule(vehicle, STEP_POWER_UP, fleet_power_up_us(&world->fleet, vehicle->index), 0, NULL, 0);
     return true;
@@ -211,8 +216,8 @@ static void app_command(struct virtual_vehicle *vehicle, int64_t now_us)
     const struct scenario_app *app = &fleet->scenario->apps[vehicle->day.command_app];
     bool online = tcu_connection(vehicle->tcu) == TCU_ONLINE;
     if (online || !app->online_only)
-        fleet_command_ask(fleet, partition->commands, now_us, vehicle->index, vehicle->day.command_app, span_text(app->command),
-                          app->timeout_us, online);
+        fleet_command_ask(fleet, partition->commands, now_us, vehicle->index, vehicle->day.command_app,
+                          span_text(app->command), app->timeout_us, online);
     fleet_life_command_done(fleet, vehicle->index, &vehicle->day, now_us);
     virtual_cloud_touched(partition);
 }
@@ -223,7 +228,8 @@ static void live_on(struct virtual_vehicle *vehicle, int64_t now_us)
     for (;;) {
         switch (fleet_life_step(fleet, vehicle->index, &vehicle->day, now_us)) {
         case LIFE_NOTHING:
-            sim_deadline_set(vehicle->partition->queue, &vehicle->life, fleet_life_next(&vehicle->day), vehicle->local, EVENT_LIFE);
+            sim_deadline_set(vehicle->partition->queue, &vehicle->life, fleet_life_next(&vehicle->day), vehicle->local,
+                             EVENT_LIFE);
             return;
         case LIFE_IGNITION_ON: tcu_ignition(vehicle->tcu, now_us, true); break;
         case LIFE_IGNITION_OFF: tcu_ignition(vehicle->tcu, now_us, false); break;
@@ -262,7 +268,7 @@ static void handle(void *context, int64_t now_us, uint32_t entity, uint8_t class
     }
     struct virtual_vehicle *vehicle = &partition->vehicles[entity];
     assert_context.vehicle = vehicle->index;
-    switch ((enum virtual_class)class) {
+    switch ((enum virtual_class) class) {
     case EVENT_STEP: virtual_step(vehicle, now_us); break;
     case EVENT_UP: virtual_arrivals(vehicle, now_us, LINK_UP); break;
     case EVENT_DOWN: virtual_arrivals(vehicle, now_us, LINK_DOWN); break;
@@ -291,11 +297,13 @@ static void prefetch(void *context, uint32_t entity, uint8_t class)
 
 /* ---- actions of scripts -------------------------------------------------------------------------------------------- */
 
-static bool selected(const struct virtual_world *world, const struct virtual_vehicle *vehicle, const struct world_action *action)
+static bool selected(const struct virtual_world *world, const struct virtual_vehicle *vehicle,
+                     const struct world_action *action)
 {
     if (action->vehicle >= 0)
         return vehicle->index == action->vehicle;
-    return scenario_selected(world->scenario, vehicle->index, action->cohort, action->region, action->share, action->salt);
+    return scenario_selected(world->scenario, vehicle->index, action->cohort, action->region, action->share,
+                             action->salt);
 }
 
 static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action)
@@ -312,14 +320,17 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
         break;
     case ACTION_DROP_LINKS: virtual_link_lost(vehicle, now_us, TCU_LINK_LOST); break;
     case ACTION_COMMAND:
-        fleet_command_ask(fleet, partition->commands, now_us, vehicle->index, FLEET_NO_APP, span_text(action->command), action->timeout_us, online);
+        fleet_command_ask(fleet, partition->commands, now_us, vehicle->index, FLEET_NO_APP, span_text(action->command),
+                          action->timeout_us, online);
         break;
     case ACTION_IGNITION_ON:
     case ACTION_IGNITION_OFF:
         fleet_life_ignition(fleet, vehicle->index, &vehicle->day, now_us, action->kind == ACTION_IGNITION_ON);
         tcu_ignition(vehicle->tcu, now_us, action->kind == ACTION_IGNITION_ON);
         break;
-    case ACTION_CLOUD_KICK: cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle->tcu), MQ5_ADMINISTRATIVE_ACTION); break;
+    case ACTION_CLOUD_KICK:
+        cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle->tcu), MQ5_ADMINISTRATIVE_ACTION);
+        break;
     case ACTION_CLOUD_OUTAGE:
         if (vehicle->link && vehicle->link->broker_open) {
             struct cloud_connection *connection = vehicle->link->connection;
@@ -402,7 +413,8 @@ static bool fire_timeline(struct virtual_world *world, struct timeline_state *st
         const struct scenario_timeline *entry = &world->scenario->timeline[i];
         if (state->next_us[i] != world->now_us)
             continue;
-        if (!script_timeline(world->fleet.script, i, world->now_us, &world->actions, world->result->error, sizeof world->result->error))
+        if (!script_timeline(world->fleet.script, i, world->now_us, &world->actions, world->result->error,
+                             sizeof world->result->error))
             return false;
         int64_t next_us = entry->every_us > 0 ? state->next_us[i] + entry->every_us : TIME_NEVER;
         state->next_us[i] = entry->until_us > 0 && next_us > entry->until_us ? TIME_NEVER : next_us;
@@ -520,7 +532,8 @@ static void close_books(struct virtual_world *world, struct partition *partition
         sim_digest_add(&partition->digest, vehicle->index, world->now_us, 0x57A7E, tcu_state_hash(vehicle->tcu));
         digest_row(&partition->digest, vehicle->index, measure_ledger(world->fleet.measure, vehicle->index));
     }
-    sim_digest_add(&partition->digest, partition->number, world->now_us, 0xB20CE2, cloud_broker_state_hash(partition->cloud.broker));
+    sim_digest_add(&partition->digest, partition->number, world->now_us, 0xB20CE2,
+                   cloud_broker_state_hash(partition->cloud.broker));
     sim_digest_merge(&result->digest, &partition->digest);
     result->events += partition->events;
     struct cloud_broker_counts counts;
@@ -632,7 +645,8 @@ static void describe(struct world_result *result)
     snprintf(result->broker, sizeof result->broker, "embedded broker core, in the virtual world");
     snprintf(result->cloud_profile, sizeof result->cloud_profile, "embedded");
     snprintf(result->notes[result->note_count++], sizeof result->notes[0],
-             "Modelled: TCP and TLS set-up (round trips, bytes, computing time), cryptography (certificates carry the same fields and obey the same "
+             "Modelled: TCP and TLS set-up (round trips, bytes, computing time), cryptography (certificates carry the "
+             "same fields and obey the same "
              "rules), radio, trips. Real: agent, MQTT bytes, broker, services.");
 }
 
@@ -643,7 +657,8 @@ void world_run_virtual(struct script *script, const struct world_options *option
     describe(result);
     if (!set_up(&world, script)) {
         result->status = WORLD_ENVIRONMENT;
-        snprintf(result->error, sizeof result->error, "out of memory while setting up %u vehicles; run a smaller fleet", world.scenario->fleet);
+        snprintf(result->error, sizeof result->error, "out of memory while setting up %u vehicles; run a smaller fleet",
+                 world.scenario->fleet);
         release(&world);
         return;
     }

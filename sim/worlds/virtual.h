@@ -28,13 +28,21 @@ struct virtual_link { /* a transport connection; lives until both ends have let 
     struct cloud_peer peer;
 };
 
-enum step_kind { STEP_POWER_UP, STEP_LINK_UP, STEP_LINK_FAILED, STEP_CSR, STEP_HTTP_AT_SERVER, STEP_HTTP_REPLY, STEP_EXECUTED };
+enum step_kind {
+    STEP_POWER_UP,
+    STEP_LINK_UP,
+    STEP_LINK_FAILED,
+    STEP_CSR,
+    STEP_HTTP_AT_SERVER,
+    STEP_HTTP_REPLY,
+    STEP_EXECUTED
+};
 
 struct step { /* something a vehicle waits for */
     struct step *next;
     int64_t at_us;
     enum step_kind kind;
-    uint32_t slot;    /* attempt number; execution slot; HTTP status */
+    uint32_t slot; /* attempt number; execution slot; HTTP status */
     uint32_t length;
     uint32_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
     uint8_t tls;
@@ -53,8 +61,8 @@ struct virtual_vehicle {
     struct fleet_life day;
     uint8_t *stored[TCU_STORE_ITEMS];
     uint16_t stored_length[TCU_STORE_ITEMS];
-    uint32_t index;  /* in the fleet */
-    uint32_t local;  /* in the partition: the event's entity */
+    uint32_t index; /* in the fleet */
+    uint32_t local; /* in the partition: the event's entity */
     uint32_t radio_draws, agent_draws, keys, attempts, requests;
     uint16_t faults;
     bool covered;
@@ -93,10 +101,10 @@ struct virtual_world {
     struct world_actions actions;
     struct partition *partitions;
     uint32_t partition_count;
-    struct partition *running; /* NULL at a barrier */
+    struct partition *running;      /* NULL at a barrier */
     struct virtual_vehicle *hooked; /* the vehicle whose event a script is handling */
     uint32_t agent_stride;
-    int64_t now_us;            /* at barriers */
+    int64_t now_us; /* at barriers */
     bool out_of_memory;
 };
 
@@ -108,7 +116,8 @@ void virtual_step(struct virtual_vehicle *vehicle, int64_t now_us);
 void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction);
 /* The radio goes without a word: the vehicle notices, the broker does not. */
 void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why);
-void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot, const void *data, size_t length);
+void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
+                      const void *data, size_t length);
 void virtual_cloud_touched(struct partition *partition);
 void virtual_partition_release(struct partition *partition);
 

@@ -8,10 +8,10 @@
 
 #include <stdlib.h>
 
-#define NO_SERVICE_US        (5 * US_PER_S)  /* modem gives up an attempt without coverage */
-#define HANDSHAKE_COMPUTE_US 20000           /* a TCU's and a broker's processor for one mutual TLS 1.3 handshake */
-#define KEY_COMPUTE_US       60000           /* key pair and CSR on a TCU */
-#define HTTP_HEAD_BYTES      260             /* request and response lines and header fields */
+#define NO_SERVICE_US        (5 * US_PER_S) /* modem gives up an attempt without coverage */
+#define HANDSHAKE_COMPUTE_US 20000          /* a TCU's and a broker's processor for one mutual TLS 1.3 handshake */
+#define KEY_COMPUTE_US       60000          /* key pair and CSR on a TCU */
+#define HTTP_HEAD_BYTES      260            /* request and response lines and header fields */
 
 static struct partition *partition_of(const struct virtual_vehicle *vehicle)
 {
@@ -30,7 +30,7 @@ static int64_t region_latency(const struct virtual_vehicle *vehicle)
 
 static void push(struct virtual_vehicle *vehicle, int64_t at_us, enum virtual_class class)
 {
-    if (!sim_queue_push(partition_of(vehicle)->queue, at_us, vehicle->local, (uint8_t)class))
+    if (!sim_queue_push(partition_of(vehicle)->queue, at_us, vehicle->local, (uint8_t) class))
         partition_of(vehicle)->world->out_of_memory = true;
 }
 
@@ -94,7 +94,8 @@ static void drop_segments(struct partition *partition, struct virtual_link *link
     link->tail[direction] = NULL;
 }
 
-static void transmit(struct virtual_link *link, enum link_direction direction, const uint8_t *data, size_t length, bool end)
+static void transmit(struct virtual_link *link, enum link_direction direction, const uint8_t *data, size_t length,
+                     bool end)
 {
     struct virtual_vehicle *vehicle = link->vehicle;
     struct partition *partition = partition_of(vehicle);
@@ -229,7 +230,8 @@ static void port_link_open(void *context, enum tcu_identity identity)
     setup.tls_us += setup.tls ? round_trip_us : 0;
     int64_t up_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us;
     if (partition->outage_until_us > now_us + setup.resolve_us) {
-        virtual_schedule(vehicle, STEP_LINK_FAILED, now_us + setup.resolve_us + setup.tcp_us, vehicle->attempts, NULL, 0);
+        virtual_schedule(vehicle, STEP_LINK_FAILED, now_us + setup.resolve_us + setup.tcp_us, vehicle->attempts, NULL,
+                         0);
         return;
     }
     vehicle->trace.bytes_up += setup.bytes_up;
@@ -339,7 +341,8 @@ static void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const 
         tcu_link_down(vehicle->tcu, now_us, TCU_LINK_PEER_CLOSED);
         return;
     }
-    fleet_bytes(&partition_of(vehicle)->world->fleet, &vehicle->trace, now_us, LINK_DOWN, segment->data, segment->length);
+    fleet_bytes(&partition_of(vehicle)->world->fleet, &vehicle->trace, now_us, LINK_DOWN, segment->data,
+                segment->length);
     tcu_bytes(vehicle->tcu, now_us, segment->data, segment->length);
 }
 
@@ -377,14 +380,16 @@ void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link
 
 /* ---- the rest of the platform -------------------------------------------------------------------------------------- */
 
-void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot, const void *data, size_t length)
+void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
+                      const void *data, size_t length)
 {
     struct step *step = malloc(sizeof *step + length);
     if (!step) {
         partition_of(vehicle)->world->out_of_memory = true;
         return;
     }
-    *step = (struct step){.at_us = at_us, .kind = kind, .slot = slot, .length = (uint32_t)length, .request = vehicle->requests};
+    *step = (struct step){
+        .at_us = at_us, .kind = kind, .slot = slot, .length = (uint32_t)length, .request = vehicle->requests};
     if (length)
         memcpy(step->data, data, length);
     struct step **place = &vehicle->steps;
@@ -408,7 +413,8 @@ static void port_deadline(void *context, int64_t at_us)
 static uint32_t port_random(void *context)
 {
     struct virtual_vehicle *vehicle = context;
-    return (uint32_t)sim_random_at(partition_of(vehicle)->world->scenario->seed, vehicle->index, SIM_FOR_AGENT, vehicle->agent_draws++);
+    return (uint32_t)sim_random_at(partition_of(vehicle)->world->scenario->seed, vehicle->index, SIM_FOR_AGENT,
+                                   vehicle->agent_draws++);
 }
 
 static int64_t port_wall_us(void *context, int64_t now_us)
@@ -441,7 +447,8 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
     link_setup_draw(&cohort_of(vehicle)->radio, &random, HANDSHAKE_COMPUTE_US, &setup);
     int64_t sent_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us + 4 * region_latency(vehicle);
     int64_t arrival_us = link_transfer(&cohort_of(vehicle)->radio, &vehicle->radio, &random, LINK_UP, sent_us,
-                                       request->body.length + HTTP_HEAD_BYTES) + region_latency(vehicle);
+                                       request->body.length + HTTP_HEAD_BYTES) +
+                         region_latency(vehicle);
     vehicle->trace.bytes_up += setup.bytes_up + request->body.length + HTTP_HEAD_BYTES;
     vehicle->trace.bytes_down += setup.bytes_down;
     virtual_schedule(vehicle, STEP_HTTP_AT_SERVER, arrival_us, 0, request->body.data, request->body.length);
@@ -459,16 +466,18 @@ static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_u
     int64_t now_s = (partition->world->fleet.wall_offset_us + now_us) / US_PER_S;
     struct cloud_peer peer = {0};
     struct cloud_certificate certificate;
-    if (cloud_pki_make(partition->pki, CLOUD_CA_ATTESTATION, common_name, now_s - 86400, 20LL * 365 * 86400, attestation,
-                       &attestation_length, NULL, NULL) &&
+    if (cloud_pki_make(partition->pki, CLOUD_CA_ATTESTATION, common_name, now_s - 86400, 20LL * 365 * 86400,
+                       attestation, &attestation_length, NULL, NULL) &&
         cloud_certificate_read(span_of(attestation, attestation_length), &certificate))
         cloud_peer_from_certificate(&peer, &certificate, span_of(attestation, attestation_length));
     struct cloud_http_reply reply = {0};
-    cloud_certificate_broker_handle(&partition->cloud.certificates, now_s, &peer, "POST", "/.well-known/est/simpleenroll",
-                                    span_of(step->data, step->length), reply_bytes, sizeof reply_bytes, &reply);
+    cloud_certificate_broker_handle(&partition->cloud.certificates, now_s, &peer, "POST",
+                                    "/.well-known/est/simpleenroll", span_of(step->data, step->length), reply_bytes,
+                                    sizeof reply_bytes, &reply);
     struct sim_random random = stream(vehicle, SIM_FOR_LINK | 0x800, vehicle->radio_draws++);
-    int64_t back_us = link_transfer(&cohort_of(vehicle)->radio, &vehicle->radio, &random, LINK_DOWN, now_us + scenario->cloud.issue_us,
-                                    (uint32_t)reply.body_length + HTTP_HEAD_BYTES) + region_latency(vehicle);
+    int64_t back_us = link_transfer(&cohort_of(vehicle)->radio, &vehicle->radio, &random, LINK_DOWN,
+                                    now_us + scenario->cloud.issue_us, (uint32_t)reply.body_length + HTTP_HEAD_BYTES) +
+                      region_latency(vehicle);
     vehicle->trace.bytes_down += reply.body_length + HTTP_HEAD_BYTES;
     virtual_schedule(vehicle, STEP_HTTP_REPLY, back_us, (uint32_t)reply.status, reply_bytes, reply.body_length);
 }
@@ -508,14 +517,16 @@ static size_t port_telemetry_body(void *context, uint32_t number, int64_t intend
 static void port_execute(void *context, uint32_t slot, struct span command)
 {
     struct virtual_vehicle *vehicle = context;
-    virtual_schedule(vehicle, STEP_EXECUTED, partition_of(vehicle)->now_us + cohort_of(vehicle)->execute_us, slot, NULL, 0);
+    virtual_schedule(vehicle, STEP_EXECUTED, partition_of(vehicle)->now_us + cohort_of(vehicle)->execute_us, slot, NULL,
+                     0);
 }
 
 static void port_probe(void *context, int64_t now_us, const struct tcu_probe *probe)
 {
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = partition_of(vehicle);
-    sim_digest_add(&partition->digest, vehicle->index, now_us, (uint64_t)probe->kind << 8 | probe->reason, probe->number);
+    sim_digest_add(&partition->digest, vehicle->index, now_us, (uint64_t)probe->kind << 8 | probe->reason,
+                   probe->number);
     partition->world->hooked = vehicle;
     fleet_probe(&partition->world->fleet, vehicle->index, &vehicle->trace, now_us, probe);
     partition->world->hooked = NULL;
@@ -527,7 +538,8 @@ static bool port_inbound(void *context, const struct mq5_packet *packet)
     double loss = cohort_of(vehicle)->acknowledgement_loss;
     if (packet->type != MQ5_PUBACK || loss <= 0)
         return true;
-    uint64_t word = sim_random_at(partition_of(vehicle)->world->scenario->seed, vehicle->index, SIM_FOR_FAULTS | 0x100, vehicle->faults++);
+    uint64_t word = sim_random_at(partition_of(vehicle)->world->scenario->seed, vehicle->index, SIM_FOR_FAULTS | 0x100,
+                                  vehicle->faults++);
     return (double)(word >> 11) * 0x1p-53 >= loss;
 }
 

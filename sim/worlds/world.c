@@ -52,7 +52,8 @@ static bool uses_tls(const struct scenario *scenario)
     return false;
 }
 
-static bool check_memory(uint64_t needed, const struct world_options *options, struct text *text, char *remedy, size_t remedy_capacity)
+static bool check_memory(uint64_t needed, const struct world_options *options, struct text *text, char *remedy,
+                         size_t remedy_capacity)
 {
     uint64_t have = available_memory();
     if (options->memory_limit && options->memory_limit < have)
@@ -60,7 +61,8 @@ static bool check_memory(uint64_t needed, const struct world_options *options, s
     line(text, "  memory         %.2f GiB, available %.2f GiB\n", (double)needed / 0x1p30, (double)have / 0x1p30);
     if (needed <= have)
         return true;
-    snprintf(remedy, remedy_capacity, "needs about %.1f GiB of memory, %.1f GiB are available; use --fleet to run fewer vehicles",
+    snprintf(remedy, remedy_capacity,
+             "needs about %.1f GiB of memory, %.1f GiB are available; use --fleet to run fewer vehicles",
              (double)needed / 0x1p30, (double)have / 0x1p30);
     return false;
 }
@@ -70,8 +72,8 @@ static bool check_descriptors(const struct scenario *scenario, struct text *text
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     uint64_t needed = (uint64_t)scenario->fleet + DESCRIPTORS_RESERVED;
-    line(text, "  descriptors    %llu, limit %llu (hard %llu)\n", (unsigned long long)needed, (unsigned long long)limit.rlim_cur,
-         (unsigned long long)limit.rlim_max);
+    line(text, "  descriptors    %llu, limit %llu (hard %llu)\n", (unsigned long long)needed,
+         (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
     if (needed <= limit.rlim_max) {
         if (needed > limit.rlim_cur) {
             limit.rlim_cur = limit.rlim_max;
@@ -79,36 +81,41 @@ static bool check_descriptors(const struct scenario *scenario, struct text *text
         }
         return true;
     }
-    snprintf(remedy, remedy_capacity, "needs %llu file descriptors, the hard limit is %llu; run at most --fleet %llu, or raise it: ulimit -Hn %llu",
-             (unsigned long long)needed, (unsigned long long)limit.rlim_max, (unsigned long long)limit.rlim_max - DESCRIPTORS_RESERVED,
-             (unsigned long long)needed);
+    snprintf(
+        remedy, remedy_capacity,
+        "needs %llu file descriptors, the hard limit is %llu; run at most --fleet %llu, or raise it: ulimit -Hn %llu",
+        (unsigned long long)needed, (unsigned long long)limit.rlim_max,
+        (unsigned long long)limit.rlim_max - DESCRIPTORS_RESERVED, (unsigned long long)needed);
     return false;
 }
 
-static bool check_ports(const struct scenario *scenario, const struct world_options *options, struct text *text, char *remedy,
-                        size_t remedy_capacity)
+static bool check_ports(const struct scenario *scenario, const struct world_options *options, struct text *text,
+                        char *remedy, size_t remedy_capacity)
 {
     uint32_t brokers = options->broker_count ? options->broker_count : 1;
-    uint32_t addresses = options->source_addresses ? options->source_addresses : (scenario->fleet / brokers) / PORTS_PER_ADDRESS + 1;
+    uint32_t addresses =
+        options->source_addresses ? options->source_addresses : (scenario->fleet / brokers) / PORTS_PER_ADDRESS + 1;
     uint64_t have = (uint64_t)addresses * PORTS_PER_ADDRESS * brokers;
-    line(text, "  local ports    %u, %u source address%s × %d ports × %u broker%s\n", scenario->fleet, addresses, addresses == 1 ? "" : "es",
-         PORTS_PER_ADDRESS, brokers, brokers == 1 ? "" : "s");
+    line(text, "  local ports    %u, %u source address%s × %d ports × %u broker%s\n", scenario->fleet, addresses,
+         addresses == 1 ? "" : "es", PORTS_PER_ADDRESS, brokers, brokers == 1 ? "" : "s");
     if (have >= scenario->fleet && addresses <= SOURCE_ADDRESSES_MAX)
         return true;
-    snprintf(remedy, remedy_capacity, "needs %u local ports, %llu are to be had; give more --broker endpoints or source addresses", scenario->fleet,
-             (unsigned long long)have);
+    snprintf(remedy, remedy_capacity,
+             "needs %u local ports, %llu are to be had; give more --broker endpoints or source addresses",
+             scenario->fleet, (unsigned long long)have);
     return false;
 }
 
-bool world_preflight(const struct scenario *scenario, const struct world_options *options, char *out, size_t out_capacity, char *remedy,
-                     size_t remedy_capacity)
+bool world_preflight(const struct scenario *scenario, const struct world_options *options, char *out,
+                     size_t out_capacity, char *remedy, size_t remedy_capacity)
 {
     struct text text = {out, out_capacity};
     out[0] = remedy[0] = 0;
     line(&text, "  world          %s\n", options->kind == WORLD_VIRTUAL ? "virtual" : "live");
     line(&text, "  cores          1 busy, %ld online\n", sysconf(_SC_NPROCESSORS_ONLN));
     if (options->kind == WORLD_VIRTUAL)
-        return check_memory((uint64_t)scenario->fleet * VIRTUAL_BYTES_PER_VEHICLE, options, &text, remedy, remedy_capacity);
+        return check_memory((uint64_t)scenario->fleet * VIRTUAL_BYTES_PER_VEHICLE, options, &text, remedy,
+                            remedy_capacity);
     uint64_t per_vehicle = uses_tls(scenario) ? LIVE_TLS_BYTES : LIVE_PLAIN_BYTES;
     bool memory = check_memory((uint64_t)scenario->fleet * per_vehicle, options, &text, remedy, remedy_capacity);
     bool descriptors = check_descriptors(scenario, &text, remedy, remedy_capacity);

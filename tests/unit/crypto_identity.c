@@ -40,7 +40,8 @@ static void enroll(struct identity *identity, const char *name)
 {
     identity->key_length = sizeof identity->key;
     identity->request_length = sizeof identity->request;
-    assert_true(tcu_crypto_enroll(span_text(name), identity->key, &identity->key_length, identity->request, &identity->request_length));
+    assert_true(tcu_crypto_enroll(span_text(name), identity->key, &identity->key_length, identity->request,
+                                  &identity->request_length));
 }
 
 /* 2024-02-29 00:00:00: a date that a wrong leap rule misses. */
@@ -51,8 +52,8 @@ static void issued_certificate_belongs_to_key(void **state)
     struct identity mine, other;
     enroll(&mine, "car-000001");
     enroll(&other, "car-000001");
-    size_t length = cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, span_of(mine.request, mine.request_length), "car-000001", LEAP_DAY_S, 86400,
-                                    mine.certificate, sizeof mine.certificate);
+    size_t length = cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, span_of(mine.request, mine.request_length), "car-000001",
+                                    LEAP_DAY_S, 86400, mine.certificate, sizeof mine.certificate);
     assert_true(length > 0);
     struct span certificate = span_of(mine.certificate, length);
     assert_true(tcu_crypto_belongs(certificate, span_of(mine.key, mine.key_length)));
@@ -74,7 +75,8 @@ static void answer_of_certificate_broker_is_read(void **state)
     enroll(&other, "car-000003");
     uint8_t attestation[2048], key[256], answer[8192], found[TCU_CERTIFICATE_MAX];
     size_t attestation_length = sizeof attestation, key_length = sizeof key;
-    assert_true(cloud_pki_make(pki, CLOUD_CA_ATTESTATION, "car-000002", LEAP_DAY_S, 86400, attestation, &attestation_length, key, &key_length));
+    assert_true(cloud_pki_make(pki, CLOUD_CA_ATTESTATION, "car-000002", LEAP_DAY_S, 86400, attestation,
+                               &attestation_length, key, &key_length));
     struct cloud_certificate certificate;
     struct cloud_peer peer = {0};
     assert_true(cloud_pki_read(pki, span_of(attestation, attestation_length), &certificate));
@@ -100,10 +102,11 @@ static void list_of_authorities_holds_no_identity(void **state)
     uint8_t answer[16384], found[TCU_CERTIFICATE_MAX];
     struct cloud_certificate_broker broker = {.pki = pki, .lifetime_s = 3600};
     struct cloud_http_reply reply = {0};
-    cloud_certificate_broker_handle(&broker, LEAP_DAY_S, NULL, "GET", "/.well-known/est/cacerts", (struct span){NULL, 0}, answer, sizeof answer,
-                                    &reply);
+    cloud_certificate_broker_handle(&broker, LEAP_DAY_S, NULL, "GET", "/.well-known/est/cacerts",
+                                    (struct span){NULL, 0}, answer, sizeof answer, &reply);
     assert_int_equal(reply.status, 200);
-    assert_int_equal(tcu_crypto_certificate(span_of(answer, reply.body_length), (struct span){NULL, 0}, found, sizeof found), 0);
+    assert_int_equal(
+        tcu_crypto_certificate(span_of(answer, reply.body_length), (struct span){NULL, 0}, found, sizeof found), 0);
 }
 
 static void files_are_read(void **state)
@@ -135,8 +138,11 @@ static void base64_has_its_length(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(issued_certificate_belongs_to_key), cmocka_unit_test(answer_of_certificate_broker_is_read),
-        cmocka_unit_test(list_of_authorities_holds_no_identity), cmocka_unit_test(files_are_read), cmocka_unit_test(base64_has_its_length),
+        cmocka_unit_test(issued_certificate_belongs_to_key),
+        cmocka_unit_test(answer_of_certificate_broker_is_read),
+        cmocka_unit_test(list_of_authorities_holds_no_identity),
+        cmocka_unit_test(files_are_read),
+        cmocka_unit_test(base64_has_its_length),
     };
     return cmocka_run_group_tests(tests, open_pki, close_pki);
 }

@@ -121,8 +121,7 @@ static void run_prefetch(void *context, uint32_t entity, uint8_t class)
 
 static struct sim_digest random_operations(int64_t window_us, uint64_t seed, bool with_prefetch)
 {
-    struct run run = {.queue = sim_queue_create(&(struct sim_queue_options){.window_us = window_us}),
-                      .to_push = 60000};
+    struct run run = {.queue = sim_queue_create(&(struct sim_queue_options){.window_us = window_us}), .to_push = 60000};
     struct sim_handlers handlers = {run_handle, with_prefetch ? run_prefetch : NULL};
     struct sim_random pace;
     sim_random_init(&run.random, seed, 0, SIM_FOR_SCRIPT);
@@ -190,8 +189,8 @@ static void sorts_bunched_windows(void **state)
 {
     static const struct {
         uint32_t events, times;
-    } cases[] = {{1, 1},     {15, 3},      {16, 16},  {17, 1},    {62, 62},
-                 {64, 8192}, {500, 2}, {700, 8192}, {5000, 3}, {30000, 1}, {30000, 8192}};
+    } cases[] = {{1, 1},   {15, 3},     {16, 16},  {17, 1},    {62, 62},     {64, 8192},
+                 {500, 2}, {700, 8192}, {5000, 3}, {30000, 1}, {30000, 8192}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int64_t start_us = 0; start_us <= 20 * US_PER_DAY; start_us += 20 * US_PER_DAY) {
             struct sim_queue *queue = sim_queue_create(NULL);
@@ -386,10 +385,14 @@ static void digest_mixes_every_bit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matches_reference_for_every_window), cmocka_unit_test(sorts_bunched_windows),
-        cmocka_unit_test(reaches_far_times),                  cmocka_unit_test(limit_refuses_softly),
-        cmocka_unit_test(deadlines_fire_once_when_wanted),    cmocka_unit_test(deadline_set_later_costs_no_entry),
-        cmocka_unit_test(digest_ignores_order_only),          cmocka_unit_test(digest_mixes_every_bit),
+        cmocka_unit_test(matches_reference_for_every_window),
+        cmocka_unit_test(sorts_bunched_windows),
+        cmocka_unit_test(reaches_far_times),
+        cmocka_unit_test(limit_refuses_softly),
+        cmocka_unit_test(deadlines_fire_once_when_wanted),
+        cmocka_unit_test(deadline_set_later_costs_no_entry),
+        cmocka_unit_test(digest_ignores_order_only),
+        cmocka_unit_test(digest_mixes_every_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

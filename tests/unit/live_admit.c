@@ -151,8 +151,9 @@ static void one_question_for_all_who_wait(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(line_keeps_order_while_it_grows), cmocka_unit_test(tokens_keep_the_rate),     cmocka_unit_test(no_burst_after_a_pause),
-        cmocka_unit_test(only_so_many_at_once),            cmocka_unit_test(who_has_left_costs_nothing), cmocka_unit_test(one_question_for_all_who_wait),
+        cmocka_unit_test(line_keeps_order_while_it_grows), cmocka_unit_test(tokens_keep_the_rate),
+        cmocka_unit_test(no_burst_after_a_pause),          cmocka_unit_test(only_so_many_at_once),
+        cmocka_unit_test(who_has_left_costs_nothing),      cmocka_unit_test(one_question_for_all_who_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,11 @@
 /* Every kind of expectation: pass, fail, inconclusive, not available; how often a verdict with confidence is wrong; values as text. */
 #include "sim/measure.h"
 
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 static struct measure *measure;
 static struct expectation_result result;
@@ -14,7 +14,11 @@ static const struct measure_dimension first = {0, 0, PATH_ANY};
 static int setup(void **context)
 {
     static const struct measure_interval warm_up = {0, 10 * US_PER_S, "warm-up"};
-    struct measure_options options = {.vehicles = 50, .cohorts = 2, .regions = 1, .duration_us = 100500000, .excluded = &warm_up,
+    struct measure_options options = {.vehicles = 50,
+                                      .cohorts = 2,
+                                      .regions = 1,
+                                      .duration_us = 100500000,
+                                      .excluded = &warm_up,
                                       .excluded_count = 1};
     measure = measure_create(&options);
     return 0;
@@ -26,11 +30,16 @@ static int teardown(void **context)
     return 0;
 }
 
-static struct expectation make(enum expectation_source source, uint32_t what, enum statistic statistic, enum comparison comparison,
-                               double bound)
+static struct expectation make(enum expectation_source source, uint32_t what, enum statistic statistic,
+                               enum comparison comparison, double bound)
 {
-    return (struct expectation){.source = source, .what = what, .statistic = statistic, .quantile = 0.99,
-                                .filter = MEASURE_EVERYBODY, .comparison = comparison, .bound = bound};
+    return (struct expectation){.source = source,
+                                .what = what,
+                                .statistic = statistic,
+                                .quantile = 0.99,
+                                .filter = MEASURE_EVERYBODY,
+                                .comparison = comparison,
+                                .bound = bound};
 }
 
 static enum verdict judge(struct expectation expectation)
@@ -40,7 +49,8 @@ static enum verdict judge(struct expectation expectation)
     return result.verdict;
 }
 
-static enum verdict quick(enum expectation_source source, uint32_t what, enum statistic statistic, enum comparison comparison, double bound)
+static enum verdict quick(enum expectation_source source, uint32_t what, enum statistic statistic,
+                          enum comparison comparison, double bound)
 {
     return judge(make(source, what, statistic, comparison, bound));
 }
@@ -53,9 +63,9 @@ static void around(struct expectation e, double value)
         double step;
         enum verdict verdict;
     } cases[] = {
-        {BELOW, 0, VERDICT_FAIL},    {BELOW, 1, VERDICT_PASS},     {AT_MOST, 0, VERDICT_PASS},  {AT_MOST, -1, VERDICT_FAIL},
-        {ABOVE, 0, VERDICT_FAIL},    {ABOVE, -1, VERDICT_PASS},    {AT_LEAST, 0, VERDICT_PASS}, {AT_LEAST, 1, VERDICT_FAIL},
-        {EQUALS, 0, VERDICT_PASS},   {EQUALS, 1, VERDICT_FAIL},    {EQUALS, -1, VERDICT_FAIL},
+        {BELOW, 0, VERDICT_FAIL},  {BELOW, 1, VERDICT_PASS},  {AT_MOST, 0, VERDICT_PASS},  {AT_MOST, -1, VERDICT_FAIL},
+        {ABOVE, 0, VERDICT_FAIL},  {ABOVE, -1, VERDICT_PASS}, {AT_LEAST, 0, VERDICT_PASS}, {AT_LEAST, 1, VERDICT_FAIL},
+        {EQUALS, 0, VERDICT_PASS}, {EQUALS, 1, VERDICT_FAIL}, {EQUALS, -1, VERDICT_FAIL},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         e.comparison = cases[i].comparison;
@@ -207,7 +217,7 @@ static void counters(void **context)
     count(5, 1000); /* warm-up */
     for (int64_t s = 10; s < 100; s++)
         count(s, s == 43 ? 412 : s == 77 ? 2 : 10);
-    count(100, 3); /* half a second: cut short */
+    count(100, 3);  /* half a second: cut short */
     count(101, 50); /* after the end */
     struct expectation e = make(EXPECT_COUNTER, COUNTER_CONNECTS, STATISTIC_MAXIMUM, BELOW, 0);
     around(e, 412);
@@ -333,7 +343,8 @@ static struct measure_dimension by_half(void *context, uint32_t vehicle)
 
 static void ledger(void **context)
 {
-    assert_int_equal(quick(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_TOTAL, EQUALS, 0), VERDICT_INCONCLUSIVE); /* nothing was sent */
+    assert_int_equal(quick(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_TOTAL, EQUALS, 0),
+                     VERDICT_INCONCLUSIVE); /* nothing was sent */
     for (uint32_t v = 0; v < 40; v++) {
         struct ledger_row *row = measure_ledger(measure, v);
         ledger_intended(row, 100);
@@ -452,8 +463,12 @@ static void not_available(void **context)
     static const struct {
         const char *unavailable;
         enum verdict verdict;
-    } cases[] = {{NULL, VERDICT_PASS}, {"", VERDICT_PASS}, {"presence,registrations", VERDICT_PASS}, {"registration", VERDICT_NOT_AVAILABLE},
-                 {"presence, registration", VERDICT_NOT_AVAILABLE}, {"registration,presence", VERDICT_NOT_AVAILABLE}};
+    } cases[] = {{NULL, VERDICT_PASS},
+                 {"", VERDICT_PASS},
+                 {"presence,registrations", VERDICT_PASS},
+                 {"registration", VERDICT_NOT_AVAILABLE},
+                 {"presence, registration", VERDICT_NOT_AVAILABLE},
+                 {"registration,presence", VERDICT_NOT_AVAILABLE}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         expectation_judge(measure, &e, cases[i].unavailable, &result);
         assert_int_equal(result.verdict, cases[i].verdict);
@@ -465,13 +480,20 @@ static void not_available(void **context)
 static void problems(void **context)
 {
     struct expectation bad[] = {
-        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_SHARE, BELOW, 1), make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_LAST, BELOW, 1),
-        make(EXPECT_METRIC, METRIC_COUNT, STATISTIC_MEAN, BELOW, 1),      make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_MEAN, BELOW, NAN),
-        make(EXPECT_COUNTER, COUNTER_CONNECTED, STATISTIC_TOTAL, BELOW, 1), make(EXPECT_COUNTER, COUNTER_PINGS, STATISTIC_SHARE, BELOW, 1),
-        make(EXPECT_COUNTER, COUNTER_COUNT, STATISTIC_MAXIMUM, BELOW, 1), make(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_LAST, BELOW, 1),
-        make(EXPECT_COMMANDS, COMMANDS_LOST, STATISTIC_MAXIMUM, BELOW, 1), make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_MEAN, BELOW, 1),
-        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_QUANTILE, BELOW, 1), make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_MEAN, BELOW, 1),
-        make(EXPECT_COUNTER, COUNTER_PINGS, STATISTIC_MAXIMUM, BELOW, 1), make(EXPECT_COMMANDS, COMMANDS_LOST, STATISTIC_TOTAL, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_SHARE, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_LAST, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_COUNT, STATISTIC_MEAN, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_MEAN, BELOW, NAN),
+        make(EXPECT_COUNTER, COUNTER_CONNECTED, STATISTIC_TOTAL, BELOW, 1),
+        make(EXPECT_COUNTER, COUNTER_PINGS, STATISTIC_SHARE, BELOW, 1),
+        make(EXPECT_COUNTER, COUNTER_COUNT, STATISTIC_MAXIMUM, BELOW, 1),
+        make(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_LAST, BELOW, 1),
+        make(EXPECT_COMMANDS, COMMANDS_LOST, STATISTIC_MAXIMUM, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_MEAN, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_QUANTILE, BELOW, 1),
+        make(EXPECT_METRIC, METRIC_RECONNECT, STATISTIC_MEAN, BELOW, 1),
+        make(EXPECT_COUNTER, COUNTER_PINGS, STATISTIC_MAXIMUM, BELOW, 1),
+        make(EXPECT_COMMANDS, COMMANDS_LOST, STATISTIC_TOTAL, BELOW, 1),
         make(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_TOTAL, BELOW, 1),
     };
     bad[9].temporal = ALWAYS;
@@ -545,9 +567,20 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(metrics_exact), T(metrics_resolution),   T(quantile_with_confidence), T(mean_with_confidence), T(wrong_passes_are_rare),
-        T(counters),      T(counters_over_time),   T(gauges),                   T(ledger),               T(shares_with_confidence),
-        T(commands_and_victims), T(not_available), T(problems),                 T(values_as_text),
+        T(metrics_exact),
+        T(metrics_resolution),
+        T(quantile_with_confidence),
+        T(mean_with_confidence),
+        T(wrong_passes_are_rare),
+        T(counters),
+        T(counters_over_time),
+        T(gauges),
+        T(ledger),
+        T(shares_with_confidence),
+        T(commands_and_victims),
+        T(not_available),
+        T(problems),
+        T(values_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

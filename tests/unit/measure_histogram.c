@@ -1,11 +1,11 @@
 /* Histograms against sorted samples, merging against the union, bounds of quantiles against how often they hold. */
 #include "sim/measure.h"
 
+#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 static uint64_t state;
 
@@ -143,7 +143,8 @@ static void bounds_cover(void **context)
         double q, confidence;
         uint32_t runs;
     } cases[] = {
-        {100, 0.5, 0.9, 2000}, {600, 0.99, 0.95, 2000}, {50, 0.1, 0.8, 2000}, {5000, 0.99, 0.99, 400}, {20000, 0.5, 0.95, 200},
+        {100, 0.5, 0.9, 2000},   {600, 0.99, 0.95, 2000}, {50, 0.1, 0.8, 2000},
+        {5000, 0.99, 0.99, 400}, {20000, 0.5, 0.95, 200},
     };
     struct histogram *h = malloc(sizeof(*h));
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
@@ -239,8 +240,9 @@ static void bounds_large(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(buckets_tile_the_line), cmocka_unit_test(edges),        cmocka_unit_test(quantiles_against_sort),
-        cmocka_unit_test(merge_is_union),        cmocka_unit_test(bounds_cover), cmocka_unit_test(bounds_known),
+        cmocka_unit_test(buckets_tile_the_line),  cmocka_unit_test(edges),
+        cmocka_unit_test(quantiles_against_sort), cmocka_unit_test(merge_is_union),
+        cmocka_unit_test(bounds_cover),           cmocka_unit_test(bounds_known),
         cmocka_unit_test(bounds_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

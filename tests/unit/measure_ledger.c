@@ -1,10 +1,10 @@
 /* The ledger against a model that remembers every number. */
 #include "sim/measure.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 enum { NUMBERS = 3000 };
 static uint64_t state;
@@ -254,7 +254,8 @@ static void totals_and_worst(void **context)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(by_hand),  cmocka_unit_test(window_edges),     cmocka_unit_test(swarm), cmocka_unit_test(drops_as_they_happen),
+        cmocka_unit_test(by_hand), cmocka_unit_test(window_edges),
+        cmocka_unit_test(swarm),   cmocka_unit_test(drops_as_they_happen),
         cmocka_unit_test(merging), cmocka_unit_test(totals_and_worst),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,10 @@
 /* What is recorded against a naive log of the same calls: filters, phases, series, worst lists, order, merging, packing. */
 #include "sim/measure.h"
 
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <cmocka.h>
 
 enum { CALLS = 6000, VEHICLES = 200, COHORTS = 3, REGIONS = 2, SECONDS = 3000 };
 
@@ -26,8 +26,9 @@ struct call {
 };
 static struct call calls[CALLS];
 
-static const struct measure_interval phases[] = {
-    {1500 * US_PER_S, 1700 * US_PER_S, "tunnel"}, {0, 600 * US_PER_S, "warm-up"}, {500 * US_PER_S, 700 * US_PER_S, "overlap"}};
+static const struct measure_interval phases[] = {{1500 * US_PER_S, 1700 * US_PER_S, "tunnel"},
+                                                 {0, 600 * US_PER_S, "warm-up"},
+                                                 {500 * US_PER_S, 700 * US_PER_S, "overlap"}};
 
 static bool naive_excluded(int64_t at_us)
 {
@@ -36,8 +37,12 @@ static bool naive_excluded(int64_t at_us)
 
 static struct measure *create(void)
 {
-    struct measure_options options = {.vehicles = VEHICLES, .cohorts = COHORTS, .regions = REGIONS, .excluded = phases,
-                                      .duration_us = SECONDS * US_PER_S, .excluded_count = 3};
+    struct measure_options options = {.vehicles = VEHICLES,
+                                      .cohorts = COHORTS,
+                                      .regions = REGIONS,
+                                      .excluded = phases,
+                                      .duration_us = SECONDS * US_PER_S,
+                                      .excluded_count = 3};
     struct measure *measure = measure_create(&options);
     assert_non_null(measure);
     return measure;
@@ -51,14 +56,15 @@ static void make_calls(uint64_t seed)
         struct call *call = &calls[i];
         call->sample = draw(2);
         call->vehicle = draw(VEHICLES);
-        call->who = (struct measure_dimension){(uint16_t)draw(COHORTS), (uint16_t)draw(REGIONS), (uint8_t)draw(PATH_COUNT)};
+        call->who =
+            (struct measure_dimension){(uint16_t)draw(COHORTS), (uint16_t)draw(REGIONS), (uint8_t)draw(PATH_COUNT)};
         call->at_us = ((int64_t)draw(SECONDS + 20) - 5) * US_PER_S + draw(1000000);
         if (call->sample) {
             call->what = draw(2) ? METRIC_COMMAND_ROUND_TRIP : METRIC_RECONNECT;
             call->value = draw(8) ? draw(1000) : draw(50) * 100000; /* many ties */
         } else {
             call->what = counters[draw(3)];
-            call->value = call->what == COUNTER_CONNECTED ? (draw(2) ? 1 : -1)
+            call->value = call->what == COUNTER_CONNECTED  ? (draw(2) ? 1 : -1)
                           : call->what == COUNTER_BYTES_UP ? (int64_t)draw(4) * 3000000000
                                                            : 1 + draw(90);
         }
@@ -78,12 +84,14 @@ static void apply(struct measure *measure, const struct call *call)
 static bool takes(struct measure_dimension filter, struct measure_dimension who)
 {
     return (filter.cohort == MEASURE_ANY || filter.cohort == who.cohort) &&
-           (filter.region == MEASURE_ANY || filter.region == who.region) && (filter.path == PATH_ANY || filter.path == who.path);
+           (filter.region == MEASURE_ANY || filter.region == who.region) &&
+           (filter.path == PATH_ANY || filter.path == who.path);
 }
 
 static struct measure_dimension filter_number(uint32_t i)
 {
-    uint32_t cohort = i % (COHORTS + 1), region = i / (COHORTS + 1) % (REGIONS + 1), path = i / (COHORTS + 1) / (REGIONS + 1);
+    uint32_t cohort = i % (COHORTS + 1), region = i / (COHORTS + 1) % (REGIONS + 1),
+             path = i / (COHORTS + 1) / (REGIONS + 1);
     return (struct measure_dimension){cohort == COHORTS ? MEASURE_ANY : (uint16_t)cohort,
                                       region == REGIONS ? MEASURE_ANY : (uint16_t)region, (uint8_t)path};
 }
@@ -97,7 +105,8 @@ static uint32_t naive_worst(uint32_t metric, struct measure_dimension filter, st
         struct measure_worst best = {-1, 0, v};
         for (uint32_t i = 0; i < CALLS; i++) {
             const struct call *call = &calls[i];
-            if (!call->sample || call->what != metric || call->vehicle != v || naive_excluded(call->at_us) || !takes(filter, call->who))
+            if (!call->sample || call->what != metric || call->vehicle != v || naive_excluded(call->at_us) ||
+                !takes(filter, call->who))
                 continue;
             if (call->value > best.value || (call->value == best.value && call->at_us < best.at_us))
                 best = (struct measure_worst){call->value, call->at_us, v};
@@ -197,7 +206,8 @@ static void forwards(void **context)
     check_all(measure);
     struct measure_dimension nobody = {COHORTS, MEASURE_ANY, PATH_ANY};
     assert_int_equal(measure_total(measure, COUNTER_CONNECTS, nobody), 0);
-    assert_true(measure_excluded(measure, 0) && measure_excluded(measure, 699999999) && !measure_excluded(measure, 700000000));
+    assert_true(measure_excluded(measure, 0) && measure_excluded(measure, 699999999) &&
+                !measure_excluded(measure, 700000000));
     assert_true(!measure_excluded(measure, -1));
     assert_string_equal(measure_get_options(measure)->excluded[1].name, "warm-up");
     measure_destroy(measure);
@@ -245,7 +255,8 @@ static void merged(void **context)
 /* Every width of a bin, up and down, in one chunk and beside it. */
 static void bins_widen(void **context)
 {
-    static const int64_t steps[] = {1, 126, 1, 32000, 1000, INT64_C(2147000000), 1000000, INT64_C(1) << 50, -(INT64_C(1) << 51)};
+    static const int64_t steps[] = {
+        1, 126, 1, 32000, 1000, INT64_C(2147000000), 1000000, INT64_C(1) << 50, -(INT64_C(1) << 51)};
     struct measure *measure = create();
     struct measure_dimension who = {0, 0, PATH_ANY};
     int64_t sum = 0, bin_us;
@@ -268,8 +279,12 @@ static void bins_of_long_runs(void **context)
     static const struct {
         int64_t duration_us, bin_us;
         uint32_t count;
-    } cases[] = {{0, US_PER_S, 1}, {1, US_PER_S, 1}, {US_PER_DAY, US_PER_S, 86400}, {100000 * US_PER_S, US_PER_S, 100000},
-                 {7 * US_PER_DAY, 10 * US_PER_S, 60480}, {365 * US_PER_DAY, 600 * US_PER_S, 52560}};
+    } cases[] = {{0, US_PER_S, 1},
+                 {1, US_PER_S, 1},
+                 {US_PER_DAY, US_PER_S, 86400},
+                 {100000 * US_PER_S, US_PER_S, 100000},
+                 {7 * US_PER_DAY, 10 * US_PER_S, 60480},
+                 {365 * US_PER_DAY, 600 * US_PER_S, 52560}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct measure_options options = {.duration_us = cases[i].duration_us};
         struct measure *measure = measure_create(&options);

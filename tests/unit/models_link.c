@@ -205,8 +205,10 @@ static void setup_has_its_phases(void **state)
     profile.loss_ppm = 0;
     profile.latency_sigma = 0;
     link_profile_build(&profile);
-    static const uint32_t bytes[4][2] = {{192, 200}, {192 + 287 + 74, 200 + 1635 + 148},
-                                         {192 + 1191 + 74, 200 + 2534 + 148}, {192 + 974 + 74, 200 + 912 + 74}};
+    static const uint32_t bytes[4][2] = {{192, 200},
+                                         {192 + 287 + 74, 200 + 1635 + 148},
+                                         {192 + 1191 + 74, 200 + 2534 + 148},
+                                         {192 + 974 + 74, 200 + 912 + 74}};
     int64_t full_us = 0;
     for (uint8_t tls = 0; tls < 4; tls++) {
         struct sim_random random = stream(tls);
@@ -230,10 +232,14 @@ static void setup_has_its_phases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_profiles_by_name),          cmocka_unit_test(keeps_order_and_lookahead),
-        cmocka_unit_test(shares_bandwidth),                cmocka_unit_test(latency_follows_the_profile),
-        cmocka_unit_test(losses_stall),                    cmocka_unit_test(idle_radio_wakes_once),
-        cmocka_unit_test(drops_and_holes_are_exponential), cmocka_unit_test(setup_has_its_phases),
+        cmocka_unit_test(finds_profiles_by_name),
+        cmocka_unit_test(keeps_order_and_lookahead),
+        cmocka_unit_test(shares_bandwidth),
+        cmocka_unit_test(latency_follows_the_profile),
+        cmocka_unit_test(losses_stall),
+        cmocka_unit_test(idle_radio_wakes_once),
+        cmocka_unit_test(drops_and_holes_are_exponential),
+        cmocka_unit_test(setup_has_its_phases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#define VEHICLES 10000
+#define VEHICLES         10000
 #define CHI_SQUARE_LIMIT 49.73 /* 23 degrees of freedom, 0.1 % */
 
 struct day {

@@ -37,10 +37,12 @@ static const cJSON *item(const cJSON *object, const char *name)
 
 static void json_holds_the_run(void **state)
 {
-    static const char *const members[] = {"verdict", "exit_code", "seed", "digest", "fleet", "wall_s", "cpu_s", "peak_rss_bytes",
-                                          "bytes_per_vehicle", "memory", "simulated_s", "events", "packets", "wire_bytes", "expectations",
-                                          "versions", "scenario", "command", "machine", "started", "world", "broker", "cloud_profile",
-                                          "notes", "unavailable", "lag", "metrics", "counters", "ledger", "commands"};
+    static const char *const members[] = {
+        "verdict",        "exit_code",         "seed",     "digest",      "fleet",   "wall_s",  "cpu_s",
+        "peak_rss_bytes", "bytes_per_vehicle", "memory",   "simulated_s", "events",  "packets", "wire_bytes",
+        "expectations",   "versions",          "scenario", "command",     "machine", "started", "world",
+        "broker",         "cloud_profile",     "notes",    "unavailable", "lag",     "metrics", "counters",
+        "ledger",         "commands"};
     cJSON *root = read_json(*state);
     for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
         item(root, members[i]);
@@ -103,12 +105,14 @@ static void json_versions_are_asked_for(void **state)
 {
     struct rig *rig = *state;
     struct report_version version[16];
-    static const char *const wanted[] = {"convoy", "commit", "openssl", "paho", "libev", "cjson", "sqlite", "gsl", "lua", "libevent", "libcurl"};
+    static const char *const wanted[] = {"convoy", "commit", "openssl", "paho",     "libev",  "cjson",
+                                         "sqlite", "gsl",    "lua",     "libevent", "libcurl"};
     uint32_t count = report_versions(&rig->run, version);
     for (size_t w = 0; w < sizeof(wanted) / sizeof(wanted[0]); w++) {
         bool found = false;
         for (uint32_t i = 0; i < count; i++)
-            found = found || (strcmp(version[i].name, wanted[w]) == 0 && version[i].value[0] && strcmp(version[i].value, "unknown") != 0);
+            found = found || (strcmp(version[i].name, wanted[w]) == 0 && version[i].value[0] &&
+                              strcmp(version[i].value, "unknown") != 0);
         assert_true(found);
     }
     for (uint32_t i = 0; i < count; i++)
@@ -293,8 +297,11 @@ static void sqlite_holds_the_run(void **state)
     assert_int_equal(ask(db, "SELECT sum(value) FROM series WHERE name = 'connects'"), 200);
     assert_int_equal(ask(db, "SELECT max(value) FROM series WHERE name = 'connected'"), 200);
     assert_int_equal(ask(db, "SELECT count(*) FROM series WHERE name = 'connects' AND value = 0"), 0);
-    assert_int_equal(ask(db, "SELECT sum(samples) FROM metric_histogram WHERE metric = 'command.round_trip' AND path = 'any'"), 200);
-    assert_int_equal(ask(db, "SELECT sum(samples) FROM metric_summary WHERE metric = 'command.round_trip' AND kind = 'cohort'"), 200);
+    assert_int_equal(
+        ask(db, "SELECT sum(samples) FROM metric_histogram WHERE metric = 'command.round_trip' AND path = 'any'"), 200);
+    assert_int_equal(
+        ask(db, "SELECT sum(samples) FROM metric_summary WHERE metric = 'command.round_trip' AND kind = 'cohort'"),
+        200);
     assert_int_equal(ask(db, "SELECT count(*) FROM ledger"), 4 + 196); /* nobody's messages were acknowledged */
     assert_int_equal(ask(db, "SELECT count(*) FROM ledger WHERE lost > 0"), 4);
     assert_int_equal(ask(db, "SELECT value FROM ledger_total WHERE ledger = 'telemetry' AND field = 'lost'"), 4);

@@ -29,7 +29,8 @@ static void cut_library(char *page)
 
 static void loads_nothing(void **state)
 {
-    static const char *const doors[] = {"://", "src=", "@import", "url(", "fetch(", "XMLHttpRequest", "<link", "<iframe", "<img", "import("};
+    static const char *const doors[] = {"://",   "src=",    "@import", "url(",   "fetch(", "XMLHttpRequest",
+                                        "<link", "<iframe", "<img",    "import("};
     char *page = write_page(*state);
     assert_non_null(strstr(page, "Content-Security-Policy\" content=\"default-src 'none'"));
     for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
@@ -65,8 +66,9 @@ static void names_break_nothing(void **state)
 /* Elements that are opened are closed, in order. */
 static void is_balanced(void **state)
 {
-    static const char *const elements[] = {"html", "head", "body", "main", "header", "section", "article", "div", "table", "tr", "svg",
-                                           "figure", "details", "dl", "p", "h1", "h2", "h3", "ul", "ol", "li", "text", "td", "th"};
+    static const char *const elements[] = {"html",  "head", "body", "main",   "header",  "section", "article", "div",
+                                           "table", "tr",   "svg",  "figure", "details", "dl",      "p",       "h1",
+                                           "h2",    "h3",   "ul",   "ol",     "li",      "text",    "td",      "th"};
     char *page = write_page(*state), tag[24];
     cut_library(page);
     for (size_t i = 0; i < sizeof(elements) / sizeof(elements[0]); i++) {
@@ -125,7 +127,8 @@ static void data_for_the_script_is_json(void **state)
 static void extremes_survive(void **state)
 {
     struct rig *rig = *state;
-    measure_count(rig->result.measure, COUNTER_CONNECTS, (struct measure_dimension){0, 0, PATH_ANY}, 1234 * US_PER_S, 777);
+    measure_count(rig->result.measure, COUNTER_CONNECTS, (struct measure_dimension){0, 0, PATH_ANY}, 1234 * US_PER_S,
+                  777);
     struct curve *curve = malloc(sizeof(*curve));
     assert_true(curve_read(&rig->run, COUNTER_CONNECTS, MEASURE_EVERYBODY, 0, curve));
     assert_true(curve->thinned);
@@ -240,7 +243,9 @@ static void terminal_lines(void **state)
 static void terminal_is_not_steered(void **state)
 {
     struct rig *rig = *state;
-    snprintf(rig->expectations[0].id, sizeof(rig->expectations[0].id), "\x1b[2J\x07\xc2\x9b""31mred");
+    snprintf(rig->expectations[0].id, sizeof(rig->expectations[0].id),
+             "\x1b[2J\x07\xc2\x9b"
+             "31mred");
     char *text = print(rig, false);
     assert_null(strchr(text, '\x1b'));
     assert_null(strchr(text, '\x07'));

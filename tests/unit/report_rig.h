@@ -39,7 +39,8 @@ struct rig {
 static struct measure_dimension rig_who(void *context, uint32_t vehicle)
 {
     const struct scenario *scenario = context;
-    return (struct measure_dimension){(uint16_t)scenario_cohort_of(scenario, vehicle), (uint16_t)scenario_region_of(scenario, vehicle), PATH_ANY};
+    return (struct measure_dimension){(uint16_t)scenario_cohort_of(scenario, vehicle),
+                                      (uint16_t)scenario_region_of(scenario, vehicle), PATH_ANY};
 }
 
 static void rig_scenario(struct rig *rig)
@@ -66,21 +67,26 @@ static void rig_scenario(struct rig *rig)
         struct scenario_cohort *cohort = &rig->cohorts[i];
         snprintf(cohort->name, sizeof(cohort->name), i ? "city\"<" : "suv");
         snprintf(rig->regions[i].name, sizeof(rig->regions[i].name), i ? "us\\north" : "eu");
-        *cohort = (struct scenario_cohort){.first = i * 100, .count = 100, .region_share = {0.5, 0.5}, .firmware_count = 1};
+        *cohort =
+            (struct scenario_cohort){.first = i * 100, .count = 100, .region_share = {0.5, 0.5}, .firmware_count = 1};
         snprintf(cohort->name, sizeof(cohort->name), i ? "city\"<" : "suv");
         snprintf(cohort->firmware[0], sizeof(cohort->firmware[0]), "4.2.1");
         cohort->firmware_share[0] = 1;
     }
-    rig->parameters[0] = (struct scenario_parameter){.name = "fleet", .text = RIG_NASTY, .value = 200, .standard = 100, .overridden = true};
-    rig->parameters[1] = (struct scenario_parameter){.name = "storm", .kind = PARAMETER_BOOLEAN, .value = 1, .fault = true};
-    rig->parameters[2] = (struct scenario_parameter){.name = "region", .kind = PARAMETER_TEXT, .value_text = RIG_NASTY, .standard_text = "eu"};
+    rig->parameters[0] = (struct scenario_parameter){
+        .name = "fleet", .text = RIG_NASTY, .value = 200, .standard = 100, .overridden = true};
+    rig->parameters[1] =
+        (struct scenario_parameter){.name = "storm", .kind = PARAMETER_BOOLEAN, .value = 1, .fault = true};
+    rig->parameters[2] = (struct scenario_parameter){
+        .name = "region", .kind = PARAMETER_TEXT, .value_text = RIG_NASTY, .standard_text = "eu"};
     rig->phases[0] = (struct scenario_phase){"peak </script>", 10 * US_PER_MIN, 20 * US_PER_MIN, false};
     rig->phases[1] = (struct scenario_phase){"pause", 30 * US_PER_MIN, 32 * US_PER_MIN, true};
 }
 
 static void rig_measure(struct rig *rig)
 {
-    struct measure_options options = {.vehicles = RIG_FLEET, .cohorts = 2, .regions = 2, .duration_us = RIG_DURATION_US};
+    struct measure_options options = {
+        .vehicles = RIG_FLEET, .cohorts = 2, .regions = 2, .duration_us = RIG_DURATION_US};
     struct measure *measure = measure_create(&options);
     assert_non_null(measure);
     measure_set_who(measure, rig_who, &rig->scenario);
@@ -100,7 +106,8 @@ static void rig_measure(struct rig *rig)
         measure_sample(measure, METRIC_COMMAND_ROUND_TRIP, who, vehicle, at_us, 400000 + vehicle * 9000);
         measure_count(measure, COUNTER_COMMANDS, who, at_us, 1);
     }
-    *measure_commands(measure) = (struct ledger_commands){.intended = 200, .sent = 200, .delivered = 199, .answered = 198, .lost = 1};
+    *measure_commands(measure) =
+        (struct ledger_commands){.intended = 200, .sent = 200, .delivered = 199, .answered = 198, .lost = 1};
     measure_command_victim(measure, VICTIM_LOST, 17, 9 * US_PER_MIN);
     rig->result.measure = measure;
 }
@@ -109,18 +116,63 @@ static void rig_measure(struct rig *rig)
 static void rig_expectations(struct rig *rig)
 {
     const struct expectation expectations[RIG_EXPECTED] = {
-        {.id = "connect", .text = RIG_NASTY, .line = 10, .source = EXPECT_METRIC, .what = METRIC_CONNECT_TOTAL, .statistic = STATISTIC_QUANTILE,
-         .quantile = 0.99, .filter = MEASURE_EVERYBODY, .comparison = BELOW, .bound = 2e6},
-        {.id = "unlock \"<&>", .text = "p50 of command", .line = 11, .source = EXPECT_METRIC, .what = METRIC_COMMAND_ROUND_TRIP,
-         .statistic = STATISTIC_QUANTILE, .quantile = 0.5, .filter = MEASURE_EVERYBODY, .comparison = BELOW, .bound = 5e5, .confidence = 0.99},
-        {.id = "no-storm", .line = 12, .source = EXPECT_COUNTER, .what = COUNTER_CONNECTS, .statistic = STATISTIC_MAXIMUM,
-         .filter = MEASURE_EVERYBODY, .comparison = BELOW, .bound = 5},
-        {.id = "nothing-lost", .line = 13, .source = EXPECT_LEDGER, .what = LEDGER_LOST, .statistic = STATISTIC_TOTAL,
-         .filter = MEASURE_EVERYBODY, .comparison = EQUALS, .bound = 0},
-        {.id = "share", .line = 14, .source = EXPECT_METRIC, .what = METRIC_PRESENCE_DELAY, .statistic = STATISTIC_QUANTILE, .quantile = 0.5,
-         .filter = MEASURE_EVERYBODY, .comparison = BELOW, .bound = 1e6, .minimum_samples = 10},
-        {.id = "provisioned", .line = 15, .source = EXPECT_METRIC, .what = METRIC_PROVISION_TOTAL, .statistic = STATISTIC_QUANTILE,
-         .quantile = 0.99, .filter = MEASURE_EVERYBODY, .comparison = BELOW, .bound = 2e7, .needs = "registration"},
+        {.id = "connect",
+         .text = RIG_NASTY,
+         .line = 10,
+         .source = EXPECT_METRIC,
+         .what = METRIC_CONNECT_TOTAL,
+         .statistic = STATISTIC_QUANTILE,
+         .quantile = 0.99,
+         .filter = MEASURE_EVERYBODY,
+         .comparison = BELOW,
+         .bound = 2e6},
+        {.id = "unlock \"<&>",
+         .text = "p50 of command",
+         .line = 11,
+         .source = EXPECT_METRIC,
+         .what = METRIC_COMMAND_ROUND_TRIP,
+         .statistic = STATISTIC_QUANTILE,
+         .quantile = 0.5,
+         .filter = MEASURE_EVERYBODY,
+         .comparison = BELOW,
+         .bound = 5e5,
+         .confidence = 0.99},
+        {.id = "no-storm",
+         .line = 12,
+         .source = EXPECT_COUNTER,
+         .what = COUNTER_CONNECTS,
+         .statistic = STATISTIC_MAXIMUM,
+         .filter = MEASURE_EVERYBODY,
+         .comparison = BELOW,
+         .bound = 5},
+        {.id = "nothing-lost",
+         .line = 13,
+         .source = EXPECT_LEDGER,
+         .what = LEDGER_LOST,
+         .statistic = STATISTIC_TOTAL,
+         .filter = MEASURE_EVERYBODY,
+         .comparison = EQUALS,
+         .bound = 0},
+        {.id = "share",
+         .line = 14,
+         .source = EXPECT_METRIC,
+         .what = METRIC_PRESENCE_DELAY,
+         .statistic = STATISTIC_QUANTILE,
+         .quantile = 0.5,
+         .filter = MEASURE_EVERYBODY,
+         .comparison = BELOW,
+         .bound = 1e6,
+         .minimum_samples = 10},
+        {.id = "provisioned",
+         .line = 15,
+         .source = EXPECT_METRIC,
+         .what = METRIC_PROVISION_TOTAL,
+         .statistic = STATISTIC_QUANTILE,
+         .quantile = 0.99,
+         .filter = MEASURE_EVERYBODY,
+         .comparison = BELOW,
+         .bound = 2e7,
+         .needs = "registration"},
     };
     memcpy(rig->expectations, expectations, sizeof(expectations));
     rig->scenario.expectations = rig->expectations;
@@ -156,9 +208,17 @@ static int rig_setup(void **state)
     rig_measure(rig);
     rig_expectations(rig);
     rig_result(rig);
-    rig->run = (struct report_run){.scenario = &rig->scenario, .options = &rig->options, .result = &rig->result, .expectations = rig->results,
-                                   .command = "convoy run 'a b' " RIG_NASTY, .version = "0.1.0", .commit = "abc", .exit_code = 1,
-                                   .started_epoch_s = 1772607600, .machine = "2 × machine", .run_name = "rig-1"};
+    rig->run = (struct report_run){.scenario = &rig->scenario,
+                                   .options = &rig->options,
+                                   .result = &rig->result,
+                                   .expectations = rig->results,
+                                   .command = "convoy run 'a b' " RIG_NASTY,
+                                   .version = "0.1.0",
+                                   .commit = "abc",
+                                   .exit_code = 1,
+                                   .started_epoch_s = 1772607600,
+                                   .machine = "2 × machine",
+                                   .run_name = "rig-1"};
     snprintf(rig->directory, sizeof(rig->directory), "/tmp/convoy-report-XXXXXX");
     assert_non_null(mkdtemp(rig->directory));
     *state = rig;
@@ -172,7 +232,8 @@ static inline void rig_path(const struct rig *rig, const char *name, char out[12
 
 static int rig_teardown(void **state)
 {
-    static const char *const files[] = {"result.json", "junit.xml", "report.html", "run.sqlite", "metrics.prom", "terminal.txt", "file"};
+    static const char *const files[] = {"result.json",  "junit.xml",    "report.html", "run.sqlite",
+                                        "metrics.prom", "terminal.txt", "file"};
     struct rig *rig = *state;
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         char path[128];
@@ -215,7 +276,11 @@ static inline bool rig_has(const struct rig *rig, const char *name)
 static inline void rig_check_utf8(const char *text)
 {
     for (const unsigned char *byte = (const unsigned char *)text; *byte;) {
-        size_t length = *byte < 0x80 ? 1 : *byte >= 0xC2 && *byte < 0xE0 ? 2 : (*byte & 0xF0) == 0xE0 ? 3 : (*byte & 0xF8) == 0xF0 ? 4 : 0;
+        size_t length = *byte < 0x80                    ? 1
+                        : *byte >= 0xC2 && *byte < 0xE0 ? 2
+                        : (*byte & 0xF0) == 0xE0        ? 3
+                        : (*byte & 0xF8) == 0xF0        ? 4
+                                                        : 0;
         assert_true(length > 0);
         for (size_t i = 1; i < length; i++)
             assert_int_equal(byte[i] & 0xC0, 0x80);

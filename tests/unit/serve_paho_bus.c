@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -54,7 +55,8 @@ static void broker_start(struct broker *broker)
     snprintf(path, sizeof(path), "%s/mosquitto.conf", broker->directory);
     broker->pid = fork();
     if (broker->pid == 0) {
-        if (!freopen("/dev/null", "w", stderr))
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* should this program end in a way that skips the teardown */
+        if (!freopen("/dev/null", "w", stderr) || !freopen("/dev/null", "w", stdout))
             _exit(127);
         execl(mosquitto_path, mosquitto_path, "-c", path, (char *)NULL);
         _exit(127);
@@ -138,7 +140,8 @@ struct seen {
 
 static void copy_text(char *out, struct span text)
 {
-    memcpy(out, text.data, text.length);
+    if (text.length)
+        memcpy(out, text.data, text.length);
     out[text.length] = 0;
 }
 
