@@ -65,6 +65,7 @@ start_mosquitto() {
 }
 chmod 755 "$WORK"
 start_mosquitto
+: >"$WORK/tcu"
 "$CONVOY" tcu --broker "mqtt://127.0.0.1:$MOSQUITTO" --store "$WORK/plain" --name VIN9 --period 1 >"$WORK/tcu" 2>&1 &
 TCU_PID=$!
 STARTED+=("$TCU_PID")

@@ -9,7 +9,8 @@ TCU_OPTIONS=(--broker "mqtts://127.0.0.1:$MQTTS" --certificate-broker "https://1
 start_tcu() { # start_tcu OUTPUT OPTIONS...
     local out=$1
     shift
-    "$CONVOY" tcu "${TCU_OPTIONS[@]}" "$@" >"$out" 2>&1 &
+    : >"$out"
+    "$CONVOY" tcu "${TCU_OPTIONS[@]}" "$@" >>"$out" 2>&1 &
     TCU_PID=$!
     STARTED+=("$TCU_PID")
 }
