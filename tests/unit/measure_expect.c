@@ -1,11 +1,12 @@
 /* Every kind of expectation: pass, fail, inconclusive, not available; how often a verdict with confidence is wrong; values as text. */
 #include "sim/measure.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 static struct measure *measure;
 static struct expectation_result result;

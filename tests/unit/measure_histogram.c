@@ -1,11 +1,12 @@
 /* Histograms against sorted samples, merging against the union, bounds of quantiles against how often they hold. */
 #include "sim/measure.h"
 
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 static uint64_t state;
 

@@ -1,10 +1,11 @@
 /* The ledger against a model that remembers every number. */
 #include "sim/measure.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 enum { NUMBERS = 3000 };
 static uint64_t state;

@@ -1,10 +1,11 @@
 /* What is recorded against a naive log of the same calls: filters, phases, series, worst lists, order, merging, packing. */
 #include "sim/measure.h"
 
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 enum { CALLS = 6000, VEHICLES = 200, COHORTS = 3, REGIONS = 2, SECONDS = 3000 };
 
