@@ -19,7 +19,4 @@ void paho_explain(const struct paho_endpoint *endpoint, const struct cloud_bus_r
 /* Can the files named be read at all? false: *error. */
 bool paho_files_readable(const struct cloud_bus_remote_options *options, char *error, size_t error_capacity);
 
-/* See paho_wait.c. To be called before Paho's threads start. */
-void paho_wait_ready(void);
-
 #endif

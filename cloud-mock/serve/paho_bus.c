@@ -703,7 +703,6 @@ static void initialise_paho(void)
 {
     MQTTAsync_init_options options = MQTTAsync_init_options_initializer; /* OpenSSL initialises itself */
     MQTTAsync_global_init(&options);
-    paho_wait_ready();
 }
 
 static int create_client(struct remote_bus *bus, const struct paho_endpoint *endpoint, const char *client_id)
