@@ -15,18 +15,18 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LAG_BOUND_MS       50.0
-#define RATE_PLAIN         500.0
-#define RATE_TLS           150.0
-#define AT_ONCE_NEAR       8
-#define AT_ONCE_FAR        256 /* round trips, not computing, fill the time */
-#define AT_ONCE_PLAIN      1024
-#define PORTS_PER_ADDRESS  28000
-#define HOUSEKEEPING_S     0.1
-#define DRAIN_US           (5 * US_PER_S)
-#define DRAIN_LOOK_US      (50 * US_PER_MS)
-#define DRAIN_STOPPED_US   US_PER_S
-#define GOODBYE_US         (3 * US_PER_S)
+#define LAG_BOUND_MS      50.0
+#define RATE_PLAIN        500.0
+#define RATE_TLS          150.0
+#define AT_ONCE_NEAR      8
+#define AT_ONCE_FAR       256 /* round trips, not computing, fill the time */
+#define AT_ONCE_PLAIN     1024
+#define PORTS_PER_ADDRESS 28000
+#define HOUSEKEEPING_S    0.1
+#define DRAIN_US          (5 * US_PER_S)
+#define DRAIN_LOOK_US     (50 * US_PER_MS)
+#define DRAIN_STOPPED_US  US_PER_S
+#define GOODBYE_US        (3 * US_PER_S)
 
 int64_t live_clock(void)
 {
@@ -88,7 +88,8 @@ void live_commands_touched(struct live_world *world)
 {
     int64_t next_us = TIME_NEVER;
     for (uint32_t b = 0; b < world->broker_count; b++) {
-        int64_t at_us = world->brokers[b].commands ? cloud_commands_next_deadline(world->brokers[b].commands) : TIME_NEVER;
+        int64_t at_us =
+            world->brokers[b].commands ? cloud_commands_next_deadline(world->brokers[b].commands) : TIME_NEVER;
         next_us = at_us < next_us ? at_us : next_us;
     }
     if (!sim_deadline_set(world->queue, &world->commands_deadline, next_us, 0, LIVE_COMMANDS))
@@ -148,8 +149,8 @@ static void agent_due(struct live_vehicle *vehicle)
     if (!vehicle->wrote)
         return;
     live_tick(world);
-    measure_sample(world->fleet.measure, METRIC_SEND_LAG, fleet_who(&vehicle->trace, PATH_ANY), vehicle->index, planned_us,
-                   world->now_us - planned_us);
+    measure_sample(world->fleet.measure, METRIC_SEND_LAG, fleet_who(&vehicle->trace, PATH_ANY), vehicle->index,
+                   planned_us, world->now_us - planned_us);
 }
 
 static void commands_due(struct live_world *world)
@@ -177,7 +178,7 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
     }
     struct live_vehicle *vehicle = &world->vehicles[entity];
     assert_context.vehicle = entity;
-    switch ((enum live_class)class) {
+    switch ((enum live_class) class) {
     case LIVE_AGENT: /* while draining nothing new is meant to be sent */
         if (sim_deadline_due(world->queue, &vehicle->agent, due_us, entity, LIVE_AGENT) && !world->draining)
             agent_due(vehicle);
@@ -254,16 +255,17 @@ static void show_progress(struct live_world *world)
         return;
     const struct measure *measure = world->fleet.measure;
     double speedup = world->fleet.speedup, seconds = (double)(world->now_us - world->progress.shown_us) / 1e6 * speedup;
-    struct world_progress progress = {.now_us = (int64_t)((double)world->now_us * speedup),
-                                      .duration_us = world->scenario->duration_us,
-                                      .wall_s = now - world->progress.started,
-                                      .speed = seconds / past,
-                                      .connected = (uint64_t)measure_total(measure, COUNTER_CONNECTED, MEASURE_EVERYBODY),
-                                      .driving = (uint64_t)measure_total(measure, COUNTER_DRIVING, MEASURE_EVERYBODY),
-                                      .publishes = (uint64_t)measure_total(measure, COUNTER_PUBLISHES, MEASURE_EVERYBODY),
-                                      .commands = (uint64_t)measure_total(measure, COUNTER_COMMANDS, MEASURE_EVERYBODY),
-                                      .events = world->result->events,
-                                      .phase = phase_name(world)};
+    struct world_progress progress = {
+        .now_us = (int64_t)((double)world->now_us * speedup),
+        .duration_us = world->scenario->duration_us,
+        .wall_s = now - world->progress.started,
+        .speed = seconds / past,
+        .connected = (uint64_t)measure_total(measure, COUNTER_CONNECTED, MEASURE_EVERYBODY),
+        .driving = (uint64_t)measure_total(measure, COUNTER_DRIVING, MEASURE_EVERYBODY),
+        .publishes = (uint64_t)measure_total(measure, COUNTER_PUBLISHES, MEASURE_EVERYBODY),
+        .commands = (uint64_t)measure_total(measure, COUNTER_COMMANDS, MEASURE_EVERYBODY),
+        .events = world->result->events,
+        .phase = phase_name(world)};
     progress.publishes_per_s = (double)(progress.publishes - world->progress.publishes) / seconds;
     progress.commands_per_s = (double)(progress.commands - world->progress.commands) / seconds;
     world->progress.publishes = progress.publishes;
@@ -305,7 +307,8 @@ static bool make_loop(struct live_world *world)
 
 static void *big_block(size_t bytes)
 {
-    void *block = mmap(NULL, bytes ? bytes : 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *block =
+        mmap(NULL, bytes ? bytes : 64, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return block == MAP_FAILED ? NULL : block;
 }
 
@@ -347,7 +350,8 @@ static bool all_near(const struct live_world *world)
     for (uint32_t b = 0; b < world->broker_count; b++)
         for (int d = 0; d < LIVE_IDENTITIES; d++) {
             const struct live_door *door = &world->brokers[b].doors[d];
-            bool near = strncmp(door->host, "127.", 4) == 0 || strcmp(door->host, "::1") == 0 || strcmp(door->host, "localhost") == 0;
+            bool near = strncmp(door->host, "127.", 4) == 0 || strcmp(door->host, "::1") == 0 ||
+                        strcmp(door->host, "localhost") == 0;
             if (door->offered && !near)
                 return false;
         }
@@ -362,7 +366,10 @@ static void set_pace(struct live_world *world)
     int64_t within_us = 0;
     bool tls = any_tls(world, &handshakes);
     world->rate = options->connect_rate > 0 ? options->connect_rate : tls ? RATE_TLS : RATE_PLAIN;
-    world->at_once = options->handshakes_at_once ? options->handshakes_at_once : !tls ? AT_ONCE_PLAIN : all_near(world) ? AT_ONCE_NEAR : AT_ONCE_FAR;
+    world->at_once = options->handshakes_at_once ? options->handshakes_at_once
+                     : !tls                      ? AT_ONCE_PLAIN
+                     : all_near(world)           ? AT_ONCE_NEAR
+                                                 : AT_ONCE_FAR;
     world->tokens = 1;
     for (uint32_t c = 0; c < world->scenario->cohort_count; c++)
         if (world->scenario->cohorts[c].power_up_within_us > within_us)
@@ -372,8 +379,9 @@ static void set_pace(struct live_world *world)
     if (needed_us > (double)within_us && within_us > 0)
         world->stretch = needed_us / (double)within_us;
     if (world->stretch > 1)
-        live_note(world->result, "power-ups spread over %.1f s instead of %.1f s: %.0f connections at --connect-rate %.0f a second", needed_us / 1e6,
-                  (double)within_us / 1e6, handshakes, world->rate);
+        live_note(world->result,
+                  "power-ups spread over %.1f s instead of %.1f s: %.0f connections at --connect-rate %.0f a second",
+                  needed_us / 1e6, (double)within_us / 1e6, handshakes, world->rate);
     world->source_addresses = options->source_addresses;
     uint32_t per_broker = world->scenario->fleet / world->broker_count;
     if (!world->source_addresses && per_broker > PORTS_PER_ADDRESS)
@@ -392,13 +400,14 @@ static bool make_vehicle(struct live_world *world, uint32_t index)
     live_link_init(vehicle);
     fleet_trace_init(&world->fleet, index, &vehicle->trace);
     size_t length = scenario_vehicle_name(world->scenario, index, name, sizeof name);
-    vehicle->tcu = tcu_init(world->agents + (size_t)index * world->agent_stride, fleet_profile(&world->fleet, index), &live_port, vehicle, NULL, NULL,
-                            span_of(name, length));
+    vehicle->tcu = tcu_init(world->agents + (size_t)index * world->agent_stride, fleet_profile(&world->fleet, index),
+                            &live_port, vehicle, NULL, NULL, span_of(name, length));
     const struct scenario_cohort *cohort = &world->scenario->cohorts[vehicle->trace.cohort];
     if (world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
         !live_factory_identity(vehicle, name))
         return live_fail(world, "cannot make the certificate of %s", name);
-    live_schedule(vehicle, LIVE_POWER_UP, (int64_t)((double)fleet_power_up_us(&world->fleet, index) * world->stretch), 0);
+    live_schedule(vehicle, LIVE_POWER_UP, (int64_t)((double)fleet_power_up_us(&world->fleet, index) * world->stretch),
+                  0);
     return true;
 }
 
@@ -424,7 +433,8 @@ static bool make_fleet(struct live_world *world)
             break;
     }
     if (factory && world->profile->registration)
-        live_note(world->result, "vehicles that leave the factory with a certificate are registered at their first connect, which is refused");
+        live_note(world->result, "vehicles that leave the factory with a certificate are registered at their first "
+                                 "connect, which is refused");
     return true;
 }
 
@@ -441,13 +451,15 @@ static bool set_up(struct live_world *world, struct script *script)
     if (!live_cloud_start(world))
         return false;
     world->result->measure = make_measure(world);
-    if (!world->result->measure || !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us, world->topic_prefix,
-                                               world->profile->presence_events ? "" : world->profile->presence_topic))
+    if (!world->result->measure ||
+        !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us, world->topic_prefix,
+                    world->profile->presence_events ? "" : world->profile->presence_topic))
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", scenario->fleet);
     world->actions = (struct world_actions){live_act, live_mark, world};
     world->fleet.actions = &world->actions;
     set_pace(world);
-    if (!make_loop(world) || !live_services_start(world) || (world->pki && !live_http_create(world)) || !make_fleet(world))
+    if (!make_loop(world) || !live_services_start(world) || (world->pki && !live_http_create(world)) ||
+        !make_fleet(world))
         return false;
     /* Time begins now: making certificates and waiting for brokers is no part of the run. */
     int64_t set_up_us = live_clock() - world->start_us;
@@ -574,7 +586,8 @@ static void weigh(struct live_world *world)
     memory_part(world->result, "certificate store", stores);
     memory_part(world->result, "due queue", sim_queue_bytes(world->queue));
     memory_part(world->result, "measures", measure_bytes(world->fleet.measure));
-    known = fleet * (world->agent_stride + sizeof *world->vehicles) + stores + sim_queue_bytes(world->queue) + measure_bytes(world->fleet.measure);
+    known = fleet * (world->agent_stride + sizeof *world->vehicles) + stores + sim_queue_bytes(world->queue) +
+            measure_bytes(world->fleet.measure);
     if (world->result->peak_rss_bytes > known)
         memory_part(world->result, "TLS, libraries, program", world->result->peak_rss_bytes - known);
 }
@@ -597,23 +610,28 @@ static void judge_lag(struct live_world *world)
         return;
     result->status = WORLD_RIG_LIMITED;
     snprintf(result->error, sizeof result->error,
-             "the rig was the bottleneck: 1%% of its sends were more than %.1f ms late (bound %.0f ms), so its figures say little about the broker; run "
-             "fewer vehicles, a lower --connect-rate or on a faster machine", (double)result->lag_p99_us / 1e3, bound_ms);
+             "the rig was the bottleneck: 1%% of its sends were more than %.1f ms late (bound %.0f ms), so its figures "
+             "say little about the broker; run "
+             "fewer vehicles, a lower --connect-rate or on a faster machine",
+             (double)result->lag_p99_us / 1e3, bound_ms);
 }
 
 static void note_troubles(struct live_world *world)
 {
     struct world_result *result = world->result;
     if (world->tls_failures)
-        live_note(result, "%llu connections failed in TLS; the first: %s", (unsigned long long)world->tls_failures, world->first_tls_failure);
+        live_note(result, "%llu connections failed in TLS; the first: %s", (unsigned long long)world->tls_failures,
+                  world->first_tls_failure);
     else if (world->first_tls_failure[0])
         live_note(result, "a request failed; the first: %s", world->first_tls_failure);
     if (world->tcp_failures)
         live_note(result, "%llu TCP connections failed", (unsigned long long)world->tcp_failures);
     if (world->resolve_failures)
-        live_note(result, "%llu times the broker's name could not be resolved", (unsigned long long)world->resolve_failures);
+        live_note(result, "%llu times the broker's name could not be resolved",
+                  (unsigned long long)world->resolve_failures);
     if (world->longest_wait_us > US_PER_S)
-        live_note(result, "a connection waited up to %.1f s for --connect-rate; connect.total counts it, the phases do not",
+        live_note(result,
+                  "a connection waited up to %.1f s for --connect-rate; connect.total counts it, the phases do not",
                   (double)world->longest_wait_us / 1e6);
 }
 
@@ -663,7 +681,8 @@ static double cpu_now(void)
 {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
 static void run_and_close_books(struct live_world *world)
@@ -674,7 +693,8 @@ static void run_and_close_books(struct live_world *world)
     int64_t end_us = world->now_us < world->duration_us ? world->now_us : world->duration_us;
     result->wall_s = (double)world->now_us / 1e6;
     result->cpu_s = cpu_now() - cpu_s;
-    result->simulated_us = end_us == world->duration_us ? world->scenario->duration_us : (int64_t)((double)end_us * world->fleet.speedup);
+    result->simulated_us =
+        end_us == world->duration_us ? world->scenario->duration_us : (int64_t)((double)end_us * world->fleet.speedup);
     drain(world);
     for (uint32_t v = 0; v < world->scenario->fleet; v++)
         fleet_finish(&world->fleet, v, &world->vehicles[v].trace, world->vehicles[v].tcu, end_us);

@@ -45,14 +45,14 @@ struct live_vehicle {
     struct sim_deadline agent, life;
     struct fleet_trace trace;
     struct fleet_life day;
-    int64_t planned_us;  /* the agent's deadline as it asked for it */
-    int64_t phase_us;    /* when the stage of the link began */
+    int64_t planned_us; /* the agent's deadline as it asked for it */
+    int64_t phase_us;   /* when the stage of the link began */
     uint8_t *stored[TCU_STORE_ITEMS];
-    uint8_t *fresh_key;  /* of the request for a certificate that is under way */
+    uint8_t *fresh_key; /* of the request for a certificate that is under way */
     uint16_t stored_length[TCU_STORE_ITEMS], fresh_key_length;
-    uint32_t index;      /* in the fleet */
-    uint32_t attempts;   /* links asked for or let go of */
-    uint32_t requests;   /* at the certificate broker, asked for or given up */
+    uint32_t index;    /* in the fleet */
+    uint32_t attempts; /* links asked for or let go of */
+    uint32_t requests; /* at the certificate broker, asked for or given up */
     uint32_t agent_draws;
     uint16_t faults;
     uint8_t stage, broker;
@@ -102,7 +102,7 @@ struct live_bus { /* a remote bus whose handlers see world time */
     uint32_t handler_count;
 };
 
-#define LIVE_IDENTITIES 3  /* enum scenario_identity */
+#define LIVE_IDENTITIES 3 /* enum scenario_identity */
 #define LIVE_BUSES      16
 struct live_broker {
     const char *uri;
@@ -144,14 +144,14 @@ struct live_world {
     const struct world_options *options;
     struct world_result *result;
     struct world_actions actions;
-    int64_t start_us;       /* CLOCK_MONOTONIC at world time 0 */
-    int64_t duration_us;    /* of the run: the scenario's by the speedup */
+    int64_t start_us;    /* CLOCK_MONOTONIC at world time 0 */
+    int64_t duration_us; /* of the run: the scenario's by the speedup */
     int64_t now_us;
     struct live_vehicle *vehicles;
     uint8_t *agents;
     uint32_t agent_stride;
     struct sim_queue *queue;
-    int64_t *timeline_us;   /* next, by entry, in scenario time */
+    int64_t *timeline_us; /* next, by entry, in scenario time */
     struct sim_deadline commands_deadline;
     struct live_vehicle *hooked; /* the vehicle whose event a script is handling */
     int64_t outage_until_us;
@@ -185,7 +185,7 @@ struct live_world {
     int64_t tokens_us;
     uint32_t under_way, at_once;
     int64_t longest_wait_us;
-    double stretch;          /* of the power-ups, so that they keep to the rate */
+    double stretch; /* of the power-ups, so that they keep to the rate */
     uint32_t source_addresses;
 
     CURLM *curl;
@@ -206,10 +206,11 @@ struct live_world {
     } progress;
 };
 
-int64_t live_clock(void); /* CLOCK_MONOTONIC, microseconds */
+int64_t live_clock(void);                 /* CLOCK_MONOTONIC, microseconds */
 void live_tick(struct live_world *world); /* brings now_us up to date; before anything that happens */
 void live_note(struct world_result *result, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool live_fail(struct live_world *world, const char *format, ...) __attribute__((format(printf, 2, 3))); /* false, for returning */
+bool live_fail(struct live_world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* false, for returning */
 
 /* live.c */
 void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, uint32_t slot);
@@ -221,10 +222,11 @@ void live_link_init(struct live_vehicle *vehicle);
 void live_link_open(struct live_vehicle *vehicle);
 void live_link_send(struct live_vehicle *vehicle, const uint8_t *data, size_t length);
 void live_link_close(struct live_vehicle *vehicle, bool abort);
-void live_link_broken(struct live_vehicle *vehicle);          /* the step of a failed write */
-void live_link_lost(struct live_vehicle *vehicle);            /* the radio goes: the vehicle notices, the broker does not */
-void live_link_start(struct live_vehicle *vehicle);           /* admitted */
-void live_link_resolved(struct live_vehicle *vehicle, const struct sockaddr_storage *address, socklen_t length); /* length 0: no such name */
+void live_link_broken(struct live_vehicle *vehicle); /* the step of a failed write */
+void live_link_lost(struct live_vehicle *vehicle);   /* the radio goes: the vehicle notices, the broker does not */
+void live_link_start(struct live_vehicle *vehicle);  /* admitted */
+void live_link_resolved(struct live_vehicle *vehicle, const struct sockaddr_storage *address,
+                        socklen_t length); /* length 0: no such name */
 void live_link_failed(struct live_vehicle *vehicle, enum tcu_link_end why);
 void live_ghosts_sweep(struct live_world *world, int64_t now_us);
 bool live_tls_create(struct live_world *world, const char *ca_file);

@@ -17,8 +17,8 @@ static void schedule_life(struct live_vehicle *vehicle)
 static void ask(struct live_vehicle *vehicle, uint16_t app, const char *command, int64_t timeout_us, bool online)
 {
     struct live_world *world = vehicle->world;
-    fleet_command_ask(&world->fleet, world->brokers[vehicle->broker].commands, world->now_us, vehicle->index, app, span_text(command), timeout_us,
-                      online);
+    fleet_command_ask(&world->fleet, world->brokers[vehicle->broker].commands, world->now_us, vehicle->index, app,
+                      span_text(command), timeout_us, online);
     live_commands_touched(world);
 }
 
@@ -76,7 +76,9 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     switch (action->kind) {
     case ACTION_COVERAGE_HOLE: begin_hole(vehicle, action->duration_us); break;
     case ACTION_DROP_LINKS: lose_link(vehicle); break;
-    case ACTION_COMMAND: ask(vehicle, FLEET_NO_APP, action->command, action->timeout_us, tcu_connection(vehicle->tcu) == TCU_ONLINE); break;
+    case ACTION_COMMAND:
+        ask(vehicle, FLEET_NO_APP, action->command, action->timeout_us, tcu_connection(vehicle->tcu) == TCU_ONLINE);
+        break;
     case ACTION_IGNITION_ON:
     case ACTION_IGNITION_OFF:
         fleet_life_ignition(&world->fleet, vehicle->index, &vehicle->day, world->now_us, on);
@@ -88,11 +90,13 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     schedule_life(vehicle);
 }
 
-static bool selected(const struct live_world *world, const struct live_vehicle *vehicle, const struct world_action *action)
+static bool selected(const struct live_world *world, const struct live_vehicle *vehicle,
+                     const struct world_action *action)
 {
     if (action->vehicle >= 0)
         return vehicle->index == action->vehicle;
-    return scenario_selected(world->scenario, vehicle->index, action->cohort, action->region, action->share, action->salt);
+    return scenario_selected(world->scenario, vehicle->index, action->cohort, action->region, action->share,
+                             action->salt);
 }
 
 static const char *refusal(const struct live_world *world, const struct world_action *action)
@@ -120,7 +124,9 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
     }
     if (action->kind == ACTION_CLOUD_OUTAGE) {
         world->outage_until_us = world->now_us + action->duration_us;
-        live_note(world->result, "cloud outage acted at the vehicles' end: links cut, attempts refused; the broker itself kept running");
+        live_note(
+            world->result,
+            "cloud outage acted at the vehicles' end: links cut, attempts refused; the broker itself kept running");
     }
     for (uint32_t v = 0; v < world->scenario->fleet; v++) {
         struct live_vehicle *vehicle = &world->vehicles[v];
@@ -166,7 +172,8 @@ void live_timeline_fire(struct live_world *world, uint32_t i)
     int64_t now_us = world->timeline_us[i];
     if (world->script_failed)
         return;
-    if (!script_timeline(world->fleet.script, i, now_us, &world->actions, world->result->error, sizeof world->result->error)) {
+    if (!script_timeline(world->fleet.script, i, now_us, &world->actions, world->result->error,
+                         sizeof world->result->error)) {
         world->script_failed = true;
         return;
     }

@@ -163,7 +163,8 @@ static void *resolve_all(void *context)
     return NULL;
 }
 
-static void answered(struct live_world *world, struct live_door *door, const struct sockaddr_storage *address, socklen_t length)
+static void answered(struct live_world *world, struct live_door *door, const struct sockaddr_storage *address,
+                     socklen_t length)
 {
     struct live_line line = door->waiting; /* an attempt that fails at once may ask again */
     struct live_ticket ticket;
@@ -202,7 +203,8 @@ void live_resolve(struct live_vehicle *vehicle, struct live_door *door)
 {
     struct live_world *world = vehicle->world;
     struct live_resolver *resolver = &world->resolver;
-    live_line_push(world, &door->waiting, (struct live_ticket){.vehicle = vehicle->index, .serial = vehicle->attempts, .purpose = FOR_LINK});
+    live_line_push(world, &door->waiting,
+                   (struct live_ticket){.vehicle = vehicle->index, .serial = vehicle->attempts, .purpose = FOR_LINK});
     if (door->asked)
         return;
     door->asked = true; /* a door is in one of the two lists at most once, so they cannot overflow */

@@ -100,7 +100,8 @@ static bool uses(const struct live_world *world, enum scenario_identity identity
 static bool enrols(const struct live_world *world)
 {
     for (uint32_t c = 0; c < world->scenario->cohort_count; c++)
-        if (world->identity[c] == IDENTITY_CERTIFICATE && world->scenario->cohorts[c].provisioning == PROVISIONING_JUST_IN_TIME)
+        if (world->identity[c] == IDENTITY_CERTIFICATE &&
+            world->scenario->cohorts[c].provisioning == PROVISIONING_JUST_IN_TIME)
             return true;
     return false;
 }
@@ -121,7 +122,8 @@ static bool choose_identities(struct live_world *world)
         }
     }
     if (replaced)
-        live_note(world->result, "identity replaced: a clear listener (mqtt://) takes no certificate, so these vehicles connect without one and nothing is "
+        live_note(world->result, "identity replaced: a clear listener (mqtt://) takes no certificate, so these "
+                                 "vehicles connect without one and nothing is "
                                  "provisioned");
     return true;
 }
@@ -137,7 +139,8 @@ static void adapt_profiles(struct live_world *world)
             if (!world->options->user_name || profile->user_name[0] || world->brokers[0].embedded)
                 continue;
             snprintf(profile->user_name, sizeof profile->user_name, "%s", world->options->user_name);
-            snprintf(profile->password, sizeof profile->password, "%s", world->options->password ? world->options->password : "");
+            snprintf(profile->password, sizeof profile->password, "%s",
+                     world->options->password ? world->options->password : "");
         }
 }
 
@@ -151,12 +154,17 @@ static bool open_pki(struct live_world *world)
     if (options->pki_directory)
         snprintf(world->pki_directory, sizeof world->pki_directory, "%s", options->pki_directory);
     else if (embedded)
-        snprintf(world->pki_directory, sizeof world->pki_directory, "%s/pki", options->out_directory ? options->out_directory : ".");
+        snprintf(world->pki_directory, sizeof world->pki_directory, "%s/pki",
+                 options->out_directory ? options->out_directory : ".");
     else
-        return live_fail(world, "%s asks for client certificates and no CA that it trusts is known: make one with 'convoy cloud --init --pki DIR', give the "
-                                "broker DIR/ca.pem as its CA file, and add --pki DIR here", world->brokers[0].uri);
+        return live_fail(world,
+                         "%s asks for client certificates and no CA that it trusts is known: make one with 'convoy "
+                         "cloud --init --pki DIR', give the "
+                         "broker DIR/ca.pem as its CA file, and add --pki DIR here",
+                         world->brokers[0].uri);
     world->pki = cloud_pki_open(world->pki_directory, embedded, error, sizeof error);
-    return world->pki || live_fail(world, "%s%s", error, embedded ? "" : "; 'convoy cloud --init --pki DIR' makes the files");
+    return world->pki ||
+           live_fail(world, "%s%s", error, embedded ? "" : "; 'convoy cloud --init --pki DIR' makes the files");
 }
 
 /* The services' own certificate, as files because Paho takes nothing else. They go when the run ends. */
@@ -184,7 +192,8 @@ static bool service_identity(struct live_world *world)
     const struct world_options *options = world->options;
     if (options->certificate_file) {
         snprintf(world->service_certificate, sizeof world->service_certificate, "%s", options->certificate_file);
-        snprintf(world->service_key, sizeof world->service_key, "%s", options->key_file ? options->key_file : options->certificate_file);
+        snprintf(world->service_key, sizeof world->service_key, "%s",
+                 options->key_file ? options->key_file : options->certificate_file);
         return true;
     }
     if (!world->pki || world->brokers[0].embedded)
@@ -196,8 +205,8 @@ static bool service_identity(struct live_world *world)
     snprintf(world->service_certificate, sizeof world->service_certificate, "%s/services.crt", directory);
     snprintf(world->service_key, sizeof world->service_key, "%s/services.key", directory);
     world->made_service_files = true;
-    return (cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, "convoy-rig", now_s - 3600, SERVICE_LIFETIME_S, certificate, &certificate_length, key,
-                           &key_length) &&
+    return (cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, "convoy-rig", now_s - 3600, SERVICE_LIFETIME_S,
+                           certificate, &certificate_length, key, &key_length) &&
             write_pem(world->service_certificate, certificate, certificate_length, false) &&
             write_pem(world->service_key, key, key_length, true)) ||
            live_fail(world, "cannot write the services' certificate %s", world->service_certificate);
@@ -260,7 +269,8 @@ static bool start_child(struct live_world *world)
     if (!embedded && !enrols(world))
         return true;
     if (embedded) {
-        snprintf(world->registry_path, sizeof world->registry_path, "%s/registry.sqlite", world->options->out_directory ? world->options->out_directory : ".");
+        snprintf(world->registry_path, sizeof world->registry_path, "%s/registry.sqlite",
+                 world->options->out_directory ? world->options->out_directory : ".");
         unlink(world->registry_path); /* of an earlier run into the same directory */
     }
     child_options(world, &options);
@@ -283,7 +293,8 @@ static void describe(struct live_world *world)
     struct world_result *result = world->result;
     size_t used = 0;
     for (uint32_t b = 0; b < world->broker_count && used < sizeof result->broker; b++)
-        used += (size_t)snprintf(result->broker + used, sizeof result->broker - used, "%s%s", b ? " " : "", world->brokers[b].uri);
+        used += (size_t)snprintf(result->broker + used, sizeof result->broker - used, "%s%s", b ? " " : "",
+                                 world->brokers[b].uri);
     snprintf(result->cloud_profile, sizeof result->cloud_profile, "%s", world->profile->name);
     snprintf(result->unavailable, sizeof result->unavailable, "%s", world->profile->unavailable);
 }
@@ -311,7 +322,8 @@ static void on_message(void *context, int64_t now_us, const struct mq5_publish *
     handler->handler(handler->context, now_us - handler->bus->world->start_us, message);
 }
 
-static uint8_t bus_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos, cloud_bus_handler *handler, void *context)
+static uint8_t bus_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos,
+                             cloud_bus_handler *handler, void *context)
 {
     struct live_bus *self = (struct live_bus *)bus;
     if (self->handler_count == sizeof self->handlers / sizeof self->handlers[0])
@@ -368,7 +380,8 @@ static void *attach(void *context)
     struct live_world *world = attachment->world;
     struct live_broker *broker = attachment->broker;
     char id[96], ca[600];
-    struct cloud_bus_remote_options options = {.uri = broker->service_uri, .client_id = id, .wake = wake, .wake_context = world};
+    struct cloud_bus_remote_options options = {
+        .uri = broker->service_uri, .client_id = id, .wake = wake, .wake_context = world};
     struct cloud_options passwords = {0};
     snprintf(id, sizeof id, "convoy-%s-%s", world->run_id, attachment->service);
     options.user_name = world->options->user_name;
@@ -388,7 +401,8 @@ static void *attach(void *context)
     return NULL;
 }
 
-static bool attach_one(struct live_world *world, struct live_broker *broker, struct attachment *attachment, const char *service)
+static bool attach_one(struct live_world *world, struct live_broker *broker, struct attachment *attachment,
+                       const char *service)
 {
     *attachment = (struct attachment){.world = world, .broker = broker};
     snprintf(attachment->service, sizeof attachment->service, "%s", service);
@@ -400,7 +414,8 @@ static bool take_bus(struct live_world *world, struct live_broker *broker, struc
     pthread_join(attachment->thread, NULL);
     if (!attachment->bus)
         return live_fail(world, "%s", attachment->error);
-    broker->buses[broker->bus_count++] = (struct live_bus){.bus = {&bus_ops}, .remote = attachment->bus, .world = world};
+    broker->buses[broker->bus_count++] =
+        (struct live_bus){.bus = {&bus_ops}, .remote = attachment->bus, .world = world};
     return true;
 }
 
@@ -412,8 +427,13 @@ static bool attach_all(struct live_world *world, struct live_broker *broker, uin
     bool good = true;
     while (begun < wanted && good) {
         char name[32];
-        snprintf(name, sizeof name, begun < processors ? "processor-%u" : begun == processors ? "presence" : "commands", begun + 1);
-        good = attach_one(world, broker, &attachments[begun], name) || live_fail(world, "cannot start a thread for connecting the services");
+        snprintf(name, sizeof name,
+                 begun < processors    ? "processor-%u"
+                 : begun == processors ? "presence"
+                                       : "commands",
+                 begun + 1);
+        good = attach_one(world, broker, &attachments[begun], name) ||
+               live_fail(world, "cannot start a thread for connecting the services");
         begun += good;
     }
     for (uint32_t i = 0; i < begun; i++)
@@ -455,7 +475,8 @@ static void on_presence(void *context, int64_t now_us, const struct mq5_publish 
 {
     struct live_world *world = context;
     if (!world->closing)
-        measure_count(world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY}, now_us, 1);
+        measure_count(world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY}, now_us,
+                      1);
 }
 
 static void filter_of(const char *template, const char *prefix, char *out, size_t capacity)
@@ -464,11 +485,12 @@ static void filter_of(const char *template, const char *prefix, char *out, size_
     snprintf(out, capacity, "%s%.*s+%s", prefix, (int)(mark - template), template, mark + 1);
 }
 
-static bool subscribe(struct live_world *world, const struct live_broker *broker, struct live_bus *bus, const char *filter, uint8_t qos,
-                      cloud_bus_handler *handler)
+static bool subscribe(struct live_world *world, const struct live_broker *broker, struct live_bus *bus,
+                      const char *filter, uint8_t qos, cloud_bus_handler *handler)
 {
     uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), qos, handler, world);
-    return reason < 0x80 || live_fail(world, "%s refuses the subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
+    return reason < 0x80 ||
+           live_fail(world, "%s refuses the subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
 }
 
 static void without_sharing(struct live_world *world, const struct live_broker *broker)
@@ -492,7 +514,8 @@ static bool start_processors(struct live_world *world, struct live_broker *broke
             return subscribe(world, broker, bus, filter, 1, on_telemetry);
         }
         if (reason >= 0x80)
-            return live_fail(world, "%s refuses the telemetry processors' subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
+            return live_fail(world, "%s refuses the telemetry processors' subscription %s: %s", broker->uri, filter,
+                             mq5_reason_name(reason));
     }
     return true;
 }
@@ -500,7 +523,8 @@ static bool start_processors(struct live_world *world, struct live_broker *broke
 static bool start_services(struct live_world *world, struct live_broker *broker, uint32_t number)
 {
     char filter[160];
-    uint32_t processors = world->scenario->cloud.processors > PROCESSORS_MAX ? PROCESSORS_MAX : world->scenario->cloud.processors;
+    uint32_t processors =
+        world->scenario->cloud.processors > PROCESSORS_MAX ? PROCESSORS_MAX : world->scenario->cloud.processors;
     if (!attach_all(world, broker, processors) || !start_processors(world, broker, processors))
         return false;
     if (world->profile->presence_events)
@@ -547,7 +571,8 @@ void live_presence_clear(struct live_world *world)
         if (!vehicle->trace.was_online || !broker->bus_count)
             continue;
         size_t length = scenario_vehicle_name(world->scenario, v, name, sizeof name);
-        snprintf(topic, sizeof topic, "%.*s%.*s%s", (int)(mark - world->fleet.topic_presence), world->fleet.topic_presence, (int)length, name, mark + 1);
+        snprintf(topic, sizeof topic, "%.*s%.*s%s", (int)(mark - world->fleet.topic_presence),
+                 world->fleet.topic_presence, (int)length, name, mark + 1);
         struct mq5_publish empty = {.retain = true, .topic = span_text(topic)};
         struct live_bus *bus = &broker->buses[broker->bus_count - 1];
         bus->bus.ops->publish(&bus->bus, world->now_us, &empty);
@@ -561,9 +586,11 @@ static void note_overflow(struct live_world *world, const struct live_bus *bus)
     struct cloud_bus_counts counts;
     cloud_bus_count(bus->remote, &counts);
     if (counts.overflowed)
-        live_note(world->result, "%llu messages were lost in the rig: its services could not keep up", (unsigned long long)counts.overflowed);
+        live_note(world->result, "%llu messages were lost in the rig: its services could not keep up",
+                  (unsigned long long)counts.overflowed);
     if (counts.reconnects)
-        live_note(world->result, "a service's connection to the broker broke and came back %llu times", (unsigned long long)counts.reconnects);
+        live_note(world->result, "a service's connection to the broker broke and came back %llu times",
+                  (unsigned long long)counts.reconnects);
 }
 
 void live_services_stop(struct live_world *world)
@@ -589,10 +616,12 @@ static void count_registry(struct live_world *world)
 {
     char error[200];
     uint64_t certificates;
-    struct cloud_registry *registry = world->registry_path[0] ? cloud_registry_open(world->registry_path, error, sizeof error) : NULL;
+    struct cloud_registry *registry =
+        world->registry_path[0] ? cloud_registry_open(world->registry_path, error, sizeof error) : NULL;
     if (!registry)
         return;
-    cloud_registry_counts(registry, &world->result->registered_things, &certificates, &world->result->active_certificates);
+    cloud_registry_counts(registry, &world->result->registered_things, &certificates,
+                          &world->result->active_certificates);
     cloud_registry_close(registry);
 }
 

@@ -62,9 +62,11 @@ static void finish(struct live_request *request, CURLcode code)
     bool wanted = request->serial == vehicle->requests;
     if (wanted && status == 200)
         length = tcu_crypto_certificate(span_of(request->answer, request->answer_length),
-                                        span_of(vehicle->fresh_key, vehicle->fresh_key_length), certificate, sizeof certificate);
+                                        span_of(vehicle->fresh_key, vehicle->fresh_key_length), certificate,
+                                        sizeof certificate);
     if (code != CURLE_OK && !world->first_tls_failure[0])
-        snprintf(world->first_tls_failure, sizeof world->first_tls_failure, "certificate broker: %s", curl_easy_strerror(code));
+        snprintf(world->first_tls_failure, sizeof world->first_tls_failure, "certificate broker: %s",
+                 curl_easy_strerror(code));
     live_admit_done(world);
     live_tick(world);
     if (wanted)
@@ -116,7 +118,8 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *context, v
         watch->world = world;
         curl_multi_assign(world->curl, fd, watch);
     }
-    ev_io_init(&watch->watcher, on_socket, fd, (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+    ev_io_init(&watch->watcher, on_socket, fd,
+               (what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
     ev_io_start(world->loop, &watch->watcher);
     return 0;
 }
@@ -176,7 +179,8 @@ static void set_options(struct live_request *request)
     CURL *easy = request->easy;
     char url[256];
     const struct scenario_cohort *cohort = &world->scenario->cohorts[world->vehicles[request->vehicle].trace.cohort];
-    snprintf(url, sizeof url, "https://%s:%d/.well-known/est/simpleenroll", world->cloud_doors.address, world->cloud_doors.https_port);
+    snprintf(url, sizeof url, "https://%s:%d/.well-known/est/simpleenroll", world->cloud_doors.address,
+             world->cloud_doors.https_port);
     request->headers = curl_slist_append(NULL, "Content-Type: application/pkcs10");
     request->headers = curl_slist_append(request->headers, "Content-Transfer-Encoding: base64");
     request->headers = curl_slist_append(request->headers, "Expect:"); /* no 100-continue round trip */

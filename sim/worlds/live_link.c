@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define READS_AT_ONCE   8     /* of one vehicle before the others have their turn */
-#define LINGER_US       (2 * US_PER_S)
-#define GHOST_EXTRA_US  US_PER_S
+#define READS_AT_ONCE  8 /* of one vehicle before the others have their turn */
+#define LINGER_US      (2 * US_PER_S)
+#define GHOST_EXTRA_US US_PER_S
 
 static struct live_door *door_of(const struct live_vehicle *vehicle)
 {
@@ -197,20 +197,25 @@ bool live_tls_create(struct live_world *world, const char *ca_file)
     if (!world->tls)
         return live_fail(world, "out of memory for TLS");
     SSL_CTX_set_min_proto_version(world->tls, embedded ? TLS1_3_VERSION : TLS1_2_VERSION);
-    SSL_CTX_set_mode(world->tls, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(world->tls,
+                     SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_verify(world->tls, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(world->tls, SSL_SESS_CACHE_OFF);
-    bool trusts = ca_file ? SSL_CTX_load_verify_locations(world->tls, ca_file, NULL) == 1 : SSL_CTX_set_default_verify_paths(world->tls) == 1;
+    bool trusts = ca_file ? SSL_CTX_load_verify_locations(world->tls, ca_file, NULL) == 1
+                          : SSL_CTX_set_default_verify_paths(world->tls) == 1;
     ERR_clear_error();
-    return trusts || live_fail(world, "%s: cannot be read as CA certificates in PEM form; give the broker's CA with --ca FILE",
-                               ca_file ? ca_file : "the system's CA certificates");
+    return trusts ||
+           live_fail(world, "%s: cannot be read as CA certificates in PEM form; give the broker's CA with --ca FILE",
+                     ca_file ? ca_file : "the system's CA certificates");
 }
 
 static void remember_tls_failure(struct live_world *world, const SSL *ssl)
 {
     unsigned long error = ERR_peek_last_error();
     long verified = SSL_get_verify_result(ssl);
-    const char *text = verified != X509_V_OK ? X509_verify_cert_error_string(verified) : error ? ERR_reason_error_string(error) : NULL;
+    const char *text = verified != X509_V_OK ? X509_verify_cert_error_string(verified)
+                       : error               ? ERR_reason_error_string(error)
+                                             : NULL;
     world->tls_failures++;
     if (!world->first_tls_failure[0])
         snprintf(world->first_tls_failure, sizeof world->first_tls_failure, "%s", text ? text : "connection closed");
@@ -235,7 +240,8 @@ static bool expect_peer(const struct live_world *world, SSL *ssl, const struct l
         return false;
     if (world->options->no_verify_name)
         return true;
-    return (door->literal ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), door->host) : SSL_set1_host(ssl, door->host)) == 1;
+    return (door->literal ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), door->host)
+                          : SSL_set1_host(ssl, door->host)) == 1;
 }
 
 static void link_is_up(struct live_vehicle *vehicle)
@@ -285,7 +291,8 @@ static void start_tls(struct live_vehicle *vehicle, const struct live_door *door
     vehicle->ssl = ssl;
     vehicle->stage = STAGE_TLS;
     vehicle->phase_us = vehicle->world->now_us;
-    if (!ssl || SSL_set_fd(ssl, vehicle->watcher.fd) != 1 || !show_identity(vehicle, ssl) || !expect_peer(vehicle->world, ssl, door)) {
+    if (!ssl || SSL_set_fd(ssl, vehicle->watcher.fd) != 1 || !show_identity(vehicle, ssl) ||
+        !expect_peer(vehicle->world, ssl, door)) {
         if (ssl)
             remember_tls_failure(vehicle->world, ssl);
         ERR_clear_error();
@@ -314,7 +321,8 @@ static void tcp_done(struct live_vehicle *vehicle)
         tcp_failed(vehicle);
         return;
     }
-    measure_sample(world->fleet.measure, METRIC_CONNECT_TCP, who(vehicle), vehicle->index, began_us(vehicle), world->now_us - vehicle->phase_us);
+    measure_sample(world->fleet.measure, METRIC_CONNECT_TCP, who(vehicle), vehicle->index, began_us(vehicle),
+                   world->now_us - vehicle->phase_us);
     if (door->tls)
         start_tls(vehicle, door);
     else
@@ -329,7 +337,8 @@ static void bind_source(const struct live_vehicle *vehicle, int fd, const struct
         return;
     int on = 1;
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(UINT32_C(0x7F000002) + vehicle->index % addresses)}};
+    struct sockaddr_in from = {.sin_family = AF_INET,
+                               .sin_addr = {htonl(UINT32_C(0x7F000002) + vehicle->index % addresses)}};
     if (bind(fd, (const struct sockaddr *)&from, sizeof from) < 0)
         return; /* the kernel chooses */
 }
@@ -388,11 +397,13 @@ void live_link_open(struct live_vehicle *vehicle)
     vehicle->stage = STAGE_WAITING;
     vehicle->phase_us = world->now_us;
     if (!vehicle->covered || world->outage_until_us > world->now_us) {
-        int64_t wait_us = vehicle->covered ? US_PER_MS : 5 * US_PER_S; /* refused at once; a modem without service gives up later */
+        int64_t wait_us =
+            vehicle->covered ? US_PER_MS : 5 * US_PER_S; /* refused at once; a modem without service gives up later */
         live_schedule(vehicle, LIVE_LINK_FAILED, world->now_us + wait_us, vehicle->attempts);
         return;
     }
-    live_line_push(world, &world->line, (struct live_ticket){.vehicle = vehicle->index, .serial = vehicle->attempts, .purpose = FOR_LINK});
+    live_line_push(world, &world->line,
+                   (struct live_ticket){.vehicle = vehicle->index, .serial = vehicle->attempts, .purpose = FOR_LINK});
 }
 
 /* ---- bytes --------------------------------------------------------------------------------------------------------- */
@@ -491,7 +502,8 @@ static ssize_t get(struct live_vehicle *vehicle, enum tcu_link_end *why)
         return 0;
     bool unexpected_end = ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
     *why = error == SSL_ERROR_ZERO_RETURN || unexpected_end ? TCU_LINK_PEER_CLOSED : TCU_LINK_LOST;
-    if (error == SSL_ERROR_SSL && !unexpected_end) { /* in TLS 1.3 a certificate is refused after the client's handshake is over */
+    if (error == SSL_ERROR_SSL &&
+        !unexpected_end) { /* in TLS 1.3 a certificate is refused after the client's handshake is over */
         *why = TCU_LINK_TLS_FAILED;
         remember_tls_failure(vehicle->world, vehicle->ssl);
     }

@@ -41,7 +41,8 @@ static void port_deadline(void *context, int64_t at_us)
 static uint32_t port_random(void *context)
 {
     struct live_vehicle *vehicle = context;
-    return (uint32_t)sim_random_at(vehicle->world->scenario->seed, vehicle->index, SIM_FOR_AGENT, vehicle->agent_draws++);
+    return (uint32_t)sim_random_at(vehicle->world->scenario->seed, vehicle->index, SIM_FOR_AGENT,
+                                   vehicle->agent_draws++);
 }
 
 static int64_t port_wall_us(void *context, int64_t now_us)
@@ -109,9 +110,10 @@ static struct live_request *make_request(struct live_vehicle *vehicle, const str
     request->key = malloc(TCU_KEY_MAX);
     request->body = malloc(capacity);
     int64_t now_s = port_wall_us(vehicle, world->now_us) / US_PER_S;
-    if (request->certificate && request->key && request->body && tcu_crypto_base64(wanted->body, request->body, capacity) &&
-        cloud_pki_make(world->pki, CLOUD_CA_ATTESTATION, name, now_s - 86400, ATTESTATION_LIFETIME_S, request->certificate,
-                       &request->certificate_length, request->key, &request->key_length))
+    if (request->certificate && request->key && request->body &&
+        tcu_crypto_base64(wanted->body, request->body, capacity) &&
+        cloud_pki_make(world->pki, CLOUD_CA_ATTESTATION, name, now_s - 86400, ATTESTATION_LIFETIME_S,
+                       request->certificate, &request->certificate_length, request->key, &request->key_length))
         return request;
     live_http_release(request);
     return NULL;
@@ -165,8 +167,9 @@ bool live_factory_identity(struct live_vehicle *vehicle, const char *name)
     uint8_t certificate[TCU_CERTIFICATE_MAX], key[TCU_KEY_MAX];
     size_t certificate_length = sizeof certificate, key_length = sizeof key;
     int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
-    return cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400, world->scenario->cloud.certificate_lifetime_s, certificate,
-                          &certificate_length, key, &key_length) &&
+    return cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
+                          world->scenario->cloud.certificate_lifetime_s, certificate, &certificate_length, key,
+                          &key_length) &&
            store(vehicle, TCU_STORE_OPERATIONAL_KEY, key, key_length) &&
            store(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, certificate, certificate_length);
 }
@@ -203,7 +206,8 @@ static bool port_inbound(void *context, const struct mq5_packet *packet)
     vehicle->world->packets++;
     if (packet->type != MQ5_PUBACK || loss <= 0)
         return true;
-    uint64_t word = sim_random_at(vehicle->world->scenario->seed, vehicle->index, SIM_FOR_FAULTS | 0x100, vehicle->faults++);
+    uint64_t word =
+        sim_random_at(vehicle->world->scenario->seed, vehicle->index, SIM_FOR_FAULTS | 0x100, vehicle->faults++);
     return (double)(word >> 11) * 0x1p-53 >= loss;
 }
 

@@ -16,10 +16,11 @@ static X509_REQ *make_request(EVP_PKEY *key, struct span common_name)
 {
     X509_REQ *request = X509_REQ_new();
     X509_NAME *name = X509_NAME_new();
-    bool good = request && name && X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
-                X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, common_name.data, (int)common_name.length, -1, 0) == 1 &&
-                X509_REQ_set_subject_name(request, name) == 1 && X509_REQ_set_pubkey(request, key) == 1 &&
-                X509_REQ_sign(request, key, EVP_sha256()) > 0;
+    bool good =
+        request && name && X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
+        X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, common_name.data, (int)common_name.length, -1, 0) == 1 &&
+        X509_REQ_set_subject_name(request, name) == 1 && X509_REQ_set_pubkey(request, key) == 1 &&
+        X509_REQ_sign(request, key, EVP_sha256()) > 0;
     X509_NAME_free(name);
     if (good)
         return request;
@@ -38,7 +39,8 @@ static bool write_key(EVP_PKEY *key, uint8_t *out, size_t *length)
     return good;
 }
 
-bool tcu_crypto_enroll(struct span common_name, uint8_t *key_out, size_t *key_length, uint8_t *request_out, size_t *request_length)
+bool tcu_crypto_enroll(struct span common_name, uint8_t *key_out, size_t *key_length, uint8_t *request_out,
+                       size_t *request_length)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509_REQ *request = key ? make_request(key, common_name) : NULL;
@@ -195,7 +197,8 @@ size_t tcu_crypto_read_key(const char *path, uint8_t *out, size_t capacity, char
     BIO *bio = open_file(path, error, error_capacity);
     if (!bio)
         return 0;
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)""); /* a passphrase is not asked for: it would wait for a terminal */
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(
+        bio, NULL, NULL, (void *)""); /* a passphrase is not asked for: it would wait for a terminal */
     if (!key && BIO_reset(bio) == 0)
         key = d2i_PrivateKey_bio(bio, NULL);
     BIO_free(bio);
@@ -217,8 +220,9 @@ static bool seconds_of(const ASN1_TIME *time, int64_t *out)
     struct tm tm;
     if (ASN1_TIME_to_tm(time, &tm) != 1)
         return false;
-    int64_t year = tm.tm_year + 1900, past = tm.tm_mon > 1 ? year : year - 1; /* years whose leap day, if any, is over */
-    int64_t leap_days = past / 4 - past / 100 + past / 400 - 477;             /* 477 before 1970 */
+    int64_t year = tm.tm_year + 1900,
+            past = tm.tm_mon > 1 ? year : year - 1;               /* years whose leap day, if any, is over */
+    int64_t leap_days = past / 4 - past / 100 + past / 400 - 477; /* 477 before 1970 */
     int64_t days = (year - 1970) * 365 + leap_days + before_month[tm.tm_mon] + tm.tm_mday - 1;
     *out = days * 86400 + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec;
     return true;
@@ -227,8 +231,10 @@ static bool seconds_of(const ASN1_TIME *time, int64_t *out)
 bool tcu_crypto_validity(struct span certificate, int64_t *not_before_s, int64_t *not_after_s, char common_name[64])
 {
     X509 *x509 = certificate.length ? parse_certificate(certificate) : NULL;
-    bool good = x509 && seconds_of(X509_get0_notBefore(x509), not_before_s) && seconds_of(X509_get0_notAfter(x509), not_after_s);
-    if (good && common_name && X509_NAME_get_text_by_NID(X509_get_subject_name(x509), NID_commonName, common_name, 64) < 0)
+    bool good = x509 && seconds_of(X509_get0_notBefore(x509), not_before_s) &&
+                seconds_of(X509_get0_notAfter(x509), not_after_s);
+    if (good && common_name &&
+        X509_NAME_get_text_by_NID(X509_get_subject_name(x509), NID_commonName, common_name, 64) < 0)
         common_name[0] = 0;
     X509_free(x509);
     ERR_clear_error();
