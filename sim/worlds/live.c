@@ -375,6 +375,7 @@ static void set_pace(struct live_world *world)
         if (world->scenario->cohorts[c].power_up_within_us > within_us)
             within_us = world->scenario->cohorts[c].power_up_within_us;
     double needed_us = handshakes / world->rate * 1e6;
+    within_us = (int64_t)((double)within_us / world->fleet.speedup); /* like trips and phases: a matter of the calendar */
     world->stretch = 1;
     if (needed_us > (double)within_us && within_us > 0)
         world->stretch = needed_us / (double)within_us;
@@ -406,8 +407,8 @@ static bool make_vehicle(struct live_world *world, uint32_t index)
     if (world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
         !live_factory_identity(vehicle, name))
         return live_fail(world, "cannot make the certificate of %s", name);
-    live_schedule(vehicle, LIVE_POWER_UP, (int64_t)((double)fleet_power_up_us(&world->fleet, index) * world->stretch),
-                  0);
+    double power_up_us = (double)fleet_power_up_us(&world->fleet, index) / world->fleet.speedup;
+    live_schedule(vehicle, LIVE_POWER_UP, (int64_t)(power_up_us * world->stretch), 0);
     return true;
 }
 
