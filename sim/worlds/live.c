@@ -375,7 +375,8 @@ static void set_pace(struct live_world *world)
         if (world->scenario->cohorts[c].power_up_within_us > within_us)
             within_us = world->scenario->cohorts[c].power_up_within_us;
     double needed_us = handshakes / world->rate * 1e6;
-    within_us = (int64_t)((double)within_us / world->fleet.speedup); /* like trips and phases: a matter of the calendar */
+    within_us =
+        (int64_t)((double)within_us / world->fleet.speedup); /* like trips and phases: a matter of the calendar */
     world->stretch = 1;
     if (needed_us > (double)within_us && within_us > 0)
         world->stretch = needed_us / (double)within_us;
