@@ -7,9 +7,9 @@ scenario "smoke" { start = "2026-03-04 08:00", duration = minutes(1), seed = 1,
 
 local dropped   = fault("drop_commands", { off = 0, on = 0.2, breaks = { "no-command-lost" } },
                         "share of commands lost between service and broker")
-local slow_rule = fault("delay_registration", { off = 0.5, on = 30, breaks = { "provisioned" } },
+local slow_rule = fault("delay_registration", { off = 0.5, on = 30, breaks = { "provisioned", "no-command-lost", "end-to-end" } },
                         "seconds the registration rule takes to activate a certificate")
-local ack_loss  = fault("lose_acknowledgements", { off = 0, on = 0.2, breaks = { "acknowledged" } },
+local ack_loss  = fault("lose_acknowledgements", { off = 0, on = 0.2, breaks = { "acknowledged", "all-online", "end-to-end" } },
                         "share of telemetry acknowledgements lost on the way to the vehicle")
 
 region "here" { latency = milliseconds(2) }
