@@ -129,8 +129,13 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
     struct expectation_result *expectations = calloc(scenario->expectation_count + 1, sizeof *expectations);
     if (!expectations)
         return EXIT_ENVIRONMENT;
-    for (uint32_t i = 0; i < scenario->expectation_count; i++)
-        expectation_judge(result->measure, &scenario->expectations[i], result->unavailable, &expectations[i]);
+    double speedup = options->world.kind == WORLD_LIVE && options->world.speedup > 0 ? options->world.speedup : 1;
+    for (uint32_t i = 0; i < scenario->expectation_count; i++) {
+        struct expectation expectation = scenario->expectations[i];
+        expectation.from_us = (int64_t)((double)expectation.from_us / speedup); /* windows are the calendar's, measures the world's */
+        expectation.by_us = (int64_t)((double)expectation.by_us / speedup);
+        expectation_judge(result->measure, &expectation, result->unavailable, &expectations[i]);
+    }
     char command[2048];
     command_text(argc, argv, command, sizeof command);
     struct report_run run = {.scenario = scenario,
