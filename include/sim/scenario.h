@@ -63,7 +63,6 @@ struct scenario_cohort {
     struct link_profile radio;
     enum scenario_identity identity;
     enum scenario_provisioning provisioning;
-    bool real_cryptography; /* virtual world only; the live world is always real */
     char user_name[32], password[64];
     uint8_t mqtt_version; /* 4 or 5 */
     uint16_t receive_maximum, outgoing_maximum, alias_slots;

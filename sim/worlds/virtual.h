@@ -116,8 +116,9 @@ void virtual_step(struct virtual_vehicle *vehicle, int64_t now_us);
 void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction);
 /* The radio goes without a word: the vehicle notices, the broker does not. */
 void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why);
-void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
-                      const void *data, size_t length);
+/* NULL: out of memory, noted in the world. */
+struct step *virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
+                              const void *data, size_t length);
 void virtual_cloud_touched(struct partition *partition);
 void virtual_partition_release(struct partition *partition);
 

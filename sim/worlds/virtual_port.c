@@ -202,14 +202,13 @@ static bool certificate_peer(const struct virtual_vehicle *vehicle, struct cloud
 
 static void schedule_link(struct virtual_vehicle *vehicle, const struct link_setup *setup, int64_t end_us)
 {
-    virtual_schedule(vehicle, STEP_LINK_UP, end_us, vehicle->attempts, NULL, 0);
-    for (struct step *step = vehicle->steps; step; step = step->next)
-        if (step->kind == STEP_LINK_UP && step->slot == vehicle->attempts) {
-            step->phase_us[0] = setup->resolve_us;
-            step->phase_us[1] = setup->tcp_us;
-            step->phase_us[2] = setup->tls_us;
-            step->tls = setup->tls;
-        }
+    struct step *step = virtual_schedule(vehicle, STEP_LINK_UP, end_us, vehicle->attempts, NULL, 0);
+    if (!step)
+        return;
+    step->phase_us[0] = setup->resolve_us;
+    step->phase_us[1] = setup->tcp_us;
+    step->phase_us[2] = setup->tls_us;
+    step->tls = setup->tls;
 }
 
 static void port_link_open(void *context, enum tcu_identity identity)
@@ -380,13 +379,13 @@ void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link
 
 /* ---- the rest of the platform -------------------------------------------------------------------------------------- */
 
-void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
-                      const void *data, size_t length)
+struct step *virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
+                              const void *data, size_t length)
 {
     struct step *step = malloc(sizeof *step + length);
     if (!step) {
         partition_of(vehicle)->world->out_of_memory = true;
-        return;
+        return NULL;
     }
     *step = (struct step){
         .at_us = at_us, .kind = kind, .slot = slot, .length = (uint32_t)length, .request = vehicle->requests};
@@ -398,6 +397,7 @@ void virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int6
     step->next = *place;
     *place = step;
     push(vehicle, at_us, EVENT_STEP);
+    return step;
 }
 
 static void port_deadline(void *context, int64_t at_us)
