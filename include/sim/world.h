@@ -10,6 +10,8 @@
 
 enum world_kind { WORLD_VIRTUAL, WORLD_LIVE };
 
+struct sim_group; /* sim/group.h */
+
 struct world_progress {
     int64_t now_us, duration_us;
     double wall_s, speed; /* scenario seconds a wall second */
@@ -38,6 +40,7 @@ struct world_options {
     uint32_t partitions;         /* virtual: 0: 16 (fixed for the digest) */
     int64_t window_us;           /* virtual: engine's window */
     uint64_t memory_limit;       /* 0: none */
+    struct sim_group *group;     /* the processes that run this together; NULL: this one alone. Only rank 0's result is whole */
     const char *out_directory;
     volatile sig_atomic_t *stop; /* set by Ctrl-C: finish early, keep what was measured */
     void (*progress)(void *context, const struct world_progress *progress); /* about once a second; may be NULL */
