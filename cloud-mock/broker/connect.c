@@ -188,7 +188,8 @@ static void accept_connect(struct cloud_broker *broker, struct cloud_connection 
         return;
     }
     if (broker->ops.connected)
-        broker->ops.connected(broker->context, now_us, broker_client_id(session), connection->peer, connect, resumed);
+        broker->ops.connected(broker->context, now_us, broker_client_id(session), broker_peer(broker, connection),
+                              connect, resumed);
     broker_flow_drain(broker, session, now_us);
 }
 
@@ -215,7 +216,7 @@ static bool authorised(struct cloud_broker *broker, struct cloud_connection *con
     if (!broker->ops.authorise_connect)
         return true;
     struct cloud_authorisation answer =
-        broker->ops.authorise_connect(broker->context, now_us, connect, connection->peer);
+        broker->ops.authorise_connect(broker->context, now_us, connect, broker_peer(broker, connection));
     if (connection->flags & LINK_DEAD)
         return false;
     if (answer.reason == MQ5_SUCCESS)

@@ -378,6 +378,12 @@ static inline struct span broker_client_id(const struct session *session)
 {
     return session ? span_of(session->client_id, session->client_id_length) : (struct span){NULL, 0};
 }
+static inline const struct cloud_peer *broker_peer(const struct cloud_broker *broker,
+                                                   const struct cloud_connection *connection)
+{
+    const struct cloud_peer *peer = broker->ops.peer ? broker->ops.peer(broker->context, connection->link) : NULL;
+    return peer ? peer : connection->peer;
+}
 static inline bool broker_session_present(const struct session *session)
 {
     return session->connection != NULL; /* or its local: the same word */

@@ -73,7 +73,8 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
     if (!session)
         return;
     if (broker->ops.disconnected)
-        broker->ops.disconnected(broker->context, now_us, broker_client_id(session), connection->peer, reason);
+        broker->ops.disconnected(broker->context, now_us, broker_client_id(session), broker_peer(broker, connection),
+                                 reason);
     if (!(session->flags & SESSION_DEAD) && !session->connection)
         broker_session_away(broker, session, now_us);
 }

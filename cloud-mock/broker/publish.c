@@ -80,7 +80,7 @@ static uint8_t accept_message(struct cloud_broker *broker, struct cloud_connecti
         return MQ5_NOT_AUTHORIZED;
     if (broker->ops.authorise_publish) {
         uint8_t reason = broker->ops.authorise_publish(broker->context, broker_client_id(connection->session),
-                                                       connection->peer, publish);
+                                                       broker_peer(broker, connection), publish);
         if (reason >= 0x80)
             return reason;
         if (connection->flags & LINK_DEAD)

@@ -190,8 +190,8 @@ static uint8_t subscribe_one(struct cloud_broker *broker, struct cloud_connectio
     if (!mq5_topic_filter_valid(wanted->filter))
         return MQ5_TOPIC_FILTER_INVALID;
     if (broker->ops.authorise_subscribe) {
-        uint8_t reason = broker->ops.authorise_subscribe(broker->context, broker_client_id(session), connection->peer,
-                                                         wanted->filter, qos);
+        uint8_t reason = broker->ops.authorise_subscribe(broker->context, broker_client_id(session),
+                                                         broker_peer(broker, connection), wanted->filter, qos);
         if (reason >= 0x80)
             return reason;
         if (connection->flags & LINK_DEAD)

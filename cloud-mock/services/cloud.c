@@ -84,6 +84,12 @@ static bool on_outbound(void *context, int64_t now_us, struct span client_id, co
     return cloud->outbound ? cloud->outbound(cloud->door, now_us, client_id, packet) : true;
 }
 
+static const struct cloud_peer *on_peer(void *context, void *link)
+{
+    struct cloud *cloud = context;
+    return cloud->peer ? cloud->peer(cloud->door, link) : NULL;
+}
+
 bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,
                   struct cloud_registry *registry,
                   void (*send)(void *door, void *link, const uint8_t *data, size_t length),
@@ -106,7 +112,8 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
                                            .connected = on_connected,
                                            .disconnected = on_disconnected,
                                            .inbound = on_inbound,
-                                           .outbound = on_outbound};
+                                           .outbound = on_outbound,
+                                           .peer = on_peer};
     cloud->options.registration.event_prefix = cloud->options.profile->event_prefix;
     cloud->certificates = (struct cloud_certificate_broker){.pki = pki, .lifetime_s = options->certificate_lifetime_s};
     cloud->broker = cloud_broker_create(&cloud->options.broker, &cloud->ops, cloud, options->seed);

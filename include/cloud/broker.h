@@ -16,7 +16,7 @@ struct cloud_broker;
 struct cloud_connection; /* a link, from open to closed */
 struct cloud_local;      /* a service attached in-process */
 
-/* What the door knows of the other end. Lent by the door from open until closed. */
+/* What the door knows of the other end. Lent by the door from open until closed, or hook by hook: see peer() below. */
 struct cloud_peer {
     bool tls, has_certificate;
     uint8_t certificate_id[32]; /* SHA-256 of the DER form (modelled: of the modelled form) */
@@ -65,6 +65,9 @@ struct cloud_broker_ops {
     /* Fault injection and traces: false swallows the packet. Inbound: after decoding, before handling. Outbound: PUBLISH to, acks to a client. */
     bool (*inbound)(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     bool (*outbound)(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
+    /* Optional. Who is at the other end of a link: asked whenever a hook is to be told, up to and including disconnected() (which comes
+     * after close()); the answer is looked at until that hook returns. NULL: what was given to cloud_broker_opened(). */
+    const struct cloud_peer *(*peer)(void *context, void *link);
 };
 
 struct cloud_broker_options {
@@ -96,7 +99,8 @@ struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *opti
                                          void *context, uint64_t seed /* assigned client ids, shared choice */);
 void cloud_broker_destroy(struct cloud_broker *broker); /* closes nothing, tells nobody: frees */
 
-/* Links. `link` is the door's own handle, passed back to send() and close(). NULL when full. */
+/* Links. `link` is the door's own handle, passed back to send() and close(). NULL when full. `peer` may be NULL: nothing is known, or
+ * the door is asked for it when it is needed. */
 struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_t now_us, void *link,
                                              const struct cloud_peer *peer);
 /* May call close() for this link inside; then *connection is gone. Returns false in that case. */

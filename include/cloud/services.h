@@ -144,7 +144,7 @@ struct cloud {
     void (*on_refused)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                        uint8_t reason);
     bool (*inbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
-    bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
+    bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);    const struct cloud_peer *(*peer)(void *door, void *link); /* as in cloud_broker_ops; NULL: known from the opening */
 };
 /* pki and registry are borrowed (may be shared by several clouds of one thread). send/close as in cloud_broker_ops, with `door` as the context. */
 bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,

@@ -18,6 +18,10 @@ struct world {
     struct span kick_on_deliver, kick_on_outbound, kick_on_publish, kick_on_subscribe, kick_on_connected,
         kick_on_connect;
     uint8_t swallow_in, swallow_out; /* packet types */
+    struct cloud_peer peer;          /* made anew each time somebody asks */
+    const struct cloud_peer *given;  /* when the link was opened */
+    int told_of, asked;
+    bool ask;
     int nested;
     long blocks;
 };
@@ -54,6 +58,22 @@ static void on_close(void *context, void *link, enum cloud_close_reason reason)
     world->closed++;
 }
 
+static const struct cloud_peer *on_peer(void *context, void *link)
+{
+    struct world *world = context;
+    if (!world->ask)
+        return NULL;
+    world->asked++;
+    snprintf(world->peer.common_name, sizeof(world->peer.common_name), "link %d", number_of(world, link));
+    return &world->peer;
+}
+
+/* Hooks on behalf of link 0 are told of the one who is there. */
+static void tell(struct world *world, const struct cloud_peer *peer)
+{
+    world->told_of += peer && strcmp(peer->common_name, "link 0") == 0;
+}
+
 static void kick(struct world *world, struct span who)
 {
     if (who.length)
@@ -64,6 +84,7 @@ static struct cloud_authorisation on_authorise_connect(void *context, int64_t no
                                                        const struct cloud_peer *peer)
 {
     struct world *world = context;
+    tell(world, peer);
     kick(world, world->kick_on_connect);
     return (struct cloud_authorisation){MQ5_SUCCESS, false};
 }
@@ -72,6 +93,7 @@ static uint8_t on_authorise_publish(void *context, struct span id, const struct 
                                     const struct mq5_publish *publish)
 {
     struct world *world = context;
+    tell(world, peer);
     kick(world, world->kick_on_publish);
     return MQ5_SUCCESS;
 }
@@ -80,6 +102,7 @@ static uint8_t on_authorise_subscribe(void *context, struct span id, const struc
                                       uint8_t qos)
 {
     struct world *world = context;
+    tell(world, peer);
     kick(world, world->kick_on_subscribe);
     return MQ5_SUCCESS;
 }
@@ -89,6 +112,7 @@ static void on_connected(void *context, int64_t now_us, struct span id, const st
 {
     struct world *world = context;
     world->connected++;
+    tell(world, peer);
     kick(world, world->kick_on_connected);
 }
 
@@ -98,6 +122,7 @@ static void on_disconnected(void *context, int64_t now_us, struct span id, const
     struct world *world = context;
     struct mq5_publish presence = {.qos = 1, .topic = SPAN_LITERAL("$aws/events/presence"), .payload = id};
     world->disconnected++;
+    tell(world, peer);
     cloud_local_publish(world->service, now_us, &presence);
 }
 
@@ -121,7 +146,8 @@ static const struct cloud_broker_ops ops = {.send = on_send,
                                             .connected = on_connected,
                                             .disconnected = on_disconnected,
                                             .inbound = on_inbound,
-                                            .outbound = on_outbound};
+                                            .outbound = on_outbound,
+                                            .peer = on_peer};
 
 /* Answers what it is sent (a publish within a publish), and kicks whom it was told to. */
 static void on_deliver(void *context, int64_t now_us, const struct mq5_publish *message)
@@ -152,7 +178,7 @@ static void open_link(struct world *world, int number, const char *id, uint32_t 
     packet.connect.properties.session_expiry_s = expiry_s;
     packet.connect.properties.topic_alias_maximum = 3;
     world->open[number] = true;
-    world->link[number] = cloud_broker_opened(world->broker, 0, &world->open[number], NULL);
+    world->link[number] = cloud_broker_opened(world->broker, 0, &world->open[number], world->given);
     feed(world, number, &packet);
 }
 
@@ -285,6 +311,27 @@ static void presence_from_the_hooks(void **state)
     world_end(world);
 }
 
+static void who_is_there_is_asked_when_a_hook_is_told(void **state)
+{
+    static const struct cloud_peer lent = {.common_name = "link 0"};
+    for (int asked = 0; asked < 2; asked++) {
+        struct world *world = world_make(100);
+        world->ask = asked;
+        world->given = asked ? NULL : &lent;
+        open_link(world, 2, "c", 100);
+        assert_int_equal(world->told_of, asked ? 0 : 2);
+        world->told_of = world->asked = 0;
+        open_link(world, 0, "d", 100); /* in place of "a", whose link the broker never hears of again */
+        subscribe(world, 0, "u");
+        publish(world, 0, "u", 1);
+        world->open[0] = false;
+        cloud_broker_closed(world->broker, world->link[0], 0);
+        assert_int_equal(world->told_of, 5);
+        assert_int_equal(world->asked, asked ? 5 : 0);
+        world_end(world);
+    }
+}
+
 static void detach_itself(void *context, int64_t now_us, const struct mq5_publish *message)
 {
     struct world *world = context;
@@ -380,6 +427,7 @@ int main(void)
                                        cmocka_unit_test(whoever_is_kicked_by_a_hook),
                                        cmocka_unit_test(what_a_hook_swallows_was_never_there),
                                        cmocka_unit_test(presence_from_the_hooks),
+                                       cmocka_unit_test(who_is_there_is_asked_when_a_hook_is_told),
                                        cmocka_unit_test(a_service_leaves_while_it_is_served),
                                        cmocka_unit_test(counts_and_hash),
                                        cmocka_unit_test(many_identifiers_and_deep_topics)};
