@@ -39,6 +39,12 @@ void modelled_hierarchy(struct cloud_pki *pki);
 size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
                       int64_t lifetime_s, uint8_t *out, size_t capacity);
 bool modelled_read(struct span bytes, struct cloud_certificate *out);
+bool modelled_parse(struct span bytes, struct cloud_certificate *out); /* without its id, which costs a hash */
+size_t modelled_write(const struct cloud_certificate *c, uint64_t key, uint8_t *out, size_t capacity); /* 0: no room */
+bool modelled_name_valid(struct span name);
+uint64_t modelled_key(const struct cloud_certificate *c);
+void modelled_set_key(struct cloud_certificate *c, uint64_t key);
+#define MODELLED_BYTES_MAX 224 /* name of 63 characters, numbers as long as they get */
 
 /* real.c */
 X509 *real_parse(struct span bytes); /* DER or PEM; the caller frees */

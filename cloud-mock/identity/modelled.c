@@ -20,11 +20,20 @@ static void put(struct writer *w, const void *data, size_t length)
     w->at += length;
 }
 
+/* Eight digits at a time: a nibble a byte, then '0' + nibble, and 39 more where the nibble is above nine. */
+static uint64_t hex32(uint32_t value)
+{
+    uint64_t x = value;
+    x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
+    x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x | x << 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    uint64_t letters = (x + UINT64_C(0x0606060606060606)) >> 4 & UINT64_C(0x0101010101010101);
+    return __builtin_bswap64(x + UINT64_C(0x3030303030303030) + letters * ('a' - '0' - 10));
+}
+
 static void put_hex64(struct writer *w, uint64_t value)
 {
-    char text[16];
-    for (int i = 0; i < 16; i++)
-        text[i] = "0123456789abcdef"[value >> (60 - 4 * i) & 15];
+    uint64_t text[2] = {hex32((uint32_t)(value >> 32)), hex32((uint32_t)value)};
     put(w, text, sizeof(text));
 }
 
@@ -40,21 +49,37 @@ static void put_decimal(struct writer *w, int64_t value)
     put(w, text + at, sizeof(text) - at);
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "hexadecimal text is written and read by the word");
+
+static uint64_t load_word(const uint8_t *bytes)
+{
+    uint64_t value;
+    memcpy(&value, bytes, sizeof(value));
+    return value;
+}
+
 static uint64_t load_be64(const uint8_t *bytes)
 {
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | bytes[i];
-    return value;
+    return __builtin_bswap64(load_word(bytes));
 }
 
 static void store_be64(uint8_t *bytes, uint64_t value)
 {
-    for (int i = 7; i >= 0; i--, value >>= 8)
-        bytes[i] = (uint8_t)value;
+    value = __builtin_bswap64(value);
+    memcpy(bytes, &value, sizeof(value));
 }
 
-static bool name_valid(struct span name)
+uint64_t modelled_key(const struct cloud_certificate *c)
+{
+    return load_be64(c->key_id);
+}
+
+void modelled_set_key(struct cloud_certificate *c, uint64_t key)
+{
+    store_be64(c->key_id, key);
+}
+
+bool modelled_name_valid(struct span name)
 {
     if (name.length == 0 || name.length >= sizeof(((struct cloud_certificate *)0)->common_name))
         return false;
@@ -64,7 +89,7 @@ static bool name_valid(struct span name)
     return true;
 }
 
-static size_t write_certificate(const struct cloud_certificate *c, uint64_t key, uint8_t *out, size_t capacity)
+size_t modelled_write(const struct cloud_certificate *c, uint64_t key, uint8_t *out, size_t capacity)
 {
     struct writer w = {out, 0, capacity};
     put(&w, "CVC1|", 5);
@@ -102,21 +127,30 @@ static struct span field(struct reader *r)
     return out;
 }
 
+/* Eight digits at a time; false: one of them is none, or not in lower case. Each byte is below 0x80 before a sum of two is taken, so no
+ * carry reaches a neighbour: a digit has bit 7 set after adding 0x80 - '0' and not after adding 0x80 - ('9' + 1), a letter likewise. */
+static bool unhex32(uint64_t text, uint32_t *value)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+    if (text & high)
+        return false;
+    uint64_t digit = (text + ones * (0x80 - '0')) & ~(text + ones * (0x80 - '9' - 1)) & high;
+    uint64_t letter = (text + ones * (0x80 - 'a')) & ~(text + ones * (0x80 - 'f' - 1)) & high;
+    if ((digit | letter) != high)
+        return false;
+    uint64_t x = __builtin_bswap64((text & (ones * 15)) + (letter >> 7) * 9);
+    x = (x | x >> 4) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x | x >> 8) & UINT64_C(0x0000ffff0000ffff);
+    *value = (uint32_t)(x | x >> 16);
+    return true;
+}
+
 static uint64_t read_hex64(struct reader *r, struct span text)
 {
-    uint64_t value = 0;
-    if (text.length != 16)
+    uint32_t upper = 0, lower = 0;
+    if (text.length != 16 || !unhex32(load_word(text.data), &upper) || !unhex32(load_word(text.data + 8), &lower))
         r->failed = true;
-    for (uint32_t i = 0; i < text.length && !r->failed; i++) {
-        uint8_t c = text.data[i];
-        if (c >= '0' && c <= '9')
-            value = value << 4 | (uint64_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
-            value = value << 4 | (uint64_t)(c - 'a' + 10);
-        else
-            r->failed = true;
-    }
-    return value;
+    return (uint64_t)upper << 32 | lower;
 }
 
 static int64_t read_decimal(struct reader *r, struct span text)
@@ -132,7 +166,7 @@ static int64_t read_decimal(struct reader *r, struct span text)
     return value;
 }
 
-bool modelled_read(struct span bytes, struct cloud_certificate *out)
+bool modelled_parse(struct span bytes, struct cloud_certificate *out)
 {
     if (bytes.length < 5 || memcmp(bytes.data, "CVC1|", 5) != 0)
         return false;
@@ -145,16 +179,23 @@ bool modelled_read(struct span bytes, struct cloud_certificate *out)
     for (uint32_t i = 0; i < 4; i++)
         store_be64(out->issuer_id + 8 * i, read_hex64(&r, span_of(issuer.data + 16 * i, 16)));
     struct span name = field(&r);
-    if (!name_valid(name))
+    if (!modelled_name_valid(name))
         return false;
     memcpy(out->common_name, name.data, name.length);
     out->not_before_s = read_decimal(&r, field(&r));
     out->not_after_s = read_decimal(&r, field(&r));
-    store_be64(out->key_id, read_hex64(&r, field(&r)));
+    modelled_set_key(out, read_hex64(&r, field(&r)));
     struct span kind = field(&r);
     if (r.failed || r.at != r.end || kind.length != 1 || (kind.data[0] != 'C' && kind.data[0] != 'E'))
         return false;
     out->is_ca = kind.data[0] == 'C';
+    return true;
+}
+
+bool modelled_read(struct span bytes, struct cloud_certificate *out)
+{
+    if (!modelled_parse(bytes, out))
+        return false;
     identity_sha256(bytes.data, bytes.length, out->id);
     return true;
 }
@@ -166,14 +207,14 @@ static bool read_request(struct span bytes, struct span *name, uint64_t *key)
     struct reader r = {bytes.data + 5, bytes.data + bytes.length, false};
     *name = field(&r);
     *key = read_hex64(&r, field(&r));
-    return !r.failed && r.at == r.end && name_valid(*name);
+    return !r.failed && r.at == r.end && modelled_name_valid(*name);
 }
 
 /* ---- making ------------------------------------------------------------------------------------------------------- */
 
 size_t cloud_modelled_csr(struct span common_name, uint64_t key_number, uint8_t *out, size_t capacity)
 {
-    if (!name_valid(common_name))
+    if (!modelled_name_valid(common_name))
         return 0;
     struct writer w = {out, 0, capacity};
     put(&w, "CVR1|", 5);
@@ -196,7 +237,7 @@ size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, 
         .serial = ++pki->next_serial, .not_before_s = now_s, .not_after_s = now_s + lifetime_s};
     memcpy(c.issuer_id, pki->ca[ca].certificate.id, 32);
     memcpy(c.common_name, name.data, name.length);
-    return write_certificate(&c, key, out, capacity);
+    return modelled_write(&c, key, out, capacity);
 }
 
 void modelled_hierarchy(struct cloud_pki *pki)
@@ -211,7 +252,7 @@ void modelled_hierarchy(struct cloud_pki *pki)
             memcpy(c.issuer_id, pki->ca[CLOUD_CA_ROOT].certificate.id, 32);
         /* The seed is the key: two hierarchies of different seeds have different ids. */
         ca->length =
-            write_certificate(&c, pki->seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i, ca->bytes, sizeof(ca->bytes));
+            modelled_write(&c, pki->seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i, ca->bytes, sizeof(ca->bytes));
         ASSERT(modelled_read(span_of(ca->bytes, ca->length), &ca->certificate));
     }
     pki->next_serial = UINT64_C(1000);

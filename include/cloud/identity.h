@@ -62,6 +62,22 @@ bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum
                       const char **why);
 /* Modelled CSR as a vehicle makes it: writes the bytes, returns the length. key_number makes the key unique. */
 size_t cloud_modelled_csr(struct span common_name, uint64_t key_number, uint8_t *out, size_t capacity);
+/* A modelled certificate without what its holder and its hierarchy know anyway (common name, issuer's id): for vehicles that keep theirs
+ * by the million. */
+struct cloud_modelled_record {
+    uint64_t serial_and_issuer; /* serial << 3 | CA certificate << 2 | enum cloud_ca */
+    uint64_t key;
+    uint32_t not_before_s, not_after_s;
+};
+/* false: not a modelled certificate, not issued by one of this hierarchy's CAs, or its numbers do not fit; *out is unchanged. */
+bool cloud_modelled_pack(const struct cloud_pki *pki, struct span certificate, struct cloud_modelled_record *out);
+/* Writes exactly the bytes that were packed, given the same hierarchy and the certificate's common name. Returns the length, 0: no room,
+ * or no record of this hierarchy. */
+size_t cloud_modelled_unpack(const struct cloud_pki *pki, const struct cloud_modelled_record *record,
+                             struct span common_name, uint8_t *out, size_t capacity);
+/* What cloud_certificate_read() would say of those bytes, without writing them for the caller. false as above. */
+bool cloud_modelled_describe(const struct cloud_pki *pki, const struct cloud_modelled_record *record,
+                             struct span common_name, struct cloud_certificate *out);
 void cloud_peer_from_certificate(struct cloud_peer *peer, const struct cloud_certificate *certificate,
                                  struct span bytes);
 
