@@ -91,9 +91,11 @@ static FILE *open_for_reading(const struct opening *o, const char *stem, const c
 
 static bool keep(struct pki_ca *ca)
 {
-    unsigned char *at = ca->bytes;
     int length = i2d_X509(ca->x509, NULL);
-    if (length <= 0 || length > (int)sizeof(ca->bytes))
+    if (length <= 0 || length > IDENTITY_BYTES_MAX)
+        return false;
+    unsigned char *at = ca->bytes = memory_allocate((size_t)length);
+    if (!at)
         return false;
     ca->length = (size_t)i2d_X509(ca->x509, &at);
     return real_describe(ca->x509, &ca->certificate);
@@ -207,7 +209,7 @@ struct cloud_pki *cloud_pki_open(const char *directory, bool create, char *error
     if (!directory)
         return cloud_pki_modelled(0);
     struct opening o = {directory, create, error, error_capacity};
-    struct cloud_pki *pki = calloc(1, sizeof(*pki));
+    struct cloud_pki *pki = memory_allocate_zero(1, sizeof(*pki));
     if (!pki) {
         complain(&o, "", "out of memory");
         return NULL;

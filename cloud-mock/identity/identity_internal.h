@@ -3,6 +3,7 @@
 #define IDENTITY_INTERNAL_H
 
 #include "cloud/identity.h"
+#include "memory.h"
 
 #include <openssl/evp.h>
 #include <openssl/x509.h>
@@ -11,7 +12,7 @@
 
 struct pki_ca {
     struct cloud_certificate certificate;
-    uint8_t bytes[IDENTITY_BYTES_MAX];
+    uint8_t *bytes; /* as long as they are: a hierarchy belongs to each cell of the virtual world */
     size_t length;
     X509 *x509;    /* NULL when modelled */
     EVP_PKEY *key; /* NULL when modelled */
@@ -35,7 +36,7 @@ bool identity_is_modelled(struct span bytes);
 bool identity_is_pem(struct span bytes);
 
 /* modelled.c */
-void modelled_hierarchy(struct cloud_pki *pki);
+bool modelled_hierarchy(struct cloud_pki *pki); /* false: out of memory */
 size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
                       int64_t lifetime_s, uint8_t *out, size_t capacity);
 bool modelled_read(struct span bytes, struct cloud_certificate *out);

@@ -240,8 +240,9 @@ size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, 
     return modelled_write(&c, key, out, capacity);
 }
 
-void modelled_hierarchy(struct cloud_pki *pki)
+bool modelled_hierarchy(struct cloud_pki *pki)
 {
+    uint8_t bytes[MODELLED_BYTES_MAX];
     for (int i = 0; i < CLOUD_CA_COUNT; i++) {
         struct pki_ca *ca = &pki->ca[i];
         struct cloud_certificate c = {.serial = (uint64_t)i + 1, .is_ca = true};
@@ -251,9 +252,13 @@ void modelled_hierarchy(struct cloud_pki *pki)
         if (i != CLOUD_CA_ROOT)
             memcpy(c.issuer_id, pki->ca[CLOUD_CA_ROOT].certificate.id, 32);
         /* The seed is the key: two hierarchies of different seeds have different ids. */
-        ca->length =
-            modelled_write(&c, pki->seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i, ca->bytes, sizeof(ca->bytes));
+        ca->length = modelled_write(&c, pki->seed * UINT64_C(0x9E3779B97F4A7C15) + (uint64_t)i, bytes, sizeof(bytes));
+        ca->bytes = memory_allocate(ca->length);
+        if (!ca->bytes)
+            return false;
+        memcpy(ca->bytes, bytes, ca->length);
         ASSERT(modelled_read(span_of(ca->bytes, ca->length), &ca->certificate));
     }
     pki->next_serial = UINT64_C(1000);
+    return true;
 }

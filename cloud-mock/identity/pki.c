@@ -4,7 +4,6 @@
 
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
-#include <stdlib.h>
 
 const char *const identity_ca_file[CLOUD_CA_COUNT] = {"root", "operational", "attestation", "server-ca"};
 const char *const identity_ca_name[CLOUD_CA_COUNT] = {"Convoy root CA", "Convoy operational CA",
@@ -36,13 +35,15 @@ const char *cloud_certificate_status_name(enum cloud_certificate_status status)
 
 struct cloud_pki *cloud_pki_modelled(uint64_t seed)
 {
-    struct cloud_pki *pki = calloc(1, sizeof(*pki));
+    struct cloud_pki *pki = memory_allocate_zero(1, sizeof(*pki));
     if (!pki)
         return NULL;
     pki->modelled = true;
     pki->seed = seed;
-    modelled_hierarchy(pki);
-    return pki;
+    if (modelled_hierarchy(pki))
+        return pki;
+    cloud_pki_close(pki);
+    return NULL;
 }
 
 void cloud_pki_close(struct cloud_pki *pki)
@@ -52,8 +53,17 @@ void cloud_pki_close(struct cloud_pki *pki)
     for (int i = 0; i < CLOUD_CA_COUNT; i++) {
         X509_free(pki->ca[i].x509);
         EVP_PKEY_free(pki->ca[i].key);
+        memory_free(pki->ca[i].bytes);
     }
-    free(pki);
+    memory_free(pki);
+}
+
+uint64_t cloud_pki_bytes(const struct cloud_pki *pki)
+{
+    uint64_t bytes = sizeof(*pki);
+    for (int i = 0; i < CLOUD_CA_COUNT; i++)
+        bytes += pki->ca[i].length;
+    return bytes;
 }
 
 bool cloud_pki_is_modelled(const struct cloud_pki *pki)

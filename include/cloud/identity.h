@@ -39,6 +39,7 @@ struct cloud_pki *cloud_pki_open(const char *directory, bool create, char *error
 struct cloud_pki *cloud_pki_modelled(uint64_t seed);
 void cloud_pki_close(struct cloud_pki *pki);
 bool cloud_pki_is_modelled(const struct cloud_pki *pki);
+uint64_t cloud_pki_bytes(const struct cloud_pki *pki); /* its memory, OpenSSL's objects of a real one not counted */
 const struct cloud_certificate *cloud_pki_ca(const struct cloud_pki *pki, enum cloud_ca ca);
 struct span cloud_pki_ca_bytes(const struct cloud_pki *pki,
                                enum cloud_ca ca); /* DER, or the modelled form; lent until close */
