@@ -299,7 +299,7 @@ static void drain(struct link *link)
 static void read_turn(struct link *link)
 {
     for (int i = 0; !link->dead && !link->overflow && link->state == LINK_OPEN &&
-                    (i < READS_A_TURN || (link->ssl && SSL_pending(link->ssl)));
+                    (i < READS_A_TURN || (link->ssl && SSL_has_pending(link->ssl)));
          i++) {
         ssize_t got = read_some(link);
         if (got == 0)
@@ -310,7 +310,7 @@ static void read_turn(struct link *link)
         }
         cloud_broker_input(link->door->cloud.broker, link->connection, serve_monotonic_us(), link->door->input,
                            (size_t)got);
-        if (!link->ssl && got < INPUT_CHUNK)
+        if (link->ssl && !link->dead ? !SSL_has_pending(link->ssl) : got < INPUT_CHUNK)
             return;
     }
 }

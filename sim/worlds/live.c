@@ -217,9 +217,7 @@ static void arm(struct live_world *world)
 static void on_due(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct live_world *world = watcher->data;
-    uint64_t times;
-    if (read(watcher->fd, &times, sizeof times) == (ssize_t)sizeof times)
-        world->armed_us = -1;
+    world->armed_us = -1; /* armed anew before the loop sleeps, which also takes back that it is readable */
 }
 
 /* Before the loop sleeps: everything that is due, then everybody who may begin. */

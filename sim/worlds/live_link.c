@@ -199,6 +199,7 @@ bool live_tls_create(struct live_world *world, const char *ca_file)
     SSL_CTX_set_min_proto_version(world->tls, embedded ? TLS1_3_VERSION : TLS1_2_VERSION);
     SSL_CTX_set_mode(world->tls,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(world->tls, 1); /* one call a record in place of two */
     SSL_CTX_set_verify(world->tls, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_session_cache_mode(world->tls, SSL_SESS_CACHE_OFF);
     bool trusts = ca_file ? SSL_CTX_load_verify_locations(world->tls, ca_file, NULL) == 1
@@ -311,22 +312,26 @@ static void tcp_failed(struct live_vehicle *vehicle)
     live_link_failed(vehicle, TCU_LINK_CONNECT_FAILED);
 }
 
-static void tcp_done(struct live_vehicle *vehicle)
+static void tcp_up(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
     const struct live_door *door = door_of(vehicle);
-    int error = 0;
-    socklen_t length = sizeof error;
-    if (getsockopt(vehicle->watcher.fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error) {
-        tcp_failed(vehicle);
-        return;
-    }
     measure_sample(world->fleet.measure, METRIC_CONNECT_TCP, who(vehicle), vehicle->index, began_us(vehicle),
                    world->now_us - vehicle->phase_us);
     if (door->tls)
         start_tls(vehicle, door);
     else
         link_is_up(vehicle);
+}
+
+static void tcp_done(struct live_vehicle *vehicle)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(vehicle->watcher.fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error)
+        tcp_failed(vehicle);
+    else
+        tcp_up(vehicle);
 }
 
 static void bind_source(const struct live_vehicle *vehicle, int fd, const struct sockaddr_storage *to)
@@ -356,13 +361,15 @@ static void start_tcp(struct live_vehicle *vehicle, const struct sockaddr_storag
     ev_io_set(&vehicle->watcher, fd, EV_WRITE);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     bind_source(vehicle, fd, to);
-    if (connect(fd, (const struct sockaddr *)to, length) == 0) {
-        tcp_done(vehicle);
-    } else if (errno == EINPROGRESS) {
+    int refused = connect(fd, (const struct sockaddr *)to, length);
+    if (refused && errno == EINPROGRESS) /* on this machine it is done by now: asking again costs less than waiting to be told */
+        refused = connect(fd, (const struct sockaddr *)to, length);
+    if (!refused)
+        tcp_up(vehicle);
+    else if (errno == EALREADY || errno == EINPROGRESS)
         watch(vehicle, EV_WRITE);
-    } else {
+    else
         tcp_failed(vehicle);
-    }
 }
 
 void live_link_resolved(struct live_vehicle *vehicle, const struct sockaddr_storage *address, socklen_t length)
@@ -527,8 +534,8 @@ static void take_bytes(struct live_vehicle *vehicle)
         world->wire_bytes += (uint64_t)got;
         fleet_bytes(&world->fleet, &vehicle->trace, world->now_us, LINK_DOWN, world->input, (size_t)got);
         tcu_bytes(vehicle->tcu, world->now_us, world->input, (size_t)got);
-        if (!vehicle->ssl && got < LIVE_INPUT_BYTES)
-            return;
+        if (vehicle->ssl ? !SSL_has_pending(vehicle->ssl) : got < LIVE_INPUT_BYTES)
+            return; /* whatever else there is, the loop will tell */
     }
 }
 
