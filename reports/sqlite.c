@@ -347,9 +347,9 @@ static void fill_ledger(struct table *table)
     struct ledger_totals totals;
     prepare(table, "INSERT INTO ledger VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     for (uint32_t vehicle = 0; vehicle < scenario->fleet && scenario->cohort_count; vehicle++) {
-        const struct ledger_row *row = measure_ledger_row(measure, vehicle);
-        if (row && (ledger_lost(row) || row->dropped || row->duplicated || ledger_value(row, LEDGER_UNACKNOWLEDGED)))
-            fill_ledger_row(table, vehicle, row);
+        struct ledger_row row = measure_ledger_row(measure, vehicle);
+        if (ledger_lost(&row) || row.dropped || row.duplicated || ledger_value(&row, LEDGER_UNACKNOWLEDGED))
+            fill_ledger_row(table, vehicle, &row);
     }
     prepare(table, "INSERT INTO ledger_total VALUES(?, ?, ?)");
     for (int field = 0; field < LEDGER_FIELD_COUNT && measure_ledger_totals(measure, MEASURE_EVERYBODY, &totals);

@@ -121,7 +121,8 @@ struct measure_dimension {
 
 /* ---- ledger: every application message by id ----------------------------------------------------------------------- */
 
-/* Telemetry of one vehicle. Messages are numbered from 1 without gaps by the agent. A zeroed row is an empty one. */
+/* Telemetry of one vehicle. Messages are numbered from 1 without gaps by the agent. A zeroed row is an empty one.
+ * A measure keeps it in 16 bytes while its numbers are near each other (rows.c). */
 struct ledger_row {
     uint32_t intended;     /* highest number the agent meant to send */
     uint32_t acknowledged; /* PUBACKs with success, each message once */
@@ -171,13 +172,16 @@ struct measure_options {
     int64_t duration_us;
     const struct measure_interval *excluded; /* copied; from_us is in, to_us is out; they may overlap */
     uint32_t excluded_count;
+    /* Vehicles with the same number % groups have their ledger rows together, taken when the first of them is written: a process
+     * holds rows of the groups (partitions) it runs only. 0: one group. */
+    uint32_t groups;
 };
 
 struct measure;
 struct measure *measure_create(const struct measure_options *options); /* NULL: out of memory */
 void measure_destroy(struct measure *measure);
 uint64_t measure_bytes(const struct measure *measure);
-void measure_merge(struct measure *into, const struct measure *from); /* same options */
+void measure_merge(struct measure *into, const struct measure *from); /* same options, but the groups */
 /* One block of bytes for another process of the same build and machine type; *bytes is the caller's to free(). false: out of memory. */
 bool measure_pack(const struct measure *measure, uint8_t **bytes, size_t *length);
 bool measure_merge_packed(struct measure *into, const uint8_t *bytes,
@@ -194,7 +198,12 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
                     int64_t intended_us, int64_t value);
 void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us,
                    int64_t amount);
-struct ledger_row *measure_ledger(struct measure *measure, uint32_t vehicle);
+/* The ledger: as ledger_intended() and the others, on the vehicle's row. */
+void measure_ledger_intended(struct measure *measure, uint32_t vehicle, uint32_t number);
+void measure_ledger_acknowledged(struct measure *measure, uint32_t vehicle); /* one more */
+void measure_ledger_delivered(struct measure *measure, uint32_t vehicle, uint32_t number);
+void measure_ledger_dropped(struct measure *measure, uint32_t vehicle, uint32_t number);
+void measure_ledger_pending(struct measure *measure, uint32_t vehicle, uint32_t number);
 struct ledger_commands *measure_commands(struct measure *measure);
 /* A vehicle a command went wrong for: remembered up to MEASURE_WORST per kind, lowest numbers first, with how often and when first. */
 #define VICTIM_LOST           COUNTER_COMMANDS
@@ -265,7 +274,7 @@ bool measure_ledger_totals(const struct measure *measure, struct measure_dimensi
 /* Vehicles with the largest value of a column (only above 0), worst first; at_us is -1. Returns how many. */
 uint32_t measure_ledger_worst(const struct measure *measure, enum ledger_field field, struct measure_dimension filter,
                               struct measure_worst out[MEASURE_WORST]);
-const struct ledger_row *measure_ledger_row(const struct measure *measure, uint32_t vehicle);
+struct ledger_row measure_ledger_row(const struct measure *measure, uint32_t vehicle); /* empty: not written here */
 const struct ledger_commands *measure_commands_row(const struct measure *measure);
 
 /* ---- expectations -------------------------------------------------------------------------------------------------- */

@@ -58,12 +58,24 @@ static enum ledger_field concern_of(enum ledger_field field)
 }
 
 /* One value a vehicle that meant to send anything. */
+struct spread {
+    const struct measure *measure;
+    const struct expectation *expectation;
+    struct histogram *out;
+};
+
+static void spread_row(void *context, uint32_t vehicle, const struct ledger_row *row)
+{
+    const struct spread *spread = context;
+    if (row->intended && measure_filter_takes(spread->measure, spread->expectation->filter, vehicle))
+        histogram_add(spread->out, ledger_value(row, spread->expectation->what));
+}
+
 static void spread_of(const struct measure *measure, const struct expectation *expectation, struct histogram *out)
 {
+    struct spread spread = {measure, expectation, out};
     histogram_clear(out);
-    for (uint32_t i = 0; i < measure->options.vehicles; i++)
-        if (measure->rows[i].intended && measure_filter_takes(measure, expectation->filter, i))
-            histogram_add(out, ledger_value(&measure->rows[i], expectation->what));
+    rows_each(&measure->rows, spread_row, &spread);
 }
 
 static void find_over_vehicles(const struct measure *measure, const struct expectation *expectation,

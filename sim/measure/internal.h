@@ -4,6 +4,8 @@
 
 #include "sim/measure.h"
 
+#include "memory.h"
+
 /* ---- worst.c: sorted, one entry a vehicle, the same whatever the order of calls ------------------------------------ */
 
 struct worst_list {
@@ -33,15 +35,81 @@ struct series_chunk {
     uint32_t width; /* bytes a bin: 1, 2, 4 or 8, signed */
 };
 struct series {
-    int64_t total, total_excluded;
+    int64_t total[2]; /* outside of the excluded phases, in them */
     uint32_t chunk_count;
     struct series_chunk chunk[];
 };
-struct series *series_create(uint32_t bin_count, uint64_t *bytes);
+struct series *series_create(struct measure *measure);
 void series_destroy(struct series *series);
-bool series_add(struct series *series, uint32_t bin, int64_t amount, uint64_t *bytes); /* false: out of memory */
+/* The bin's chunk is as narrow as its bins allow: widens it. false: out of memory. */
+bool series_add_widening(struct measure *measure, struct series *series, uint32_t bin, int64_t amount);
 int64_t series_bin(const struct series *series, uint32_t bin);
-bool series_merge(struct series *into, const struct series *from, uint64_t *bytes);
+bool series_merge(struct measure *measure, struct series *into, const struct series *from);
+
+/* false: does not fit this width */
+static inline bool series_chunk_add(const struct series_chunk *chunk, uint32_t index, int64_t amount)
+{
+    int8_t sum8;
+    int16_t sum16;
+    int32_t sum32;
+    switch (chunk->width) {
+    case 1:
+        if (__builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
+            return false;
+        ((int8_t *)chunk->bins)[index] = sum8;
+        return true;
+    case 2:
+        if (__builtin_add_overflow(((int16_t *)chunk->bins)[index], amount, &sum16))
+            return false;
+        ((int16_t *)chunk->bins)[index] = sum16;
+        return true;
+    case 4:
+        if (__builtin_add_overflow(((int32_t *)chunk->bins)[index], amount, &sum32))
+            return false;
+        ((int32_t *)chunk->bins)[index] = sum32;
+        return true;
+    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
+    default: return false;
+    }
+}
+
+static inline bool series_add(struct measure *measure, struct series *series, uint32_t bin, int64_t amount)
+{
+    return __builtin_expect(
+               series_chunk_add(&series->chunk[bin / SERIES_CHUNK_BINS], bin % SERIES_CHUNK_BINS, amount), 1) ||
+           series_add_widening(measure, series, bin, amount);
+}
+
+/* ---- rows.c: the ledger's rows as they are kept, by groups of vehicles ----------------------------------------------- */
+
+/* What a row says, told from its highest number down; one whose numbers are further apart is kept whole, elsewhere. */
+struct ledger_kept {
+    uint64_t whole : 1, intended : 25, behind_base : 14, behind_acknowledged : 24;
+    union {
+        struct {
+            uint64_t window : 22, /* without its clear bit 0 */
+                duplicated : 10, dropped : 12, forgotten : 11, pending : 9;
+        };
+        uint64_t index; /* of the whole one */
+    };
+};
+struct ledger_rows {
+    struct ledger_kept **group; /* NULL: no vehicle of the group was written */
+    uint32_t groups, vehicles;
+    struct ledger_row *whole;
+    uint32_t whole_count, whole_capacity;
+    uint32_t free; /* 1 + index of one that is not needed any more, its `intended` says the next; 0: none */
+};
+bool rows_create(struct measure *measure, uint32_t vehicles, uint32_t groups);
+void rows_destroy(struct ledger_rows *rows);
+uint32_t rows_in_group(const struct ledger_rows *rows, uint32_t group);
+struct ledger_kept *rows_take_group(struct measure *measure, uint32_t group); /* NULL: out of memory */
+struct ledger_row rows_read(const struct ledger_rows *rows, const struct ledger_kept *kept);
+bool rows_write(struct measure *measure, struct ledger_kept *kept, const struct ledger_row *row);
+/* Every row that was written, by groups. */
+void rows_each(const struct ledger_rows *rows,
+               void (*visit)(void *context, uint32_t vehicle, const struct ledger_row *row), void *context);
+void rows_merge(struct measure *into, const struct ledger_rows *from);
 
 /* ---- measure.c ------------------------------------------------------------------------------------------------------ */
 
@@ -56,9 +124,9 @@ struct measure {
     struct measure_interval *phases;   /* sorted, disjoint */
     uint32_t phase_count;
     uint32_t cohorts, regions, places; /* places: cohorts x regions */
-    struct measure_cell **cells;       /* [metric][path][cohort][region][excluded] */
-    struct series **series;            /* [counter][path][cohort][region] */
-    struct ledger_row *rows;
+    struct measure_cell **cells;       /* [cohort][region][metric][path][excluded] */
+    struct series **series;            /* [cohort][region][counter][path] */
+    struct ledger_rows rows;
     struct ledger_commands commands;
     struct worst_list victims[COUNTER_COUNT];
     int64_t bin_us;
@@ -66,12 +134,36 @@ struct measure {
     /* Where the last calls were: time mostly moves on little by little. */
     int64_t phase_from_us, phase_to_us;
     bool phase_excluded;
-    int64_t bin_from_us;
+    int64_t stretch_from_us; /* of one bin and one phase */
+    uint64_t stretch_us;
     uint32_t bin;
+    bool bin_excluded;
     uint64_t bytes, unrecorded;
     struct measure_dimension (*who)(void *context, uint32_t vehicle);
     void *who_context;
 };
+
+#define BIN_NONE UINT32_MAX /* after the duration */
+
+static inline size_t measure_cell_index(const struct measure *measure, enum metric metric, struct measure_dimension who,
+                                        bool excluded)
+{
+    ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
+    size_t place = (size_t)who.cohort * measure->regions + who.region;
+    return ((place * METRIC_COUNT + metric) * PATH_COUNT + who.path) * 2 + excluded;
+}
+
+static inline size_t measure_series_index(const struct measure *measure, enum counter counter,
+                                          struct measure_dimension who)
+{
+    ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
+    size_t place = (size_t)who.cohort * measure->regions + who.region;
+    return (place * COUNTER_COUNT + counter) * PATH_COUNT + who.path;
+}
+
+/* All memory of a measure is taken here: zeroed, counted. NULL: there is none. */
+void *measure_take(struct measure *measure, size_t count, size_t size);
+void measure_give(struct measure *measure, void *block, size_t bytes);
 
 /* Ranges of indices that a filter takes; empty ones when it names what is not there. */
 struct measure_range {

@@ -1,5 +1,5 @@
-/* measure.c: life and filling of a measure. Sampling is the hottest call of a run: two cached comparisons find the phase, one
- * multiplication chain finds the cell, and a cell exists only once somebody sampled into it. */
+/* measure.c: life and filling of a measure. Counting is the hottest call of a run: one comparison finds whether bin and phase are those
+ * of the call before, two multiplications find the series, and a series or cell exists only once somebody fed it. */
 #include "internal.h"
 
 #include <stdlib.h>
@@ -43,17 +43,24 @@ static uint32_t phases_join(struct measure_interval *phases, uint32_t count)
     return kept;
 }
 
-static void *take(struct measure *measure, size_t count, size_t size)
+void *measure_take(struct measure *measure, size_t count, size_t size)
 {
-    void *memory = calloc(count ? count : 1, size);
-    if (memory)
+    void *block = memory_allocate_zero(count, size);
+    if (block)
         measure->bytes += count * size;
-    return memory;
+    return block;
+}
+
+void measure_give(struct measure *measure, void *block, size_t bytes)
+{
+    if (block)
+        measure->bytes -= bytes;
+    memory_free(block);
 }
 
 struct measure *measure_create(const struct measure_options *options)
 {
-    struct measure *measure = calloc(1, sizeof(*measure));
+    struct measure *measure = memory_allocate_zero(1, sizeof(*measure));
     if (!measure)
         return NULL;
     measure->bytes = sizeof(*measure);
@@ -66,12 +73,12 @@ struct measure *measure_create(const struct measure_options *options)
     measure->bin_count = (uint32_t)((duration_us + measure->bin_us - 1) / measure->bin_us);
     if (measure->bin_count == 0)
         measure->bin_count = 1;
-    measure->cells = take(measure, measure_cell_count(measure), sizeof(*measure->cells));
-    measure->series = take(measure, measure_series_count(measure), sizeof(*measure->series));
-    measure->rows = take(measure, options->vehicles, sizeof(*measure->rows));
-    measure->excluded = take(measure, options->excluded_count, sizeof(*measure->excluded));
-    measure->phases = take(measure, options->excluded_count, sizeof(*measure->phases));
-    if (!measure->cells || !measure->series || !measure->rows || !measure->excluded || !measure->phases) {
+    measure->cells = measure_take(measure, measure_cell_count(measure), sizeof(*measure->cells));
+    measure->series = measure_take(measure, measure_series_count(measure), sizeof(*measure->series));
+    measure->excluded = measure_take(measure, options->excluded_count, sizeof(*measure->excluded));
+    measure->phases = measure_take(measure, options->excluded_count, sizeof(*measure->phases));
+    if (!measure->cells || !measure->series || !measure->excluded || !measure->phases ||
+        !rows_create(measure, options->vehicles, options->groups)) {
         measure_destroy(measure);
         return NULL;
     }
@@ -89,15 +96,15 @@ void measure_destroy(struct measure *measure)
     if (!measure)
         return;
     for (size_t i = 0; measure->cells && i < measure_cell_count(measure); i++)
-        free(measure->cells[i]);
+        memory_free(measure->cells[i]);
     for (size_t i = 0; measure->series && i < measure_series_count(measure); i++)
         series_destroy(measure->series[i]);
-    free(measure->cells);
-    free(measure->series);
-    free(measure->rows);
-    free(measure->excluded);
-    free(measure->phases);
-    free(measure);
+    memory_free(measure->cells);
+    memory_free(measure->series);
+    rows_destroy(&measure->rows);
+    memory_free(measure->excluded);
+    memory_free(measure->phases);
+    memory_free(measure);
 }
 
 size_t measure_cell_count(const struct measure *measure)
@@ -162,22 +169,27 @@ static inline bool phase_of(struct measure *measure, int64_t at_us)
     return measure->phase_excluded;
 }
 
-static inline uint32_t bin_of(struct measure *measure, int64_t at_us)
+/* Sets the stretch around the moment in which neither bin nor phase changes. */
+static void stretch_find(struct measure *measure, int64_t at_us)
 {
-    if (at_us < 0)
-        return 0;
-    if ((uint64_t)(at_us - measure->bin_from_us) >= (uint64_t)measure->bin_us) {
+    int64_t from_us, to_us, bin_from_us = INT64_MIN, bin_to_us = 0, duration_us = measure->options.duration_us;
+    measure->bin_excluded = phase_find(measure, at_us, &from_us, &to_us);
+    measure->bin = 0;
+    if (at_us >= duration_us) {
+        measure->bin = BIN_NONE;
+        bin_from_us = duration_us;
+        bin_to_us = INT64_MAX;
+    } else if (at_us >= 0) {
         measure->bin = (uint32_t)(at_us / measure->bin_us);
-        measure->bin_from_us = measure->bin * measure->bin_us;
+        bin_from_us = measure->bin * measure->bin_us;
+        bin_to_us = bin_from_us + measure->bin_us;
     }
-    return measure->bin;
-}
-
-static inline size_t place_of(const struct measure *measure, uint32_t kind, struct measure_dimension who)
-{
-    ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
-    return ((size_t)kind * PATH_COUNT + who.path) * measure->places + (size_t)who.cohort * measure->regions +
-           who.region;
+    if (bin_to_us > duration_us && at_us < duration_us)
+        bin_to_us = duration_us;
+    from_us = from_us > bin_from_us ? from_us : bin_from_us;
+    to_us = to_us < bin_to_us ? to_us : bin_to_us;
+    measure->stretch_from_us = from_us;
+    measure->stretch_us = (uint64_t)to_us - (uint64_t)from_us;
 }
 
 /* ---- filling ---------------------------------------------------------------------------------------------------------- */
@@ -185,14 +197,14 @@ static inline size_t place_of(const struct measure *measure, uint32_t kind, stru
 struct measure_cell *measure_cell_make(struct measure *measure, size_t index)
 {
     if (!measure->cells[index])
-        measure->cells[index] = take(measure, 1, sizeof(struct measure_cell));
+        measure->cells[index] = measure_take(measure, 1, sizeof(struct measure_cell));
     return measure->cells[index];
 }
 
 struct series *measure_series_make(struct measure *measure, size_t index)
 {
     if (!measure->series[index])
-        measure->series[index] = series_create(measure->bin_count, &measure->bytes);
+        measure->series[index] = series_create(measure);
     return measure->series[index];
 }
 
@@ -200,7 +212,7 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
                     int64_t intended_us, int64_t value)
 {
     bool excluded = phase_of(measure, intended_us);
-    size_t index = place_of(measure, metric, who) * 2 + excluded;
+    size_t index = measure_cell_index(measure, metric, who, excluded);
     struct measure_cell *cell = measure->cells[index];
     if (__builtin_expect(!cell, 0)) {
         cell = measure_cell_make(measure, index);
@@ -217,7 +229,7 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
 void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us,
                    int64_t amount)
 {
-    size_t index = place_of(measure, counter, who);
+    size_t index = measure_series_index(measure, counter, who);
     struct series *series = measure->series[index];
     if (__builtin_expect(!series, 0)) {
         series = measure_series_make(measure, index);
@@ -226,17 +238,11 @@ void measure_count(struct measure *measure, enum counter counter, struct measure
             return;
         }
     }
-    series->total += amount;
-    if (phase_of(measure, at_us))
-        series->total_excluded += amount;
-    if (at_us < measure->options.duration_us && !series_add(series, bin_of(measure, at_us), amount, &measure->bytes))
+    if (__builtin_expect((uint64_t)at_us - (uint64_t)measure->stretch_from_us >= measure->stretch_us, 0))
+        stretch_find(measure, at_us);
+    series->total[measure->bin_excluded] += amount;
+    if (measure->bin != BIN_NONE && !series_add(measure, series, measure->bin, amount))
         measure->unrecorded++;
-}
-
-struct ledger_row *measure_ledger(struct measure *measure, uint32_t vehicle)
-{
-    ASSERT(vehicle < measure->options.vehicles);
-    return &measure->rows[vehicle];
 }
 
 struct ledger_commands *measure_commands(struct measure *measure)
@@ -288,11 +294,10 @@ void measure_merge(struct measure *into, const struct measure *from)
         if (!from->series[i])
             continue;
         struct series *series = measure_series_make(into, i);
-        if (!series || !series_merge(series, from->series[i], &into->bytes))
+        if (!series || !series_merge(into, series, from->series[i]))
             into->unrecorded++;
     }
-    for (uint32_t i = 0; i < from->options.vehicles; i++)
-        ledger_merge(&into->rows[i], &from->rows[i]);
+    rows_merge(into, &from->rows);
     merge_commands(&into->commands, &from->commands);
     for (uint32_t i = 0; i < COUNTER_COUNT; i++)
         victim_merge(&into->victims[i], &from->victims[i]);

@@ -4,12 +4,12 @@
 
 #include <stdlib.h>
 
-#define PACK_MAGIC UINT64_C(0x31455255534d5643)
+#define PACK_MAGIC UINT64_C(0x32455255534d5643)
 
 struct pack_head {
     uint64_t magic, length, unrecorded;
     int64_t bin_us, duration_us;
-    uint32_t vehicles, cohorts, regions, bin_count;
+    uint32_t vehicles, cohorts, regions, bin_count, groups, spare;
 };
 
 /* ---- writing: once to learn the length (bytes NULL), once for good -------------------------------------------------------- */
@@ -28,12 +28,25 @@ static void put(struct pack_out *out, const void *data, size_t size)
 
 static void put_series(struct pack_out *out, const struct series *series)
 {
-    put(out, &series->total, sizeof(series->total));
-    put(out, &series->total_excluded, sizeof(series->total_excluded));
+    put(out, series->total, sizeof(series->total));
     for (uint32_t c = 0; c < series->chunk_count; c++) {
         put(out, &series->chunk[c].width, sizeof(series->chunk[c].width));
         put(out, series->chunk[c].bins, (size_t)series->chunk[c].width * SERIES_CHUNK_BINS);
     }
+}
+
+/* The groups that this process has; rows kept whole keep their places. */
+static void put_rows(struct pack_out *out, const struct ledger_rows *rows)
+{
+    const uint32_t end = UINT32_MAX;
+    put(out, &rows->whole_count, sizeof(rows->whole_count));
+    put(out, rows->whole, rows->whole_count * sizeof(*rows->whole));
+    for (uint32_t g = 0; g < rows->groups; g++)
+        if (rows->group[g]) {
+            put(out, &g, sizeof(g));
+            put(out, rows->group[g], rows_in_group(rows, g) * sizeof(*rows->group[g]));
+        }
+    put(out, &end, sizeof(end));
 }
 
 static void put_all(struct pack_out *out, const struct measure *measure, const struct pack_head *head)
@@ -52,7 +65,7 @@ static void put_all(struct pack_out *out, const struct measure *measure, const s
             put_series(out, measure->series[i]);
         }
     put(out, &end, sizeof(end));
-    put(out, measure->rows, measure->options.vehicles * sizeof(*measure->rows));
+    put_rows(out, &measure->rows);
     put(out, &measure->commands, sizeof(measure->commands));
     put(out, measure->victims, sizeof(measure->victims));
 }
@@ -70,6 +83,7 @@ static struct pack_head head_of(const struct measure *measure, size_t length)
     head.cohorts = measure->cohorts;
     head.regions = measure->regions;
     head.bin_count = measure->bin_count;
+    head.groups = measure->rows.groups;
     return head;
 }
 
@@ -106,10 +120,9 @@ static bool get(struct pack_in *in, void *data, size_t size)
     return true;
 }
 
-static bool get_series(struct pack_in *in, struct series *series)
+static bool get_series(struct pack_in *in, struct measure *measure, struct series *series)
 {
-    if (!series || !get(in, &series->total, sizeof(series->total)) ||
-        !get(in, &series->total_excluded, sizeof(series->total_excluded)))
+    if (!series || !get(in, series->total, sizeof(series->total)))
         return false;
     for (uint32_t c = 0; c < series->chunk_count; c++) {
         struct series_chunk *chunk = &series->chunk[c];
@@ -118,7 +131,7 @@ static bool get_series(struct pack_in *in, struct series *series)
             return false;
         if (width == 0)
             continue;
-        chunk->bins = malloc((size_t)width * SERIES_CHUNK_BINS);
+        chunk->bins = measure_take(measure, SERIES_CHUNK_BINS, width);
         if (!chunk->bins || !get(in, chunk->bins, (size_t)width * SERIES_CHUNK_BINS))
             return false;
         chunk->width = width;
@@ -148,7 +161,42 @@ static bool get_all_series(struct pack_in *in, struct measure *measure)
         if (index == UINT64_MAX)
             return true;
         if (index >= measure_series_count(measure) || measure->series[index] ||
-            !get_series(in, measure_series_make(measure, index)))
+            !get_series(in, measure, measure_series_make(measure, index)))
+            return false;
+    }
+    return false;
+}
+
+static bool get_group(struct pack_in *in, struct measure *measure, uint32_t group)
+{
+    struct ledger_rows *rows = &measure->rows;
+    if (group >= rows->groups || rows->group[group])
+        return false;
+    uint32_t count = rows_in_group(rows, group);
+    struct ledger_kept *kept = rows_take_group(measure, group);
+    if (!kept || !get(in, kept, count * sizeof(*kept)))
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (kept[i].whole && kept[i].index >= rows->whole_count)
+            return false;
+    return true;
+}
+
+static bool get_rows(struct pack_in *in, struct measure *measure)
+{
+    struct ledger_rows *rows = &measure->rows;
+    uint32_t group;
+    if (!get(in, &rows->whole_count, sizeof(rows->whole_count)) ||
+        rows->whole_count > in->left / sizeof(*rows->whole))
+        return false;
+    rows->whole_capacity = rows->whole_count;
+    rows->whole = measure_take(measure, rows->whole_count, sizeof(*rows->whole));
+    if (!rows->whole || !get(in, rows->whole, rows->whole_count * sizeof(*rows->whole)))
+        return false;
+    while (get(in, &group, sizeof(group))) {
+        if (group == UINT32_MAX)
+            return true;
+        if (!get_group(in, measure, group))
             return false;
     }
     return false;
@@ -163,7 +211,7 @@ static bool get_all(struct pack_in *in, struct measure *measure)
     if (memcmp(&head, &expected, sizeof(head)) != 0)
         return false;
     if (!get_cells(in, measure) || !get_all_series(in, measure) ||
-        !get(in, measure->rows, measure->options.vehicles * sizeof(*measure->rows)) ||
+        !get_rows(in, measure) ||
         !get(in, &measure->commands, sizeof(measure->commands)) || !get(in, measure->victims, sizeof(measure->victims)))
         return false;
     for (uint32_t i = 0; i < COUNTER_COUNT; i++)

@@ -22,63 +22,65 @@ struct measure_range measure_range(const struct measure *measure, struct measure
 }
 
 /* Calls visit(context, index) for every place the filter takes. */
-static void each_place(const struct measure *measure, uint32_t kind, struct measure_dimension filter,
-                       void (*visit)(const struct measure *measure, size_t index, void *context), void *context)
+static void each_place(const struct measure *measure, struct measure_dimension filter,
+                       void (*visit)(const struct measure *measure, struct measure_dimension who, void *context),
+                       void *context)
 {
     struct measure_range range = measure_range(measure, filter);
     for (uint32_t path = range.path_from; path < range.path_to; path++)
         for (uint32_t cohort = range.cohort_from; cohort < range.cohort_to; cohort++)
             for (uint32_t region = range.region_from; region < range.region_to; region++)
-                visit(measure,
-                      ((size_t)kind * PATH_COUNT + path) * measure->places + (size_t)cohort * measure->regions + region,
-                      context);
+                visit(measure, (struct measure_dimension){(uint16_t)cohort, (uint16_t)region, (uint8_t)path}, context);
 }
 
 /* ---- metrics ---------------------------------------------------------------------------------------------------------- */
 
-struct histogram_sum {
+struct cell_sum {
+    enum metric metric;
     bool excluded;
-    struct histogram *out;
+    struct histogram *histogram;
+    struct worst_list worst;
 };
 
-static void add_histogram(const struct measure *measure, size_t index, void *context)
+static const struct measure_cell *cell_at(const struct measure *measure, const struct cell_sum *sum,
+                                          struct measure_dimension who)
 {
-    struct histogram_sum *sum = context;
-    const struct measure_cell *cell = measure->cells[index * 2 + sum->excluded];
+    return measure->cells[measure_cell_index(measure, sum->metric, who, sum->excluded)];
+}
+
+static void add_histogram(const struct measure *measure, struct measure_dimension who, void *context)
+{
+    struct cell_sum *sum = context;
+    const struct measure_cell *cell = cell_at(measure, sum, who);
     if (cell)
-        histogram_merge(sum->out, &cell->histogram);
+        histogram_merge(sum->histogram, &cell->histogram);
 }
 
 void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter,
                        bool excluded_phase, struct histogram *out)
 {
-    struct histogram_sum sum = {excluded_phase, out};
+    struct cell_sum sum = {.metric = metric, .excluded = excluded_phase, .histogram = out};
     histogram_clear(out);
-    each_place(measure, metric, filter, add_histogram, &sum);
+    each_place(measure, filter, add_histogram, &sum);
 }
 
-static void add_worst(const struct measure *measure, size_t index, void *context)
+static void add_worst(const struct measure *measure, struct measure_dimension who, void *context)
 {
-    const struct measure_cell *cell = measure->cells[index * 2];
+    struct cell_sum *sum = context;
+    const struct measure_cell *cell = cell_at(measure, sum, who);
     if (cell)
-        worst_merge(context, &cell->worst);
-}
-
-static void add_worst_excluded(const struct measure *measure, size_t index, void *context)
-{
-    const struct measure_cell *cell = measure->cells[index * 2 + 1];
-    if (cell)
-        worst_merge(context, &cell->worst);
+        worst_merge(&sum->worst, &cell->worst);
 }
 
 uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter,
                           bool with_excluded, struct measure_worst out[MEASURE_WORST])
 {
-    struct worst_list list = {0};
-    each_place(measure, metric, filter, add_worst, &list);
+    struct cell_sum sum = {.metric = metric};
+    each_place(measure, filter, add_worst, &sum);
+    sum.excluded = true;
     if (with_excluded)
-        each_place(measure, metric, filter, add_worst_excluded, &list);
-    return worst_copy(&list, out);
+        each_place(measure, filter, add_worst, &sum);
+    return worst_copy(&sum.worst, out);
 }
 
 uint32_t measure_worst(const struct measure *measure, enum metric metric, struct measure_dimension filter,
@@ -90,39 +92,48 @@ uint32_t measure_worst(const struct measure *measure, enum metric metric, struct
 /* ---- counters --------------------------------------------------------------------------------------------------------- */
 
 struct counter_sum {
-    int64_t total, excluded;
+    enum counter counter;
+    int64_t total[2];
+    int64_t *bins;
 };
 
-static void add_total(const struct measure *measure, size_t index, void *context)
+static const struct series *series_at(const struct measure *measure, const struct counter_sum *sum,
+                                      struct measure_dimension who)
+{
+    return measure->series[measure_series_index(measure, sum->counter, who)];
+}
+
+static void add_total(const struct measure *measure, struct measure_dimension who, void *context)
 {
     struct counter_sum *sum = context;
-    const struct series *series = measure->series[index];
-    if (series) {
-        sum->total += series->total;
-        sum->excluded += series->total_excluded;
-    }
+    const struct series *series = series_at(measure, sum, who);
+    for (int excluded = 0; series && excluded < 2; excluded++)
+        sum->total[excluded] += series->total[excluded];
 }
 
 int64_t measure_total(const struct measure *measure, enum counter counter, struct measure_dimension filter)
 {
-    struct counter_sum sum = {0};
-    each_place(measure, counter, filter, add_total, &sum);
-    return sum.total;
+    struct counter_sum sum = {.counter = counter};
+    each_place(measure, filter, add_total, &sum);
+    return sum.total[0] + sum.total[1];
 }
 
 int64_t measure_total_excluded(const struct measure *measure, enum counter counter, struct measure_dimension filter)
 {
-    struct counter_sum sum = {0};
-    each_place(measure, counter, filter, add_total, &sum);
-    return sum.excluded;
+    struct counter_sum sum = {.counter = counter};
+    each_place(measure, filter, add_total, &sum);
+    return sum.total[1];
 }
 
-static void add_bins(const struct measure *measure, size_t index, void *context)
+static void add_bins(const struct measure *measure, struct measure_dimension who, void *context)
 {
-    int64_t *bins = context;
-    const struct series *series = measure->series[index];
-    for (uint32_t i = 0; series && i < measure->bin_count; i++)
-        bins[i] += series_bin(series, i);
+    struct counter_sum *sum = context;
+    const struct series *series = series_at(measure, sum, who);
+    for (uint32_t c = 0; series && c < series->chunk_count; c++) {
+        uint32_t from = c * SERIES_CHUNK_BINS, to = from + SERIES_CHUNK_BINS;
+        for (uint32_t i = from; series->chunk[c].bins && i < to && i < measure->bin_count; i++)
+            sum->bins[i] += series_bin(series, i);
+    }
 }
 
 int64_t *measure_series(const struct measure *measure, enum counter counter, struct measure_dimension filter,
@@ -131,7 +142,8 @@ int64_t *measure_series(const struct measure *measure, enum counter counter, str
     int64_t *bins = calloc(measure->bin_count, sizeof(*bins));
     if (!bins)
         return NULL;
-    each_place(measure, counter, filter, add_bins, bins);
+    struct counter_sum sum = {.counter = counter, .bins = bins};
+    each_place(measure, filter, add_bins, &sum);
     for (uint32_t i = 1; counter_is_gauge(counter) && i < measure->bin_count; i++)
         bins[i] += bins[i - 1];
     *count = measure->bin_count;
@@ -169,12 +181,6 @@ const struct measure_options *measure_get_options(const struct measure *measure)
 
 /* ---- ledger ----------------------------------------------------------------------------------------------------------- */
 
-const struct ledger_row *measure_ledger_row(const struct measure *measure, uint32_t vehicle)
-{
-    ASSERT(vehicle < measure->options.vehicles);
-    return &measure->rows[vehicle];
-}
-
 const struct ledger_commands *measure_commands_row(const struct measure *measure)
 {
     return &measure->commands;
@@ -200,34 +206,55 @@ bool measure_filter_takes(const struct measure *measure, struct measure_dimensio
            (filter.region == MEASURE_ANY || filter.region == who.region);
 }
 
+struct totals_sum {
+    const struct measure *measure;
+    struct measure_dimension filter;
+    struct ledger_totals *out;
+};
+
+static void add_row(void *context, uint32_t vehicle, const struct ledger_row *row)
+{
+    const struct totals_sum *sum = context;
+    if ((row->intended == 0 && row->delivered == 0) || !measure_filter_takes(sum->measure, sum->filter, vehicle))
+        return;
+    for (uint32_t field = 0; field < LEDGER_FIELD_COUNT; field++)
+        sum->out->field[field] += ledger_value(row, field);
+    sum->out->forgotten += row->forgotten;
+    sum->out->vehicles += row->intended > 0;
+    sum->out->vehicles_concerned += ledger_lost(row) > 0;
+}
+
 bool measure_ledger_totals(const struct measure *measure, struct measure_dimension filter, struct ledger_totals *out)
 {
+    struct totals_sum sum = {measure, filter, out};
     memset(out, 0, sizeof(*out));
     if (!measure_filter_known(measure, filter))
         return false;
-    for (uint32_t i = 0; i < measure->options.vehicles; i++) {
-        const struct ledger_row *row = &measure->rows[i];
-        if ((row->intended == 0 && row->delivered == 0) || !measure_filter_takes(measure, filter, i))
-            continue;
-        for (uint32_t field = 0; field < LEDGER_FIELD_COUNT; field++)
-            out->field[field] += ledger_value(row, field);
-        out->forgotten += row->forgotten;
-        out->vehicles += row->intended > 0;
-        out->vehicles_concerned += ledger_lost(row) > 0;
-    }
+    rows_each(&measure->rows, add_row, &sum);
     return true;
+}
+
+struct worst_rows {
+    const struct measure *measure;
+    enum ledger_field field;
+    struct measure_dimension filter;
+    struct worst_list list;
+};
+
+static void add_worst_row(void *context, uint32_t vehicle, const struct ledger_row *row)
+{
+    struct worst_rows *worst = context;
+    uint32_t value = ledger_value(row, worst->field);
+    if (value && measure_filter_takes(worst->measure, worst->filter, vehicle))
+        worst_add(&worst->list, value, vehicle, -1);
 }
 
 uint32_t measure_ledger_worst(const struct measure *measure, enum ledger_field field, struct measure_dimension filter,
                               struct measure_worst out[MEASURE_WORST])
 {
-    struct worst_list list = {0};
+    struct worst_rows worst = {.measure = measure, .field = field, .filter = filter};
     if (!measure_filter_known(measure, filter))
         return 0;
-    for (uint32_t i = 0; i < measure->options.vehicles; i++) {
-        uint32_t value = ledger_value(&measure->rows[i], field);
-        if (value && measure_filter_takes(measure, filter, i))
-            worst_add(&list, value, i, -1);
-    }
-    return worst_copy(&list, out);
+    rows_each(&measure->rows, add_worst_row, &worst);
+    return worst_copy(&worst.list, out);
 }

@@ -2,17 +2,13 @@
  * of bins does not exist while it is zero, starts with one byte a bin and widens when a bin asks for it. */
 #include "internal.h"
 
-#include <stdlib.h>
-
-struct series *series_create(uint32_t bin_count, uint64_t *bytes)
+struct series *series_create(struct measure *measure)
 {
-    uint32_t chunks = (bin_count + SERIES_CHUNK_BINS - 1) / SERIES_CHUNK_BINS;
-    size_t size = sizeof(struct series) + chunks * sizeof(struct series_chunk);
-    struct series *series = calloc(1, size);
-    if (series) {
+    uint32_t chunks = (measure->bin_count + SERIES_CHUNK_BINS - 1) / SERIES_CHUNK_BINS;
+    struct series *series =
+        measure_take(measure, 1, sizeof(struct series) + chunks * sizeof(struct series_chunk));
+    if (series)
         series->chunk_count = chunks;
-        *bytes += size;
-    }
     return series;
 }
 
@@ -21,8 +17,8 @@ void series_destroy(struct series *series)
     if (!series)
         return;
     for (uint32_t i = 0; i < series->chunk_count; i++)
-        free(series->chunk[i].bins);
-    free(series);
+        memory_free(series->chunk[i].bins);
+    memory_free(series);
 }
 
 static int64_t chunk_read(const struct series_chunk *chunk, uint32_t index)
@@ -36,53 +32,25 @@ static int64_t chunk_read(const struct series_chunk *chunk, uint32_t index)
     }
 }
 
-/* false: does not fit this width */
-static bool chunk_add(struct series_chunk *chunk, uint32_t index, int64_t amount)
-{
-    int8_t sum8;
-    int16_t sum16;
-    int32_t sum32;
-    switch (chunk->width) {
-    case 1:
-        if (__builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
-            return false;
-        ((int8_t *)chunk->bins)[index] = sum8;
-        return true;
-    case 2:
-        if (__builtin_add_overflow(((int16_t *)chunk->bins)[index], amount, &sum16))
-            return false;
-        ((int16_t *)chunk->bins)[index] = sum16;
-        return true;
-    case 4:
-        if (__builtin_add_overflow(((int32_t *)chunk->bins)[index], amount, &sum32))
-            return false;
-        ((int32_t *)chunk->bins)[index] = sum32;
-        return true;
-    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
-    default: return false;
-    }
-}
-
-static bool chunk_widen(struct series_chunk *chunk, uint64_t *bytes)
+static bool chunk_widen(struct measure *measure, struct series_chunk *chunk)
 {
     struct series_chunk wider = {.width = chunk->width ? chunk->width * 2 : 1};
-    wider.bins = calloc(SERIES_CHUNK_BINS, wider.width);
+    wider.bins = measure_take(measure, SERIES_CHUNK_BINS, wider.width);
     if (!wider.bins)
         return false;
     if (chunk->width)
         for (uint32_t i = 0; i < SERIES_CHUNK_BINS; i++)
-            chunk_add(&wider, i, chunk_read(chunk, i));
-    *bytes += (uint64_t)SERIES_CHUNK_BINS * (wider.width - chunk->width);
-    free(chunk->bins);
+            series_chunk_add(&wider, i, chunk_read(chunk, i));
+    measure_give(measure, chunk->bins, (size_t)SERIES_CHUNK_BINS * chunk->width);
     *chunk = wider;
     return true;
 }
 
-bool series_add(struct series *series, uint32_t bin, int64_t amount, uint64_t *bytes)
+bool series_add_widening(struct measure *measure, struct series *series, uint32_t bin, int64_t amount)
 {
     struct series_chunk *chunk = &series->chunk[bin / SERIES_CHUNK_BINS];
-    while (!chunk_add(chunk, bin % SERIES_CHUNK_BINS, amount))
-        if (!chunk_widen(chunk, bytes))
+    while (!series_chunk_add(chunk, bin % SERIES_CHUNK_BINS, amount))
+        if (!chunk_widen(measure, chunk))
             return false;
     return true;
 }
@@ -92,16 +60,16 @@ int64_t series_bin(const struct series *series, uint32_t bin)
     return chunk_read(&series->chunk[bin / SERIES_CHUNK_BINS], bin % SERIES_CHUNK_BINS);
 }
 
-bool series_merge(struct series *into, const struct series *from, uint64_t *bytes)
+bool series_merge(struct measure *measure, struct series *into, const struct series *from)
 {
     bool kept = true;
-    into->total += from->total;
-    into->total_excluded += from->total_excluded;
+    into->total[0] += from->total[0];
+    into->total[1] += from->total[1];
     for (uint32_t c = 0; c < from->chunk_count; c++)
         for (uint32_t i = 0; from->chunk[c].bins && i < SERIES_CHUNK_BINS; i++) {
             int64_t amount = chunk_read(&from->chunk[c], i);
             if (amount)
-                kept &= series_add(into, c * SERIES_CHUNK_BINS + i, amount, bytes);
+                kept &= series_add(measure, into, c * SERIES_CHUNK_BINS + i, amount);
         }
     return kept;
 }

@@ -69,6 +69,7 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
         memcpy(profile->password, cohort->password, sizeof profile->password);
     }
     profile->telemetry_payload_max = (uint16_t)(cohort->payload_max > 60000 ? 60000 : cohort->payload_max);
+    tcu_profile_prepare(profile);
 }
 
 static bool make_profiles(struct fleet *fleet)
@@ -138,11 +139,11 @@ const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehi
     return &fleet->profiles[cohort * SCENARIO_SHARES + scenario_firmware_of(fleet->scenario, vehicle)];
 }
 
-uint32_t fleet_largest_profile_memory(const struct fleet *fleet)
+uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tcu_port *port)
 {
     size_t largest = 0;
     for (uint32_t c = 0; c < fleet->scenario->cohort_count; c++) {
-        size_t bytes = tcu_memory(&fleet->profiles[c * SCENARIO_SHARES], true);
+        size_t bytes = tcu_memory(&fleet->profiles[c * SCENARIO_SHARES], port, true);
         largest = bytes > largest ? bytes : largest;
     }
     return (uint32_t)((largest + 63) & ~(size_t)63);
@@ -298,7 +299,7 @@ static void telemetry_acknowledged(struct fleet *fleet, uint32_t vehicle, struct
     count(fleet, trace, COUNTER_PUBLISH_ACKS, now_us, 1);
     if (probe->reason >= 0x80)
         return;
-    measure_ledger(fleet->measure, vehicle)->acknowledged++;
+    measure_ledger_acknowledged(fleet->measure, vehicle);
     sample_since(fleet, METRIC_TELEMETRY_ACK, trace, vehicle, probe->at_us, now_us);
 }
 
@@ -358,12 +359,12 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
         break;
     case TCU_PROBE_PROVISIONING_FAILED: count(fleet, trace, COUNTER_CONNECTS_FAILED, now_us, 1); break;
     case TCU_PROBE_PROVISIONED: was_provisioned(fleet, vehicle, trace, now_us); break;
-    case TCU_PROBE_TELEMETRY_INTENDED: ledger_intended(measure_ledger(fleet->measure, vehicle), probe->number); break;
+    case TCU_PROBE_TELEMETRY_INTENDED: measure_ledger_intended(fleet->measure, vehicle, probe->number); break;
     case TCU_PROBE_TELEMETRY_SENT:
         count(fleet, trace, probe->reason ? COUNTER_REPUBLISHES : COUNTER_PUBLISHES, now_us, 1);
         break;
     case TCU_PROBE_TELEMETRY_ACKED: telemetry_acknowledged(fleet, vehicle, trace, now_us, probe); break;
-    case TCU_PROBE_TELEMETRY_DROPPED: ledger_dropped(measure_ledger(fleet->measure, vehicle), probe->number); break;
+    case TCU_PROBE_TELEMETRY_DROPPED: measure_ledger_dropped(fleet->measure, vehicle, probe->number); break;
     case TCU_PROBE_COMMAND_RECEIVED:
     case TCU_PROBE_COMMAND_EXECUTED: command_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_COMMAND_DUPLICATE:
@@ -400,7 +401,7 @@ void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publis
     int64_t intended_us = telemetry.wall_us - fleet->wall_offset_us;
     now_us += fleet->scenario->cloud.service_us;
     measure_count(fleet->measure, COUNTER_DELIVERIES, who, now_us, 1);
-    ledger_delivered(measure_ledger(fleet->measure, vehicle), telemetry.number);
+    measure_ledger_delivered(fleet->measure, vehicle, telemetry.number);
     measure_sample(fleet->measure, METRIC_TELEMETRY_END_TO_END, who, vehicle, intended_us, now_us - intended_us);
 }
 
@@ -409,9 +410,8 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
 {
     if (trace->power_up_us < 0)
         return;
-    struct ledger_row *row = measure_ledger(fleet->measure, vehicle);
     for (uint32_t i = 0; i < tcu_telemetry_pending(tcu); i++)
-        ledger_pending(row, tcu_telemetry_pending_number(tcu, i));
+        measure_ledger_pending(fleet->measure, vehicle, tcu_telemetry_pending_number(tcu, i));
     double days = (double)now_us * fleet->speedup / (double)US_PER_DAY;
     if (days <= 0 || now_us <= 0)
         return;

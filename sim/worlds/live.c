@@ -519,7 +519,7 @@ static bool anything_under_way(struct live_world *world)
             continue;
         if (tcu_connection(vehicle->tcu) == TCU_ONLINE && tcu_telemetry_pending(vehicle->tcu))
             return true;
-        struct ledger_row row = *measure_ledger_row(world->fleet.measure, v);
+        struct ledger_row row = measure_ledger_row(world->fleet.measure, v);
         if (ledger_lost(&row) > tcu_telemetry_pending(vehicle->tcu))
             return true;
     }

@@ -530,7 +530,8 @@ static void close_books(struct virtual_world *world, struct partition *partition
         struct virtual_vehicle *vehicle = &partition->vehicles[i];
         fleet_finish(&world->fleet, vehicle->index, &vehicle->trace, vehicle->tcu, world->now_us);
         sim_digest_add(&partition->digest, vehicle->index, world->now_us, 0x57A7E, tcu_state_hash(vehicle->tcu));
-        digest_row(&partition->digest, vehicle->index, measure_ledger(world->fleet.measure, vehicle->index));
+        struct ledger_row row = measure_ledger_row(world->fleet.measure, vehicle->index);
+        digest_row(&partition->digest, vehicle->index, &row);
     }
     sim_digest_add(&partition->digest, partition->number, world->now_us, 0xB20CE2,
                    cloud_broker_state_hash(partition->cloud.broker));

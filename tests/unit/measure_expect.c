@@ -347,13 +347,14 @@ static void ledger(void **context)
     assert_int_equal(quick(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_TOTAL, EQUALS, 0),
                      VERDICT_INCONCLUSIVE); /* nothing was sent */
     for (uint32_t v = 0; v < 40; v++) {
-        struct ledger_row *row = measure_ledger(measure, v);
-        ledger_intended(row, 100);
+        measure_ledger_intended(measure, v, 100);
         for (uint32_t n = 1; n <= 100 - (v == 30 ? 5 : v == 31 ? 1 : 0); n++)
-            ledger_delivered(row, n);
-        row->acknowledged = 90;
-        ledger_delivered(row, 1);
-        row->dropped = v == 31;
+            measure_ledger_delivered(measure, v, n);
+        for (uint32_t n = 1; n <= 90; n++)
+            measure_ledger_acknowledged(measure, v);
+        measure_ledger_delivered(measure, v, 1);
+        if (v == 31)
+            measure_ledger_dropped(measure, v, 100);
     }
     struct expectation e = make(EXPECT_LEDGER, LEDGER_LOST, STATISTIC_TOTAL, EQUALS, 0);
     around(e, 5);

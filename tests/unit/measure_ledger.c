@@ -221,9 +221,9 @@ static void totals_and_worst(void **context)
     struct measure_options options = {.vehicles = 100, .cohorts = 2, .regions = 2, .duration_us = US_PER_MIN};
     struct measure *measure = measure_create(&options);
     for (uint32_t v = 0; v < 90; v++) {
-        ledger_intended(measure_ledger(measure, v), 10);
+        measure_ledger_intended(measure, v, 10);
         for (uint32_t n = 1; n <= 10 - v % 4; n++)
-            ledger_delivered(measure_ledger(measure, v), n);
+            measure_ledger_delivered(measure, v, n);
     }
     struct ledger_totals totals;
     struct measure_worst worst[MEASURE_WORST];

@@ -233,7 +233,7 @@ static void merged(void **context)
         uint32_t which = draw(3);
         apply(part[which], &calls[i]);
         measure_commands(part[which])->answered += 2;
-        ledger_intended(measure_ledger(part[which], calls[i].vehicle), 7);
+        measure_ledger_intended(part[which], calls[i].vehicle, 7);
     }
     uint8_t *bytes;
     size_t length;
@@ -247,7 +247,7 @@ static void merged(void **context)
     assert_true(measure_merge_packed(part[0], bytes, length));
     check_all(part[0]);
     assert_int_equal(measure_commands_row(part[0])->answered, 2 * CALLS);
-    assert_int_equal(measure_ledger_row(part[0], calls[0].vehicle)->intended, 7);
+    assert_int_equal(measure_ledger_row(part[0], calls[0].vehicle).intended, 7);
     free(bytes);
     for (int i = 0; i < 3; i++)
         measure_destroy(part[i]);

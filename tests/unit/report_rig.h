@@ -98,9 +98,9 @@ static void rig_measure(struct rig *rig)
         measure_sample(measure, METRIC_CONNECT_TOTAL, who, vehicle, at_us, 300000 + vehicle * 1000);
         measure_sample(measure, METRIC_TELEMETRY_ACK, who, vehicle, at_us, 90000 + vehicle * 7);
         for (uint32_t number = 1; number <= 10; number++) {
-            ledger_intended(measure_ledger(measure, vehicle), number);
+            measure_ledger_intended(measure, vehicle, number);
             if (vehicle % 50 != 3 || number != 5)
-                ledger_delivered(measure_ledger(measure, vehicle), number);
+                measure_ledger_delivered(measure, vehicle, number);
         }
         who.path = vehicle % 4 ? PATH_CONNECTED : PATH_QUEUED;
         measure_sample(measure, METRIC_COMMAND_ROUND_TRIP, who, vehicle, at_us, 400000 + vehicle * 9000);
