@@ -6,8 +6,10 @@
  */
 #include "registry_internal.h"
 
+#include "memory.h"
+
+#include <sqlite3.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum statement { PUT_NAME, PUT_CERTIFICATE, PUT_HISTORY, STATEMENTS };
 
@@ -33,7 +35,7 @@ static const char *const texts[STATEMENTS] = {
 
 struct database *database_open(const char *path, char *error, size_t error_capacity)
 {
-    struct database *database = calloc(1, sizeof(*database));
+    struct database *database = memory_allocate_zero(1, sizeof(*database));
     if (!database)
         return NULL;
     bool good = sqlite3_open(path, &database->handle) == SQLITE_OK;
@@ -63,7 +65,7 @@ void database_close(struct database *database)
     for (int i = 0; i < STATEMENTS; i++)
         sqlite3_finalize(database->statement[i]);
     sqlite3_close(database->handle);
-    free(database);
+    memory_free(database);
 }
 
 bool database_flush(struct database *database)
@@ -92,36 +94,34 @@ static bool finish(struct database *database, sqlite3_stmt *statement)
 bool database_put_name(struct database *database, const struct cloud_registry *registry, uint32_t number)
 {
     sqlite3_stmt *statement = database->statement[PUT_NAME];
-    const struct name_record *record = registry_name_at(registry, number);
-    uint32_t length;
-    const char *name = registry_text(registry, number, &length);
+    char name[NAME_MAX_LENGTH + 1];
+    uint32_t length = names_text(&registry->names, number, name);
+    uint8_t flags = names_flags(&registry->names, number);
     sqlite3_bind_text(statement, 1, name, (int)length, SQLITE_STATIC);
-    sqlite3_bind_int(statement, 2, (record->flags & NAME_THING) != 0);
-    sqlite3_bind_int(statement, 3, (record->flags & NAME_ALLOWED) != 0);
-    sqlite3_bind_int64(statement, 4, record->created_s);
+    sqlite3_bind_int(statement, 2, (flags & NAME_THING) != 0);
+    sqlite3_bind_int(statement, 3, (flags & NAME_ALLOWED) != 0);
+    sqlite3_bind_int64(statement, 4, names_created(&registry->names, number));
     return finish(database, statement);
 }
 
 bool database_put_certificate(struct database *database, const struct cloud_registry *registry, uint32_t number)
 {
     sqlite3_stmt *statement = database->statement[PUT_CERTIFICATE];
-    const struct certificate_record *record = registry_certificate_at(registry, number);
-    uint32_t length;
-    const char *name = registry_text(registry, record->common_name, &length);
-    sqlite3_bind_blob(statement, 1, record->id, 32, SQLITE_STATIC);
-    sqlite3_bind_blob(statement, 2, registry->issuers[record->issuer], 32, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 3, (int64_t)((uint64_t)record->serial_high << 32 | record->serial_low));
+    struct certificate_row row;
+    char name[NAME_MAX_LENGTH + 1], thing[NAME_MAX_LENGTH + 1];
+    registry_row(registry, number, &row);
+    uint32_t length = names_text(&registry->names, row.common_name, name);
+    sqlite3_bind_blob(statement, 1, row.id, 32, SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 2, row.issuer, 32, SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 3, (int64_t)row.serial);
     sqlite3_bind_text(statement, 4, name, (int)length, SQLITE_STATIC);
-    sqlite3_bind_text(statement, 5, cloud_certificate_status_name((enum cloud_certificate_status)record->status), -1,
-                      SQLITE_STATIC);
-    if (record->thing != NONE) {
-        name = registry_text(registry, record->thing, &length);
-        sqlite3_bind_text(statement, 6, name, (int)length, SQLITE_STATIC);
-    }
-    sqlite3_bind_int64(statement, 7, record->not_before_s);
-    sqlite3_bind_int64(statement, 8, record->not_after_s);
-    sqlite3_bind_int64(statement, 9, record->registered_s);
-    sqlite3_bind_int64(statement, 10, record->changed_s);
+    sqlite3_bind_text(statement, 5, cloud_certificate_status_name(row.status), -1, SQLITE_STATIC);
+    if (row.thing != NAME_NONE)
+        sqlite3_bind_text(statement, 6, thing, (int)names_text(&registry->names, row.thing, thing), SQLITE_STATIC);
+    sqlite3_bind_int64(statement, 7, row.not_before_s);
+    sqlite3_bind_int64(statement, 8, row.not_after_s);
+    sqlite3_bind_int64(statement, 9, row.registered_s);
+    sqlite3_bind_int64(statement, 10, row.changed_s);
     return finish(database, statement);
 }
 
@@ -207,20 +207,22 @@ bool cloud_registry_save(struct cloud_registry *registry, const char *path)
             "PRAGMA synchronous=OFF; BEGIN; DELETE FROM name; DELETE FROM certificate; DELETE FROM history; COMMIT",
             NULL, NULL, NULL) == SQLITE_OK;
     good = good && sqlite3_exec(database->handle, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
-    for (uint32_t i = 0; good && i < registry->names.count; i++) {
+    for (uint32_t i = 0; good && i < registry->names.rows.count; i++) {
         database->pending = 1; /* one transaction, whatever its size */
-        good = registry_name_at(registry, i)->flags == 0 || database_put_name(database, registry, i);
+        good = names_flags(&registry->names, i) == 0 || database_put_name(database, registry, i);
     }
     for (uint32_t i = 0; good && i < registry->certificates.count; i++) {
-        const struct certificate_record *record = registry_certificate_at(registry, i);
+        struct certificate_row row;
+        registry_row(registry, i, &row);
         thing[0] = 0;
-        cloud_registry_thing_of(registry, record->id, thing);
+        if (row.thing != NAME_NONE)
+            names_text(&registry->names, row.thing, thing);
         database->pending = 1;
-        good = database_put_certificate(database, registry, i) &&
-               database_put_history(database, record->registered_s, record->id, "", "PENDING_ACTIVATION") &&
-               (record->status == CLOUD_CERTIFICATE_PENDING_ACTIVATION ||
-                database_put_history(database, record->changed_s, record->id, thing,
-                                     cloud_certificate_status_name((enum cloud_certificate_status)record->status)));
+        good =
+            database_put_certificate(database, registry, i) &&
+            database_put_history(database, row.registered_s, row.id, "", "PENDING_ACTIVATION") &&
+            (row.status == CLOUD_CERTIFICATE_PENDING_ACTIVATION ||
+             database_put_history(database, row.changed_s, row.id, thing, cloud_certificate_status_name(row.status)));
     }
     if (database) {
         database->pending = 1;

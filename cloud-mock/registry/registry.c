@@ -1,184 +1,121 @@
-/* registry.c: the index in memory: certificates by id, things by name. About 110 bytes a vehicle.
+/* registry.c: the index in memory: certificates by id, things by name. About 55 bytes a vehicle, 32 of them the certificate's id.
  *
- * A certificate's id is a hash already: its first four bytes are the place to look. Names are kept once, whatever they name.
+ * A certificate's id is a hash already: its first four bytes are the place to look. Its numbers are kept as what they usually differ little
+ * in: validity's end from its begin, registration from the begin, change from registration, the name's number from the row's own.
  */
 #include "registry_internal.h"
 
+#include "memory.h"
+
 #include <stdio.h>
-#include <stdlib.h>
 
-_Static_assert(sizeof(struct certificate_record) == 68, "bytes per vehicle");
-_Static_assert(sizeof(struct name_record) == 12, "bytes per vehicle");
+enum column { SERIAL, NOT_BEFORE, LIFETIME, REGISTERED, CHANGED, NAME, KIND, OTHER_THING, COLUMNS };
+_Static_assert(COLUMNS <= ROWS_COLUMNS_MAX, "a certificate's numbers");
 
-/* ---- blocks ------------------------------------------------------------------------------------------------------- */
+/* KIND: issuer << 5 | what it is attached to << 3 | status */
+#define STATUS_MASK      7u
+#define ATTACHED_SHIFT   3
+#define ISSUER_SHIFT     5
+#define ATTACHED_NOTHING 0u
+#define ATTACHED_OWN     1u /* the thing of its common name */
+#define ATTACHED_OTHER   2u /* the one in OTHER_THING */
+_Static_assert(CLOUD_CERTIFICATE_REVOKED <= STATUS_MASK, "three bits of status");
 
-static bool block_add(struct blocks *blocks, size_t bytes)
+/* ---- rows --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t get(const struct cloud_registry *registry, uint32_t number, enum column column)
 {
-    if (blocks->block_count == blocks->list_capacity) {
-        uint32_t wanted = blocks->list_capacity ? blocks->list_capacity * 2 : 16;
-        uint8_t **list = realloc(blocks->list, wanted * sizeof(*list));
-        if (!list)
-            return false;
-        blocks->list = list;
-        blocks->list_capacity = wanted;
+    return rows_get(&registry->certificates, number, column);
+}
+
+static bool set(struct cloud_registry *registry, uint32_t number, enum column column, uint64_t value)
+{
+    return rows_set(&registry->certificates, number, column, value);
+}
+
+static enum cloud_certificate_status status_of(const struct cloud_registry *registry, uint32_t number)
+{
+    return (enum cloud_certificate_status)(get(registry, number, KIND) & STATUS_MASK);
+}
+
+static uint32_t common_name_of(const struct cloud_registry *registry, uint32_t number)
+{
+    return (uint32_t)(get(registry, number, NAME) + number);
+}
+
+static uint32_t thing_of(const struct cloud_registry *registry, uint32_t number)
+{
+    switch (get(registry, number, KIND) >> ATTACHED_SHIFT & 3) {
+    case ATTACHED_NOTHING: return NAME_NONE;
+    case ATTACHED_OWN: return common_name_of(registry, number);
+    default: return (uint32_t)get(registry, number, OTHER_THING);
     }
-    uint8_t *block = malloc(bytes);
-    if (!block)
+}
+
+void registry_row(const struct cloud_registry *registry, uint32_t number, struct certificate_row *out)
+{
+    out->id = rows_fixed(&registry->certificates, number);
+    out->issuer = registry->issuers[get(registry, number, KIND) >> ISSUER_SHIFT];
+    out->serial = get(registry, number, SERIAL);
+    uint64_t not_before = get(registry, number, NOT_BEFORE),
+             registered = not_before + get(registry, number, REGISTERED);
+    out->not_before_s = (int64_t)not_before;
+    out->not_after_s = (int64_t)(not_before + get(registry, number, LIFETIME));
+    out->registered_s = (int64_t)registered;
+    out->changed_s = (int64_t)(registered + get(registry, number, CHANGED));
+    out->common_name = common_name_of(registry, number);
+    out->thing = thing_of(registry, number);
+    out->status = status_of(registry, number);
+}
+
+static bool set_changed(struct cloud_registry *registry, uint32_t number, int64_t now_s)
+{
+    uint64_t registered = get(registry, number, NOT_BEFORE) + get(registry, number, REGISTERED);
+    return set(registry, number, CHANGED, (uint64_t)now_s - registered);
+}
+
+static bool set_thing(struct cloud_registry *registry, uint32_t number, uint32_t thing)
+{
+    bool own = thing == common_name_of(registry, number);
+    uint64_t kind = get(registry, number, KIND) & ~(uint64_t)(3u << ATTACHED_SHIFT);
+    return (own || set(registry, number, OTHER_THING, thing)) &&
+           set(registry, number, KIND, kind | (own ? ATTACHED_OWN : ATTACHED_OTHER) << ATTACHED_SHIFT);
+}
+
+static bool set_status(struct cloud_registry *registry, uint32_t number, enum cloud_certificate_status status)
+{
+    uint64_t kind = get(registry, number, KIND);
+    if (!set(registry, number, KIND, (kind & ~(uint64_t)STATUS_MASK) | status))
         return false;
-    blocks->list[blocks->block_count++] = block;
+    registry->counts.active -= (kind & STATUS_MASK) == CLOUD_CERTIFICATE_ACTIVE;
+    registry->counts.active += status == CLOUD_CERTIFICATE_ACTIVE;
     return true;
 }
 
-static void *record_at(const struct blocks *blocks, uint32_t number)
-{
-    return blocks->list[number / BLOCK_RECORDS] + (size_t)(number % BLOCK_RECORDS) * blocks->record_size;
-}
-
-static void *record_add(struct blocks *blocks)
-{
-    if (blocks->count == blocks->block_count * BLOCK_RECORDS &&
-        !block_add(blocks, (size_t)BLOCK_RECORDS * blocks->record_size))
-        return NULL;
-    void *record = record_at(blocks, blocks->count++);
-    memset(record, 0, blocks->record_size);
-    return record;
-}
-
-static void blocks_free(struct blocks *blocks)
-{
-    for (uint32_t i = 0; i < blocks->block_count; i++)
-        free(blocks->list[i]);
-    free(blocks->list);
-}
-
-struct name_record *registry_name_at(const struct cloud_registry *registry, uint32_t number)
-{
-    return record_at(&registry->names, number);
-}
-
-struct certificate_record *registry_certificate_at(const struct cloud_registry *registry, uint32_t number)
-{
-    return record_at(&registry->certificates, number);
-}
-
-const char *registry_text(const struct cloud_registry *registry, uint32_t name, uint32_t *length)
-{
-    uint32_t at = registry_name_at(registry, name)->text;
-    const uint8_t *text = registry->text.list[at / TEXT_BLOCK] + at % TEXT_BLOCK;
-    *length = text[0];
-    return (const char *)text + 1;
-}
-
-static bool text_add(struct cloud_registry *registry, const char *text, uint32_t length, uint32_t *at)
-{
-    if (registry->text.block_count == 0 || registry->text_used + length + 1 > TEXT_BLOCK) {
-        if (!block_add(&registry->text, TEXT_BLOCK))
-            return false;
-        registry->text_used = 0;
-    }
-    *at = (registry->text.block_count - 1) * TEXT_BLOCK + registry->text_used;
-    uint8_t *out = registry->text.list[registry->text.block_count - 1] + registry->text_used;
-    out[0] = (uint8_t)length;
-    memcpy(out + 1, text, length);
-    registry->text_used += length + 1;
-    return true;
-}
-
-/* ---- indexes ------------------------------------------------------------------------------------------------------ */
-
-static uint32_t hash_of_name(const char *name, uint32_t length)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (uint32_t i = 0; i < length; i++)
-        hash = (hash ^ (uint8_t)name[i]) * UINT64_C(0x100000001b3);
-    hash ^= hash >> 32;
-    return (uint32_t)(hash * UINT64_C(0x9E3779B97F4A7C15) >> 32);
-}
+/* ---- finding ------------------------------------------------------------------------------------------------------ */
 
 static uint32_t hash_of_id(const uint8_t id[32])
 {
     return (uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3];
 }
 
-static uint32_t hash_of(const struct cloud_registry *registry, const struct index *index, uint32_t number)
+static uint32_t hash_of_row(const void *context, uint32_t number)
 {
-    if (index == &registry->by_id)
-        return hash_of_id(registry_certificate_at(registry, number)->id);
-    uint32_t length;
-    const char *text = registry_text(registry, number, &length);
-    return hash_of_name(text, length);
+    const struct cloud_registry *registry = context;
+    return hash_of_id(rows_fixed(&registry->certificates, number));
 }
 
-static void index_place(struct index *index, uint32_t hash, uint32_t number)
-{
-    uint32_t at = hash & index->mask;
-    while (index->slots[at])
-        at = (at + 1) & index->mask;
-    index->slots[at] = number + 1;
-    index->used++;
-}
-
-static bool index_room(const struct cloud_registry *registry, struct index *index)
-{
-    if (index->slots && (uint64_t)(index->used + 1) * 4 <= (uint64_t)(index->mask + 1) * 3)
-        return true;
-    uint32_t wanted = index->slots ? (index->mask + 1) * 2 : 1024;
-    struct index grown = {calloc(wanted, sizeof(uint32_t)), wanted - 1, 0};
-    if (!grown.slots)
-        return false;
-    for (uint32_t i = 0; index->slots && i <= index->mask; i++)
-        if (index->slots[i])
-            index_place(&grown, hash_of(registry, index, index->slots[i] - 1), index->slots[i] - 1);
-    free(index->slots);
-    *index = grown;
-    return true;
-}
-
-uint32_t registry_find_certificate(const struct cloud_registry *registry, const uint8_t id[32])
+static uint32_t find_certificate(const struct cloud_registry *registry, const uint8_t id[32])
 {
     const struct index *index = &registry->by_id;
-    if (!index->slots)
-        return NONE;
-    for (uint32_t at = hash_of_id(id) & index->mask; index->slots[at]; at = (at + 1) & index->mask)
-        if (memcmp(registry_certificate_at(registry, index->slots[at] - 1)->id, id, 32) == 0)
-            return index->slots[at] - 1;
-    return NONE;
-}
-
-static uint32_t find_name(const struct cloud_registry *registry, const char *name)
-{
-    const struct index *index = &registry->by_name;
-    uint32_t length = (uint32_t)strlen(name), found;
-    if (!index->slots)
-        return NONE;
-    for (uint32_t at = hash_of_name(name, length) & index->mask; index->slots[at]; at = (at + 1) & index->mask) {
-        const char *text = registry_text(registry, index->slots[at] - 1, &found);
-        if (found == length && memcmp(text, name, length) == 0)
-            return index->slots[at] - 1;
-    }
-    return NONE;
-}
-
-static uint32_t clamp_seconds(int64_t seconds)
-{
-    return seconds < 0 ? 0 : seconds > UINT32_MAX ? UINT32_MAX : (uint32_t)seconds;
-}
-
-static uint32_t intern_name(struct cloud_registry *registry, const char *name, int64_t now_s)
-{
-    uint32_t length = (uint32_t)strlen(name), number = find_name(registry, name), text;
-    if (number != NONE || length > 63)
-        return number;
-    if (!index_room(registry, &registry->by_name) || !text_add(registry, name, length, &text))
-        return NONE;
-    struct name_record *record = record_add(&registry->names);
-    if (!record)
-        return NONE;
-    record->text = text;
-    record->created_s = clamp_seconds(now_s);
-    number = registry->names.count - 1;
-    index_place(&registry->by_name, hash_of_name(name, length), number);
-    return number;
+    uint32_t slot;
+    if (index->size == 0)
+        return NAME_NONE;
+    for (uint32_t at = index_first(index, hash_of_id(id)); (slot = index_slot(index, at)) != 0;
+         at = index_next(index, at))
+        if (memcmp(rows_fixed(&registry->certificates, slot - 1), id, 32) == 0)
+            return slot - 1;
+    return NAME_NONE;
 }
 
 static uint32_t intern_issuer(struct cloud_registry *registry, const uint8_t id[32])
@@ -186,39 +123,38 @@ static uint32_t intern_issuer(struct cloud_registry *registry, const uint8_t id[
     for (uint32_t i = 0; i < registry->issuer_count; i++)
         if (memcmp(registry->issuers[i], id, 32) == 0)
             return i;
-    if (registry->issuer_count == ISSUERS_MAX)
-        return NONE;
+    if (registry->issuer_count == registry->issuer_capacity) {
+        uint32_t wanted = registry->issuer_capacity + registry->issuer_capacity / 2 + 2;
+        uint8_t(*issuers)[32] = memory_resize(registry->issuers, wanted * sizeof(*issuers));
+        if (!issuers)
+            return NAME_NONE;
+        registry->issuers = issuers;
+        registry->issuer_capacity = wanted;
+    }
     memcpy(registry->issuers[registry->issuer_count], id, 32);
     return registry->issuer_count++;
 }
 
 static bool flag_name(struct cloud_registry *registry, uint32_t number, uint8_t flag)
 {
-    struct name_record *record = registry_name_at(registry, number);
-    if (record->flags & flag)
+    if (names_flags(&registry->names, number) & flag)
         return true;
-    record->flags |= flag;
+    if (!names_flag(&registry->names, number, flag))
+        return false;
     *(flag == NAME_THING ? &registry->counts.things : &registry->counts.allowed) += 1;
     return !registry->database || database_put_name(registry->database, registry, number);
-}
-
-static void set_status(struct cloud_registry *registry, struct certificate_record *record,
-                       enum cloud_certificate_status status)
-{
-    registry->counts.active -= record->status == CLOUD_CERTIFICATE_ACTIVE;
-    registry->counts.active += status == CLOUD_CERTIFICATE_ACTIVE;
-    record->status = (uint8_t)status;
 }
 
 /* ---- life cycle --------------------------------------------------------------------------------------------------- */
 
 struct cloud_registry *cloud_registry_open(const char *path, char *error, size_t error_capacity)
 {
-    struct cloud_registry *registry = calloc(1, sizeof(*registry));
+    struct cloud_registry *registry = memory_allocate_zero(1, sizeof(*registry));
     if (!registry)
         return NULL;
-    registry->names.record_size = sizeof(struct name_record);
-    registry->certificates.record_size = sizeof(struct certificate_record);
+    names_init(&registry->names);
+    registry->certificates.columns = COLUMNS;
+    registry->certificates.fixed_bytes = 32;
     if (!path)
         return registry;
     struct database *database = database_open(path, error, error_capacity);
@@ -238,12 +174,11 @@ void cloud_registry_close(struct cloud_registry *registry)
     if (!registry)
         return;
     database_close(registry->database);
-    blocks_free(&registry->names);
-    blocks_free(&registry->certificates);
-    blocks_free(&registry->text);
-    free(registry->by_name.slots);
-    free(registry->by_id.slots);
-    free(registry);
+    names_free(&registry->names);
+    rows_free(&registry->certificates);
+    index_free(&registry->by_id);
+    memory_free(registry->issuers);
+    memory_free(registry);
 }
 
 bool cloud_registry_flush(struct cloud_registry *registry)
@@ -256,65 +191,60 @@ bool cloud_registry_flush(struct cloud_registry *registry)
 enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry,
                                                     const uint8_t certificate_id[32])
 {
-    uint32_t number = registry_find_certificate(registry, certificate_id);
-    return number == NONE ? CLOUD_CERTIFICATE_UNKNOWN
-                          : (enum cloud_certificate_status)registry_certificate_at(registry, number)->status;
+    uint32_t number = find_certificate(registry, certificate_id);
+    return number == NAME_NONE ? CLOUD_CERTIFICATE_UNKNOWN : status_of(registry, number);
 }
 
 static uint32_t add_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
                                 int64_t now_s)
 {
-    uint32_t issuer = intern_issuer(registry, certificate->issuer_id);
-    uint32_t name = intern_name(registry, certificate->common_name, now_s);
-    if (issuer == NONE || name == NONE || !index_room(registry, &registry->by_id))
-        return NONE;
-    struct certificate_record *record = record_add(&registry->certificates);
-    if (!record)
-        return NONE;
-    memcpy(record->id, certificate->id, 32);
-    record->serial_low = (uint32_t)certificate->serial;
-    record->serial_high = (uint32_t)(certificate->serial >> 32);
-    record->not_before_s = clamp_seconds(certificate->not_before_s);
-    record->not_after_s = clamp_seconds(certificate->not_after_s);
-    record->registered_s = clamp_seconds(now_s);
-    record->common_name = name;
-    record->thing = NONE;
-    record->issuer = (uint8_t)issuer;
-    index_place(&registry->by_id, hash_of_id(certificate->id), registry->certificates.count - 1);
+    uint32_t number = registry->certificates.count, issuer = intern_issuer(registry, certificate->issuer_id);
+    uint32_t name = names_intern(&registry->names, span_text(certificate->common_name), now_s);
+    if (issuer == NAME_NONE || name == NAME_NONE || !index_room(&registry->by_id, number, hash_of_row, registry))
+        return NAME_NONE;
+    uint64_t not_before = (uint64_t)certificate->not_before_s;
+    uint64_t values[COLUMNS] = {
+        [SERIAL] = certificate->serial,
+        [NOT_BEFORE] = not_before,
+        [LIFETIME] = (uint64_t)certificate->not_after_s - not_before,
+        [REGISTERED] = (uint64_t)now_s - not_before,
+        [NAME] = (uint64_t)name - number,
+        [KIND] = (uint64_t)issuer << ISSUER_SHIFT | CLOUD_CERTIFICATE_UNKNOWN,
+    };
+    if (!rows_add(&registry->certificates, values, certificate->id))
+        return NAME_NONE;
+    index_place(&registry->by_id, hash_of_id(certificate->id), number);
     registry->counts.certificates++;
-    return registry->certificates.count - 1;
+    return number;
 }
 
 static bool put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
                             enum cloud_certificate_status status, const char *thing, int64_t now_s, uint32_t *number)
 {
-    *number = registry_find_certificate(registry, certificate->id);
-    if (*number == NONE)
+    *number = find_certificate(registry, certificate->id);
+    if (*number == NAME_NONE)
         *number = add_certificate(registry, certificate, now_s);
-    if (*number == NONE)
+    if (*number == NAME_NONE)
         return false;
-    struct certificate_record *record = registry_certificate_at(registry, *number);
     if (thing && thing[0]) {
-        uint32_t name = intern_name(registry, thing, now_s);
-        if (name == NONE || !flag_name(registry, name, NAME_THING))
+        uint32_t name = names_intern(&registry->names, span_text(thing), now_s);
+        if (name == NAME_NONE || !flag_name(registry, name, NAME_THING) || !set_thing(registry, *number, name))
             return false;
-        record->thing = name;
     }
-    set_status(registry, record, status);
-    record->changed_s = clamp_seconds(now_s);
-    return true;
+    return set_changed(registry, *number, now_s) && set_status(registry, *number, status);
 }
 
 static bool store_certificate(struct cloud_registry *registry, uint32_t number, int64_t now_s)
 {
     if (!registry->database)
         return true;
-    const struct certificate_record *record = registry_certificate_at(registry, number);
+    struct certificate_row row;
+    registry_row(registry, number, &row);
     char thing[64] = "";
-    cloud_registry_thing_of(registry, record->id, thing);
+    if (row.thing != NAME_NONE)
+        names_text(&registry->names, row.thing, thing);
     return database_put_certificate(registry->database, registry, number) &&
-           database_put_history(registry->database, now_s, record->id, thing,
-                                cloud_certificate_status_name((enum cloud_certificate_status)record->status));
+           database_put_history(registry->database, now_s, row.id, thing, cloud_certificate_status_name(row.status));
 }
 
 bool cloud_registry_put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
@@ -330,61 +260,57 @@ bool registry_restore_certificate(struct cloud_registry *registry, const struct 
                                   int64_t changed_s)
 {
     uint32_t number;
-    if (!put_certificate(registry, certificate, status, thing, registered_s, &number))
-        return false;
-    registry_certificate_at(registry, number)->changed_s = clamp_seconds(changed_s);
-    return true;
+    return put_certificate(registry, certificate, status, thing, registered_s, &number) &&
+           set_changed(registry, number, changed_s);
 }
 
 bool registry_restore_name(struct cloud_registry *registry, const char *name, uint8_t flags, int64_t created_s)
 {
-    uint32_t number = intern_name(registry, name, created_s);
-    return number != NONE && (!(flags & NAME_THING) || flag_name(registry, number, NAME_THING)) &&
+    uint32_t number = names_intern(&registry->names, span_text(name), created_s);
+    return number != NAME_NONE && (!(flags & NAME_THING) || flag_name(registry, number, NAME_THING)) &&
            (!(flags & NAME_ALLOWED) || flag_name(registry, number, NAME_ALLOWED));
 }
 
 bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32],
                                enum cloud_certificate_status status, int64_t now_s)
 {
-    uint32_t number = registry_find_certificate(registry, certificate_id);
-    if (number == NONE)
+    uint32_t number = find_certificate(registry, certificate_id);
+    if (number == NAME_NONE)
         return false;
-    struct certificate_record *record = registry_certificate_at(registry, number);
-    if (record->status == status)
+    if (status_of(registry, number) == status)
         return true; /* idempotent, as UpdateCertificate is */
-    set_status(registry, record, status);
-    record->changed_s = clamp_seconds(now_s);
-    return store_certificate(registry, number, now_s);
+    return set_changed(registry, number, now_s) && set_status(registry, number, status) &&
+           store_certificate(registry, number, now_s);
 }
 
 bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32],
                                 struct cloud_certificate *out)
 {
-    uint32_t number = registry_find_certificate(registry, certificate_id), length;
-    if (number == NONE)
+    uint32_t number = find_certificate(registry, certificate_id);
+    if (number == NAME_NONE)
         return false;
-    const struct certificate_record *record = registry_certificate_at(registry, number);
+    struct certificate_row row;
+    registry_row(registry, number, &row);
     memset(out, 0, sizeof(*out));
-    memcpy(out->id, record->id, 32);
-    memcpy(out->issuer_id, registry->issuers[record->issuer], 32);
-    out->serial = (uint64_t)record->serial_high << 32 | record->serial_low;
-    out->not_before_s = record->not_before_s;
-    out->not_after_s = record->not_after_s;
-    const char *name = registry_text(registry, record->common_name, &length);
-    memcpy(out->common_name, name, length);
+    memcpy(out->id, row.id, 32);
+    memcpy(out->issuer_id, row.issuer, 32);
+    out->serial = row.serial;
+    out->not_before_s = row.not_before_s;
+    out->not_after_s = row.not_after_s;
+    names_text(&registry->names, row.common_name, out->common_name);
     return true;
 }
 
 bool cloud_registry_put_thing(struct cloud_registry *registry, const char *thing, int64_t now_s)
 {
-    uint32_t number = intern_name(registry, thing, now_s);
-    return number != NONE && flag_name(registry, number, NAME_THING);
+    uint32_t number = names_intern(&registry->names, span_text(thing), now_s);
+    return number != NAME_NONE && flag_name(registry, number, NAME_THING);
 }
 
 static bool has_flag(const struct cloud_registry *registry, const char *name, uint8_t flag)
 {
-    uint32_t number = find_name(registry, name);
-    return number != NONE && (registry_name_at(registry, number)->flags & flag);
+    uint32_t number = names_find(&registry->names, span_text(name));
+    return number != NAME_NONE && (names_flags(&registry->names, number) & flag);
 }
 
 bool cloud_registry_has_thing(const struct cloud_registry *registry, const char *thing)
@@ -394,19 +320,18 @@ bool cloud_registry_has_thing(const struct cloud_registry *registry, const char 
 
 bool cloud_registry_thing_of(const struct cloud_registry *registry, const uint8_t certificate_id[32], char thing[64])
 {
-    uint32_t number = registry_find_certificate(registry, certificate_id), length;
-    if (number == NONE || registry_certificate_at(registry, number)->thing == NONE)
+    uint32_t number = find_certificate(registry, certificate_id);
+    uint32_t name = number == NAME_NONE ? NAME_NONE : thing_of(registry, number);
+    if (name == NAME_NONE)
         return false;
-    const char *text = registry_text(registry, registry_certificate_at(registry, number)->thing, &length);
-    memcpy(thing, text, length);
-    thing[length] = 0;
+    names_text(&registry->names, name, thing);
     return true;
 }
 
 bool cloud_registry_allow(struct cloud_registry *registry, const char *common_name)
 {
-    uint32_t number = intern_name(registry, common_name, 0);
-    return number != NONE && flag_name(registry, number, NAME_ALLOWED);
+    uint32_t number = names_intern(&registry->names, span_text(common_name), 0);
+    return number != NAME_NONE && flag_name(registry, number, NAME_ALLOWED);
 }
 
 bool cloud_registry_is_allowed(const struct cloud_registry *registry, const char *common_name)
@@ -427,11 +352,6 @@ void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *thin
 
 uint64_t cloud_registry_bytes(const struct cloud_registry *registry)
 {
-    uint64_t bytes = sizeof(*registry);
-    bytes += (uint64_t)registry->names.block_count * BLOCK_RECORDS * registry->names.record_size;
-    bytes += (uint64_t)registry->certificates.block_count * BLOCK_RECORDS * registry->certificates.record_size;
-    bytes += (uint64_t)registry->text.block_count * TEXT_BLOCK;
-    bytes += registry->by_name.slots ? ((uint64_t)registry->by_name.mask + 1) * 4 : 0;
-    bytes += registry->by_id.slots ? ((uint64_t)registry->by_id.mask + 1) * 4 : 0;
-    return bytes;
+    return sizeof(*registry) + names_bytes(&registry->names) + rows_bytes(&registry->certificates) +
+           index_bytes(&registry->by_id) + registry->issuer_capacity * sizeof(*registry->issuers);
 }

@@ -4,62 +4,30 @@
 
 #include "cloud/registry.h"
 
-#include <sqlite3.h>
-
-#define NONE UINT32_MAX
-
-/* Records live in blocks that never move: growing copies nothing and wastes less than one block. */
-#define BLOCK_RECORDS 4096u
-#define TEXT_BLOCK    65536u
-
-struct blocks {
-    uint8_t **list;
-    uint32_t block_count, list_capacity, count;
-    uint32_t record_size;
-};
-
-enum name_flag { NAME_THING = 1, NAME_ALLOWED = 2 };
-
-struct name_record { /* 12 bytes: things, allowed devices and common names are mostly the same text */
-    uint32_t text;   /* offset into the text: one length byte, then the name */
-    uint32_t created_s;
-    uint8_t flags;
-};
-
-struct certificate_record { /* 68 bytes */
-    uint8_t id[32];
-    uint32_t serial_low, serial_high;
-    uint32_t not_before_s, not_after_s, registered_s, changed_s;
-    uint32_t common_name, thing; /* name records; NONE */
-    uint8_t issuer;              /* index into issuers */
-    uint8_t status;
-};
-
-struct index { /* open addressing, linear probing, record numbers + 1 */
-    uint32_t *slots;
-    uint32_t mask, used;
-};
-
-#define ISSUERS_MAX 250
+#include "names.h"
 
 struct registry_counts {
     uint64_t things, certificates, active, allowed;
 };
 
 struct cloud_registry {
-    struct blocks names, certificates, text;
-    uint32_t text_used; /* of the last text block */
-    struct index by_name, by_id;
-    uint8_t issuers[ISSUERS_MAX][32];
-    uint32_t issuer_count;
+    struct names names;
+    struct rows certificates; /* columns: registry.c; fixed bytes: the id */
+    struct index by_id;
+    uint8_t (*issuers)[32];
+    uint32_t issuer_count, issuer_capacity;
     struct registry_counts counts;
     struct database *database; /* NULL: index only */
 };
 
-const char *registry_text(const struct cloud_registry *registry, uint32_t name, uint32_t *length);
-struct name_record *registry_name_at(const struct cloud_registry *registry, uint32_t number);
-struct certificate_record *registry_certificate_at(const struct cloud_registry *registry, uint32_t number);
-uint32_t registry_find_certificate(const struct cloud_registry *registry, const uint8_t id[32]);
+struct certificate_row { /* a certificate's row, decoded */
+    const uint8_t *id, *issuer;
+    uint64_t serial;
+    int64_t not_before_s, not_after_s, registered_s, changed_s;
+    uint32_t common_name, thing; /* names; NAME_NONE */
+    enum cloud_certificate_status status;
+};
+void registry_row(const struct cloud_registry *registry, uint32_t number, struct certificate_row *out);
 
 /* database.c. Writes are gathered in transactions of DATABASE_BATCH rows, or until database_flush(). */
 #define DATABASE_BATCH 1000
