@@ -26,6 +26,7 @@
 #define DRAIN_US          (5 * US_PER_S)
 #define DRAIN_LOOK_US     (50 * US_PER_MS)
 #define DRAIN_STOPPED_US  US_PER_S
+#define QUIET_US          (200 * US_PER_MS) /* nothing delivered for so long: nothing is under way */
 #define GOODBYE_US        (3 * US_PER_S)
 
 int64_t live_clock(void)
@@ -80,7 +81,7 @@ void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64
     step->next = *place;
     *place = step;
     /* A step may be asked for in the microsecond that has just been handled: then it is due in the next one. */
-    if (!sim_queue_push(world->queue, at_us + 1, vehicle->index, LIVE_STEP))
+    if (!sim_queue_push(world->queue, at_us + 1, live_place(vehicle), LIVE_STEP))
         world->out_of_memory = true;
 }
 
@@ -177,7 +178,7 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
         return;
     }
     struct live_vehicle *vehicle = &world->vehicles[entity];
-    assert_context.vehicle = entity;
+    assert_context.vehicle = vehicle->index;
     switch ((enum live_class) class) {
     case LIVE_AGENT: /* while draining nothing new is meant to be sent */
         if (sim_deadline_due(world->queue, &vehicle->agent, due_us, entity, LIVE_AGENT) && !world->draining)
@@ -249,7 +250,7 @@ static const char *phase_name(const struct live_world *world)
 static void show_progress(struct live_world *world)
 {
     double now = (double)live_clock() / 1e6, past = now - world->progress.shown;
-    if (!world->options->progress || past < 1)
+    if (!world->options->progress || past < 1 || world->rank)
         return;
     const struct measure *measure = world->fleet.measure;
     double speedup = world->fleet.speedup, seconds = (double)(world->now_us - world->progress.shown_us) / 1e6 * speedup;
@@ -363,7 +364,7 @@ static void set_pace(struct live_world *world)
     double handshakes;
     int64_t within_us = 0;
     bool tls = any_tls(world, &handshakes);
-    world->rate = options->connect_rate > 0 ? options->connect_rate : tls ? RATE_TLS : RATE_PLAIN;
+    world->rate = options->connect_rate > 0 ? options->connect_rate : tls ? RATE_TLS : RATE_PLAIN; /* of all processes */
     world->at_once = options->handshakes_at_once ? options->handshakes_at_once
                      : !tls                      ? AT_ONCE_PLAIN
                      : all_near(world)           ? AT_ONCE_NEAR
@@ -382,40 +383,46 @@ static void set_pace(struct live_world *world)
         live_note(world->result,
                   "power-ups spread over %.1f s instead of %.1f s: %.0f connections at --connect-rate %.0f a second",
                   needed_us / 1e6, (double)within_us / 1e6, handshakes, world->rate);
+    world->rate /= world->ranks;
     world->source_addresses = options->source_addresses;
-    uint32_t per_broker = world->scenario->fleet / world->broker_count;
+    uint32_t per_broker = world->count / world->broker_count;
     if (!world->source_addresses && per_broker > PORTS_PER_ADDRESS)
         world->source_addresses = per_broker / PORTS_PER_ADDRESS + 1;
 }
 
-static bool make_vehicle(struct live_world *world, uint32_t index)
+int64_t live_power_up_us(const struct live_world *world, uint32_t vehicle)
 {
-    struct live_vehicle *vehicle = &world->vehicles[index];
+    return (int64_t)((double)fleet_power_up_us(&world->fleet, vehicle) / world->fleet.speedup * world->stretch);
+}
+
+static bool make_vehicle(struct live_world *world, uint32_t place)
+{
+    struct live_vehicle *vehicle = &world->vehicles[place];
+    uint32_t index = place * world->ranks + world->rank;
     char name[SCENARIO_NAME + 16];
     vehicle->world = world;
     vehicle->index = index;
     vehicle->covered = true;
-    vehicle->broker = (uint8_t)(index % world->broker_count);
+    vehicle->broker = (uint8_t)(place % world->broker_count);
     vehicle->agent = vehicle->life = SIM_DEADLINE_NONE;
     live_link_init(vehicle);
     fleet_trace_init(&world->fleet, index, &vehicle->trace);
     size_t length = scenario_vehicle_name(world->scenario, index, name, sizeof name);
-    vehicle->tcu = tcu_init(world->agents + (size_t)index * world->agent_stride, fleet_profile(&world->fleet, index),
+    vehicle->tcu = tcu_init(world->agents + (size_t)place * world->agent_stride, fleet_profile(&world->fleet, index),
                             &live_port, vehicle, NULL, NULL, span_of(name, length));
     const struct scenario_cohort *cohort = &world->scenario->cohorts[vehicle->trace.cohort];
     if (world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
         !live_factory_identity(vehicle, name))
         return live_fail(world, "cannot make the certificate of %s", name);
-    double power_up_us = (double)fleet_power_up_us(&world->fleet, index) / world->fleet.speedup;
-    live_schedule(vehicle, LIVE_POWER_UP, (int64_t)(power_up_us * world->stretch), 0);
+    live_schedule(vehicle, LIVE_POWER_UP, live_power_up_us(world, index), 0);
     return true;
 }
 
 static bool make_fleet(struct live_world *world)
 {
-    uint32_t fleet = world->scenario->fleet;
+    uint32_t fleet = world->count;
     bool factory = false;
-    world->agent_stride = fleet_largest_profile_memory(&world->fleet);
+    world->agent_stride = fleet_largest_profile_memory(&world->fleet, &live_port);
     world->queue = sim_queue_create(&(struct sim_queue_options){0});
     world->vehicles = big_block((size_t)fleet * sizeof *world->vehicles);
     world->agents = big_block((size_t)fleet * world->agent_stride);
@@ -438,6 +445,20 @@ static bool make_fleet(struct live_world *world)
     return true;
 }
 
+static bool make_all(struct live_world *world, struct script *script, double speedup, int64_t wall_us)
+{
+    world->result->measure = make_measure(world);
+    if (!world->result->measure ||
+        !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us, world->topic_prefix,
+                    world->profile->presence_events ? "" : world->profile->presence_topic))
+        return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", world->count);
+    world->actions = (struct world_actions){live_act, live_mark, world};
+    world->fleet.actions = &world->actions;
+    set_pace(world);
+    return make_loop(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
+           make_fleet(world);
+}
+
 static bool set_up(struct live_world *world, struct script *script)
 {
     const struct scenario *scenario = world->scenario;
@@ -446,26 +467,13 @@ static bool set_up(struct live_world *world, struct script *script)
     clock_gettime(CLOCK_REALTIME, &wall);
     world->start_us = live_clock();
     int64_t wall_us = (int64_t)wall.tv_sec * US_PER_S + wall.tv_nsec / 1000;
-    snprintf(world->run_id, sizeof world->run_id, "%08x", (unsigned)(wall_us / 1000 * 65536 + getpid()));
     world->duration_us = (int64_t)((double)scenario->duration_us / speedup);
-    if (!live_cloud_start(world))
+    if (!live_group_identify(world, wall_us) || !live_group_agree(world, live_cloud_start(world)))
         return false;
-    world->result->measure = make_measure(world);
-    if (!world->result->measure ||
-        !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us, world->topic_prefix,
-                    world->profile->presence_events ? "" : world->profile->presence_topic))
-        return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", scenario->fleet);
-    world->actions = (struct world_actions){live_act, live_mark, world};
-    world->fleet.actions = &world->actions;
-    set_pace(world);
-    if (!make_loop(world) || !live_services_start(world) || (world->pki && !live_http_create(world)) ||
-        !make_fleet(world))
+    if (!live_group_agree(world, make_all(world, script, speedup, wall_us)))
         return false;
     /* Time begins now: making certificates and waiting for brokers is no part of the run. */
-    int64_t set_up_us = live_clock() - world->start_us;
-    world->start_us += set_up_us;
-    world->fleet.wall_offset_us = wall_us + set_up_us;
-    live_tick(world);
+    live_group_begin(world);
     world->tokens_us = world->now_us;
     live_timeline_start(world);
     live_commands_touched(world);
@@ -490,7 +498,7 @@ static bool still_well(struct live_world *world)
             memcpy(result->error, world->fleet.error, sizeof result->error);
         return false;
     }
-    if (stop_asked(world)) {
+    if (stop_asked(world) || live_group_stopped(world)) {
         result->status = WORLD_INTERRUPTED;
         return false;
     }
@@ -505,21 +513,28 @@ static void run(struct live_world *world)
         ev_run(world->loop, EVRUN_ONCE);
     if (world->result->status == WORLD_COMPLETED)
         still_well(world);
+    if (world->result->status != WORLD_COMPLETED)
+        live_group_stop(world);
 }
 
 /* Is anything under way that could still arrive? */
 static bool anything_under_way(struct live_world *world)
 {
+    bool shared = world->brokers[0].sharers > 1;
+    if (shared && world->now_us - world->delivered_us < QUIET_US)
+        return true;
     for (uint32_t b = 0; b < world->broker_count; b++)
         if (world->brokers[b].commands && cloud_commands_open(world->brokers[b].commands))
             return true;
-    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
+    for (uint32_t v = 0; v < world->count; v++) {
         struct live_vehicle *vehicle = &world->vehicles[v];
         if (vehicle->trace.power_up_us < 0)
             continue;
         if (tcu_connection(vehicle->tcu) == TCU_ONLINE && tcu_telemetry_pending(vehicle->tcu))
             return true;
-        struct ledger_row row = measure_ledger_row(world->fleet.measure, v);
+        if (shared) /* others' processors have what the ledger misses here */
+            continue;
+        struct ledger_row row = measure_ledger_row(world->fleet.measure, vehicle->index);
         if (ledger_lost(&row) > tcu_telemetry_pending(vehicle->tcu))
             return true;
     }
@@ -541,14 +556,25 @@ static void drain(struct live_world *world)
     }
 }
 
+/* What the other processes' vehicles sent in the end may have come to our processors. */
+static void settle(struct live_world *world)
+{
+    if (world->brokers[0].sharers == 1)
+        return;
+    world->delivered_us = live_clock() - world->start_us;
+    do
+        ev_run(world->loop, EVRUN_ONCE);
+    while (world->now_us - world->delivered_us < QUIET_US);
+}
+
 static void say_goodbye(struct live_world *world)
 {
     world->closing = true;
-    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
+    for (uint32_t v = 0; v < world->count; v++) {
         struct live_vehicle *vehicle = &world->vehicles[v];
         if (!vehicle->tcu || vehicle->trace.power_up_us < 0)
             continue;
-        assert_context.vehicle = v;
+        assert_context.vehicle = vehicle->index;
         tcu_stop(vehicle->tcu, world->now_us);
         if (v % 64 == 63)
             ev_run(world->loop, EVRUN_NOWAIT);
@@ -574,7 +600,7 @@ static void memory_part(struct world_result *result, const char *part, uint64_t 
 
 static void weigh(struct live_world *world)
 {
-    uint64_t fleet = world->scenario->fleet, stores = 0, known;
+    uint64_t fleet = world->count, stores = 0, known;
     struct rusage usage;
     for (uint32_t v = 0; v < fleet; v++)
         for (int item = 0; item < TCU_STORE_ITEMS; item++)
@@ -643,6 +669,8 @@ static void release_vehicle(struct live_vehicle *vehicle)
         vehicle->steps = step->next;
         free(step);
     }
+    if (vehicle->tcu)
+        tcu_release(vehicle->tcu);
     for (int item = 0; item < TCU_STORE_ITEMS; item++)
         free(vehicle->stored[item]);
     free(vehicle->fresh_key);
@@ -650,7 +678,7 @@ static void release_vehicle(struct live_vehicle *vehicle)
 
 static void release(struct live_world *world)
 {
-    uint32_t fleet = world->scenario->fleet;
+    uint32_t fleet = world->count;
     live_resolver_stop(world);
     for (uint32_t v = 0; world->vehicles && v < fleet; v++)
         if (world->vehicles[v].world)
@@ -696,8 +724,10 @@ static void run_and_close_books(struct live_world *world)
     result->simulated_us =
         end_us == world->duration_us ? world->scenario->duration_us : (int64_t)((double)end_us * world->fleet.speedup);
     drain(world);
-    for (uint32_t v = 0; v < world->scenario->fleet; v++)
-        fleet_finish(&world->fleet, v, &world->vehicles[v].trace, world->vehicles[v].tcu, end_us);
+    live_group_wait(world);
+    settle(world);
+    for (uint32_t v = 0; v < world->count; v++)
+        fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu, end_us);
     fleet_commands_finish(&world->fleet, end_us);
     result->packets = world->packets;
     result->wire_bytes = world->wire_bytes;
@@ -718,9 +748,9 @@ void world_run_live(struct script *script, const struct world_options *options, 
     world->scenario = script_scenario(script);
     world->options = options;
     world->result = result;
-    world->cloud_pid = -1;
     assert_context.seed = world->scenario->seed;
     signal(SIGPIPE, SIG_IGN);
+    live_group_join(world);
     if (set_up(world, script)) {
         run_and_close_books(world);
     } else if (result->measure) { /* nothing ran: there is nothing to report */
@@ -728,5 +758,6 @@ void world_run_live(struct script *script, const struct world_options *options, 
         result->measure = NULL;
     }
     release(world);
+    live_group_merge(world);
     free(world);
 }

@@ -1,5 +1,8 @@
-/* live.h: the live world's own structures. One process, one thread, one epoll loop: a vehicle is a socket, an SSL and an agent; everything that is
+/* live.h: the live world's own structures. One thread, one epoll loop: a vehicle is a socket, an SSL and an agent; everything that is
  * due hangs in one queue on absolute times, woken by one timerfd. World time is CLOCK_MONOTONIC microseconds since the run began.
+ *
+ * A fleet may be shared out over the processes of a group: vehicle v lives in process v % size, at place v / size of its `vehicles`.
+ * Each process has brokers and services of its own (or its part of them) and a loop of its own; they meet before and after the run, never in it.
  *
  * Two rules keep the agents safe. The agent is never called from inside one of its own port calls: what such a call sets off waits in a line, or in
  * the queue as a step. And whoever calls an agent in a loop over a link looks at `attempts` afterwards: it counts up when the link is no longer that link.
@@ -11,6 +14,7 @@
 
 #include "cloud/serve.h"
 #include "sim/engine.h"
+#include "sim/group.h"
 
 #include <curl/curl.h>
 #include <ev.h>
@@ -50,7 +54,7 @@ struct live_vehicle {
     uint8_t *stored[TCU_STORE_ITEMS];
     uint8_t *fresh_key; /* of the request for a certificate that is under way */
     uint16_t stored_length[TCU_STORE_ITEMS], fresh_key_length;
-    uint32_t index;    /* in the fleet */
+    uint32_t index;    /* in the whole fleet */
     uint32_t attempts; /* links asked for or let go of */
     uint32_t requests; /* at the certificate broker, asked for or given up */
     uint32_t agent_draws;
@@ -62,7 +66,7 @@ struct live_vehicle {
 /* A place in a line: valid as long as the vehicle's counter has not moved on. */
 enum live_purpose { FOR_LINK, FOR_KEY, FOR_REQUEST };
 struct live_ticket {
-    uint32_t vehicle, serial;
+    uint32_t place, serial; /* vehicle's */
     enum live_purpose purpose;
     struct live_request *request;
 };
@@ -107,6 +111,17 @@ struct live_bus { /* a remote bus whose handlers see world time */
 struct live_broker {
     const char *uri;
     bool embedded;
+    uint32_t number;  /* among all brokers of the run */
+    uint32_t sharers; /* processes whose vehicles connect to it */
+    bool leads;       /* this process hears of presence there */
+    pid_t pid;        /* embedded: its process; -1: none */
+    int stop_fd;
+    struct cloud_serve_doors served;
+    char registry_path[600];
+    struct live_activation {
+        const struct scenario *scenario;
+        struct sim_random random;
+    } activation; /* used in the child, on its copy */
     struct live_door doors[LIVE_IDENTITIES];
     char service_uri[160];
     struct live_bus buses[LIVE_BUSES];
@@ -130,7 +145,7 @@ struct live_request { /* to the certificate broker */
     struct live_request *next, **place; /* those under way */
     CURL *easy;
     struct curl_slist *headers;
-    uint32_t vehicle, serial;
+    uint32_t vehicle, serial; /* its place */
     uint8_t *certificate, *key; /* attestation */
     size_t certificate_length, key_length;
     char *body;
@@ -147,6 +162,9 @@ struct live_world {
     int64_t start_us;    /* CLOCK_MONOTONIC at world time 0 */
     int64_t duration_us; /* of the run: the scenario's by the speedup */
     int64_t now_us;
+    struct sim_group *group; /* NULL: alone */
+    uint32_t rank, ranks;
+    uint32_t count; /* of vehicles in this process */
     struct live_vehicle *vehicles;
     uint8_t *agents;
     uint32_t agent_stride;
@@ -175,10 +193,9 @@ struct live_world {
     char pki_directory[512];
     char service_certificate[600], service_key[600]; /* "" none */
     bool made_service_files;
-    pid_t cloud_pid;
-    int cloud_stop_fd;
-    struct cloud_serve_doors cloud_doors;
-    char registry_path[600];
+    char stop_path[600];   /* a file that tells the other processes to end early; "": alone */
+    bool stop_made;
+    int64_t stop_looked_us, delivered_us;
 
     struct live_line line, keys; /* for admission; for key pairs */
     double tokens, rate;
@@ -215,6 +232,7 @@ bool live_fail(struct live_world *world, const char *format, ...)
 /* live.c */
 void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, uint32_t slot);
 void live_commands_touched(struct live_world *world);
+int64_t live_power_up_us(const struct live_world *world, uint32_t vehicle); /* any of the fleet */
 
 /* live_link.c: sockets and TLS. */
 #define LIVE_INPUT_BYTES 20480 /* more than a TLS record holds */
@@ -250,12 +268,15 @@ void live_http_destroy(struct live_world *world);
 void live_http_start(struct live_request *request);
 void live_http_release(struct live_request *request);
 
-/* live_cloud.c: brokers and services. */
-bool live_cloud_start(struct live_world *world);    /* child process, doors, identities; before threads */
+/* live_cloud.c: brokers. */
+bool live_cloud_start(struct live_world *world); /* child processes, doors, identities; before threads; collective */
+void live_cloud_stop(struct live_world *world);
+void live_cloud_passwords(const struct live_world *world, struct cloud_options *options);
+
+/* live_services.c: what attaches to the brokers. */
 bool live_services_start(struct live_world *world); /* probes the brokers, attaches processors and command services */
 void live_services_poll(struct live_world *world);
 void live_services_stop(struct live_world *world);
-void live_cloud_stop(struct live_world *world);
 void live_presence_clear(struct live_world *world); /* takes this run's retained messages off somebody else's broker */
 
 /* live_act.c: life, scripts. */
@@ -264,5 +285,21 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
 void live_mark(void *context, int64_t now_us, const char *text);
 void live_timeline_start(struct live_world *world);
 void live_timeline_fire(struct live_world *world, uint32_t entry);
+
+/* live_group.c: several processes, one run. All of these are collective. */
+void live_group_join(struct live_world *world);
+bool live_group_agree(struct live_world *world, bool good); /* true: everybody is well */
+bool live_group_identify(struct live_world *world, int64_t wall_us);
+bool live_group_begin(struct live_world *world); /* time begins, at the same moment everywhere */
+void live_group_wait(struct live_world *world);
+void live_group_merge(struct live_world *world); /* everybody's result and measure into process 0's */
+/* Not collective. */
+void live_group_stop(struct live_world *world); /* the others shall end early */
+bool live_group_stopped(struct live_world *world);
+
+static inline uint32_t live_place(const struct live_vehicle *vehicle)
+{
+    return (uint32_t)(vehicle - vehicle->world->vehicles);
+}
 
 #endif

@@ -10,7 +10,7 @@
 static void schedule_life(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
-    if (!sim_deadline_set(world->queue, &vehicle->life, fleet_life_next(&vehicle->day), vehicle->index, LIVE_LIFE))
+    if (!sim_deadline_set(world->queue, &vehicle->life, fleet_life_next(&vehicle->day), live_place(vehicle), LIVE_LIFE))
         world->out_of_memory = true;
 }
 
@@ -90,13 +90,22 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     schedule_life(vehicle);
 }
 
-static bool selected(const struct live_world *world, const struct live_vehicle *vehicle,
-                     const struct world_action *action)
+static bool selected(const struct live_world *world, uint32_t vehicle, const struct world_action *action)
 {
     if (action->vehicle >= 0)
-        return vehicle->index == action->vehicle;
-    return scenario_selected(world->scenario, vehicle->index, action->cohort, action->region, action->share,
-                             action->salt);
+        return vehicle == action->vehicle;
+    return scenario_selected(world->scenario, vehicle, action->cohort, action->region, action->share, action->salt);
+}
+
+/* The same timeline runs in every process, each acts on its own vehicles and says how many all of them touched: whom the others will have
+ * touched follows from the scenario, and asking them would stop the loop. */
+static int64_t touched_elsewhere(const struct live_world *world, const struct world_action *action)
+{
+    int64_t touched = 0;
+    for (uint32_t v = 0; world->ranks > 1 && v < world->scenario->fleet; v++)
+        touched += v % world->ranks != world->rank && selected(world, v, action) &&
+                   live_power_up_us(world, v) <= world->now_us;
+    return touched;
 }
 
 static const char *refusal(const struct live_world *world, const struct world_action *action)
@@ -114,7 +123,6 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
 {
     struct live_world *world = context;
     const char *refused = refusal(world, action);
-    int64_t touched = 0;
     *why = refused ? refused : "";
     if (refused)
         return -1;
@@ -128,11 +136,12 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
             world->result,
             "cloud outage acted at the vehicles' end: links cut, attempts refused; the broker itself kept running");
     }
-    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
-        struct live_vehicle *vehicle = &world->vehicles[v];
-        if (vehicle->trace.power_up_us < 0 || !selected(world, vehicle, action))
+    int64_t touched = touched_elsewhere(world, action);
+    for (uint32_t i = 0; i < world->count; i++) {
+        struct live_vehicle *vehicle = &world->vehicles[i];
+        if (vehicle->trace.power_up_us < 0 || !selected(world, vehicle->index, action))
             continue;
-        assert_context.vehicle = v;
+        assert_context.vehicle = vehicle->index;
         act_on(vehicle, action);
         touched++;
     }

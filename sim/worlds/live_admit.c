@@ -42,7 +42,7 @@ bool live_line_pop(struct live_line *line, struct live_ticket *ticket)
 
 static bool stands(const struct live_world *world, const struct live_ticket *ticket)
 {
-    const struct live_vehicle *vehicle = &world->vehicles[ticket->vehicle];
+    const struct live_vehicle *vehicle = &world->vehicles[ticket->place];
     return ticket->serial == (ticket->purpose == FOR_LINK ? vehicle->attempts : vehicle->requests);
 }
 
@@ -71,7 +71,7 @@ void live_admit_done(struct live_world *world)
 
 static void begin(struct live_world *world, struct live_ticket *ticket)
 {
-    struct live_vehicle *vehicle = &world->vehicles[ticket->vehicle];
+    struct live_vehicle *vehicle = &world->vehicles[ticket->place];
     assert_context.vehicle = vehicle->index;
     world->tokens -= 1;
     world->under_way++;
@@ -91,7 +91,7 @@ static void make_keys(struct live_world *world)
     struct live_ticket ticket;
     for (int i = 0; i < KEYS_AT_ONCE && live_line_pop(&world->keys, &ticket);)
         if (stands(world, &ticket)) {
-            live_key_make(&world->vehicles[ticket.vehicle]);
+            live_key_make(&world->vehicles[ticket.place]);
             live_tick(world);
             i++;
         }
@@ -172,7 +172,7 @@ static void answered(struct live_world *world, struct live_door *door, const str
     door->asked = false;
     while (live_line_pop(&line, &ticket))
         if (stands(world, &ticket))
-            live_link_resolved(&world->vehicles[ticket.vehicle], address, length);
+            live_link_resolved(&world->vehicles[ticket.place], address, length);
     free(line.tickets);
 }
 
@@ -204,7 +204,7 @@ void live_resolve(struct live_vehicle *vehicle, struct live_door *door)
     struct live_world *world = vehicle->world;
     struct live_resolver *resolver = &world->resolver;
     live_line_push(world, &door->waiting,
-                   (struct live_ticket){.vehicle = vehicle->index, .serial = vehicle->attempts, .purpose = FOR_LINK});
+                   (struct live_ticket){.place = live_place(vehicle), .serial = vehicle->attempts, .purpose = FOR_LINK});
     if (door->asked)
         return;
     door->asked = true; /* a door is in one of the two lists at most once, so they cannot overflow */

@@ -1,4 +1,8 @@
-/* live_cloud.c: the other side: our own cloud in a child process, or somebody else's brokers, and the services that attach to either.
+/* live_cloud.c: the other side: our own cloud in child processes, or somebody else's brokers.
+ *
+ * Several brokers share the fleet. With as many brokers as processes or more, each process has brokers of its own; with fewer, processes
+ * share them. Our own clouds are always a process's own, as many as its vehicles need (a process has a limit on open descriptors),
+ * and all of them know the same certificate authorities.
  *
  * On somebody else's broker everything of a run lives under "convoy/<run id>/", so that a staging broker is not disturbed. Client ids are the
  * vehicles' names; the services are "convoy-<run id>-...".
@@ -7,15 +11,12 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
-#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#define SERVICE_LIFETIME_S (7 * INT64_C(86400))
-#define BUS_TIMEOUT_MS     15000
-#define PROCESSORS_MAX     12
+#define CLOUD_DESCRIPTORS 128 /* of a cloud's process, for other things than vehicles */
 
 /* ---- addresses ----------------------------------------------------------------------------------------------------- */
 
@@ -71,19 +72,67 @@ static bool read_uri(struct live_world *world, struct live_broker *broker)
     return true;
 }
 
+/* How many clouds of our own this process needs. */
+static uint32_t embedded_count(const struct live_world *world)
+{
+    uint32_t given = world->options->broker_count, mine = 0;
+    struct rlimit limit;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    uint64_t most = limit.rlim_max > 2 * CLOUD_DESCRIPTORS ? limit.rlim_max - CLOUD_DESCRIPTORS : CLOUD_DESCRIPTORS;
+    for (uint32_t b = world->rank; b < given; b += world->ranks)
+        mine++;
+    uint64_t needed = (world->count + most - 1) / most;
+    if (needed > mine)
+        mine = (uint32_t)needed;
+    return mine ? mine : 1;
+}
+
+static bool embed_brokers(struct live_world *world)
+{
+    uint32_t count = embedded_count(world);
+    if (count > WORLD_BROKERS)
+        return live_fail(world, "%u vehicles need %u clouds in one process, at most %d are possible; use more processes: -j",
+                         world->count, count, WORLD_BROKERS);
+    world->broker_count = count;
+    for (uint32_t b = 0; b < count; b++) {
+        struct live_broker *broker = &world->brokers[b];
+        broker->uri = "embedded";
+        broker->embedded = broker->leads = true;
+        broker->number = b * world->ranks + world->rank;
+        broker->sharers = 1;
+    }
+    if (count > 1 && count > world->options->broker_count)
+        live_note(world->result, "process %u has %u clouds of its own: one process may hold so many connections only",
+                  world->rank, count);
+    return true;
+}
+
+static bool add_broker(struct live_world *world, uint32_t number)
+{
+    struct live_broker *broker = &world->brokers[world->broker_count++];
+    uint32_t given = world->options->broker_count;
+    broker->uri = world->options->brokers[number];
+    broker->number = number;
+    broker->sharers = given >= world->ranks ? 1 : (world->ranks - number + given - 1) / given;
+    broker->leads = number == world->rank || broker->sharers == 1;
+    return read_uri(world, broker);
+}
+
 static bool read_brokers(struct live_world *world)
 {
     const struct world_options *options = world->options;
-    world->broker_count = options->broker_count ? options->broker_count : 1;
-    for (uint32_t b = 0; b < world->broker_count; b++) {
-        struct live_broker *broker = &world->brokers[b];
-        broker->uri = options->broker_count ? options->brokers[b] : "embedded";
-        broker->embedded = strcmp(broker->uri, "embedded") == 0;
-        if (broker->embedded && world->broker_count > 1)
-            return live_fail(world, "the embedded broker stands alone; give it as the only --broker, or leave it out");
-        if (!broker->embedded && !read_uri(world, broker))
+    uint32_t embedded = 0;
+    for (uint32_t b = 0; b < options->broker_count; b++)
+        embedded += strcmp(options->brokers[b], "embedded") == 0;
+    if (embedded == options->broker_count)
+        return embed_brokers(world);
+    if (embedded)
+        return live_fail(world, "the embedded broker stands alone; give it as the only kind of --broker, or leave it out");
+    if (options->broker_count < world->ranks)
+        return add_broker(world, world->rank % options->broker_count);
+    for (uint32_t b = world->rank; b < options->broker_count; b += world->ranks)
+        if (!add_broker(world, b))
             return false;
-    }
     return true;
 }
 
@@ -128,22 +177,6 @@ static bool choose_identities(struct live_world *world)
     return true;
 }
 
-/* In effect now that it is known where the fleet connects: profiles are made from the cohorts as written. */
-static void adapt_profiles(struct live_world *world)
-{
-    for (uint32_t c = 0; c < world->scenario->cohort_count; c++)
-        for (uint32_t f = 0; f < SCENARIO_SHARES; f++) {
-            struct tcu_profile *profile = &world->fleet.profiles[c * SCENARIO_SHARES + f];
-            if (world->identity[c] != IDENTITY_CERTIFICATE)
-                profile->provisioning = TCU_PROVISION_NONE;
-            if (!world->options->user_name || profile->user_name[0] || world->brokers[0].embedded)
-                continue;
-            snprintf(profile->user_name, sizeof profile->user_name, "%s", world->options->user_name);
-            snprintf(profile->password, sizeof profile->password, "%s",
-                     world->options->password ? world->options->password : "");
-        }
-}
-
 static bool open_pki(struct live_world *world)
 {
     const struct world_options *options = world->options;
@@ -167,65 +200,15 @@ static bool open_pki(struct live_world *world)
            live_fail(world, "%s%s", error, embedded ? "" : "; 'convoy cloud --init --pki DIR' makes the files");
 }
 
-/* The services' own certificate, as files because Paho takes nothing else. They go when the run ends. */
-static bool write_pem(const char *path, const uint8_t *der, size_t length, bool key)
-{
-    const unsigned char *at = der;
-    mode_t mask = umask(077);
-    FILE *file = fopen(path, "w");
-    umask(mask);
-    bool good = false;
-    if (file && key) {
-        EVP_PKEY *parsed = d2i_AutoPrivateKey(NULL, &at, (long)length);
-        good = parsed && PEM_write_PKCS8PrivateKey(file, parsed, NULL, NULL, 0, NULL, NULL) == 1;
-        EVP_PKEY_free(parsed);
-    } else if (file) {
-        X509 *parsed = d2i_X509(NULL, &at, (long)length);
-        good = parsed && PEM_write_X509(file, parsed) == 1;
-        X509_free(parsed);
-    }
-    return file && fclose(file) == 0 && good;
-}
-
-static bool service_identity(struct live_world *world)
-{
-    const struct world_options *options = world->options;
-    if (options->certificate_file) {
-        snprintf(world->service_certificate, sizeof world->service_certificate, "%s", options->certificate_file);
-        snprintf(world->service_key, sizeof world->service_key, "%s",
-                 options->key_file ? options->key_file : options->certificate_file);
-        return true;
-    }
-    if (!world->pki || world->brokers[0].embedded)
-        return true;
-    uint8_t certificate[4096], key[512];
-    size_t certificate_length = sizeof certificate, key_length = sizeof key;
-    int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
-    const char *directory = options->out_directory ? options->out_directory : ".";
-    snprintf(world->service_certificate, sizeof world->service_certificate, "%s/services.crt", directory);
-    snprintf(world->service_key, sizeof world->service_key, "%s/services.key", directory);
-    world->made_service_files = true;
-    return (cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, "convoy-rig", now_s - 3600, SERVICE_LIFETIME_S,
-                           certificate, &certificate_length, key, &key_length) &&
-            write_pem(world->service_certificate, certificate, certificate_length, false) &&
-            write_pem(world->service_key, key, key_length, true)) ||
-           live_fail(world, "cannot write the services' certificate %s", world->service_certificate);
-}
-
 /* ---- the child ----------------------------------------------------------------------------------------------------- */
 
 static int64_t draw_activation(void *context) /* runs in the child, on its copy */
 {
-    static struct sim_random random;
-    static bool begun;
-    const struct scenario *scenario = context;
-    if (!begun)
-        sim_random_init(&random, scenario->seed, 0, SIM_FOR_CLOUD);
-    begun = true;
-    return sim_table_draw(&scenario->cloud.activation_us, &random);
+    struct live_activation *activation = context;
+    return sim_table_draw(&activation->scenario->cloud.activation_us, &activation->random);
 }
 
-static void child_passwords(const struct live_world *world, struct cloud_options *options)
+void live_cloud_passwords(const struct live_world *world, struct cloud_options *options)
 {
     for (uint32_t c = 0; c < world->scenario->cohort_count && !options->user_name; c++) {
         const struct scenario_cohort *cohort = &world->scenario->cohorts[c];
@@ -236,401 +219,137 @@ static void child_passwords(const struct live_world *world, struct cloud_options
     }
 }
 
-static void child_options(struct live_world *world, struct cloud_serve_options *options)
+static void child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options)
 {
     const struct scenario *scenario = world->scenario;
-    bool embedded = world->brokers[0].embedded;
+    bool embedded = broker->embedded;
     cloud_serve_defaults(options);
+    broker->activation.scenario = scenario;
+    sim_random_init(&broker->activation.random, scenario->seed, broker->number, SIM_FOR_CLOUD);
     options->quiet = true;
     options->without_broker = !embedded;
     options->pki_directory = world->pki_directory;
     options->mqtt_port = embedded ? 0 : -1;
     options->mqtts_port = embedded && uses(world, IDENTITY_CERTIFICATE) ? 0 : -1;
     options->mqtts_password_port = embedded && uses(world, IDENTITY_PASSWORD) ? 0 : -1;
-    options->https_port = enrols(world) ? 0 : -1;
-    options->registry_path = embedded ? world->registry_path : NULL;
+    options->https_port = enrols(world) && broker == world->brokers ? 0 : -1; /* one certificate broker a process */
+    options->registry_path = embedded ? broker->registry_path : NULL;
     options->cloud.broker.keep_alive_maximum_s = scenario->cloud.keep_alive_maximum_s;
     options->cloud.broker.maximum_session_expiry_s = scenario->cloud.session_expiry_maximum_s;
     options->cloud.broker.receive_maximum = scenario->cloud.receive_maximum;
     options->cloud.broker.topic_alias_maximum = scenario->cloud.topic_alias_maximum;
     options->cloud.registration.draw_delay = draw_activation;
-    options->cloud.registration.draw_context = (void *)(uintptr_t)scenario;
+    options->cloud.registration.draw_context = &broker->activation;
     options->cloud.certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;
-    options->cloud.seed = scenario->seed;
+    options->cloud.seed = scenario->seed + broker->number;
     options->cloud.profile = world->profile;
-    child_passwords(world, &options->cloud);
+    live_cloud_passwords(world, &options->cloud);
 }
 
-static bool start_child(struct live_world *world)
+static void open_embedded_doors(struct live_broker *broker)
 {
-    struct cloud_serve_options options;
-    char error[300] = "";
-    bool embedded = world->brokers[0].embedded;
-    if (!embedded && !enrols(world))
-        return true;
-    if (embedded) {
-        snprintf(world->registry_path, sizeof world->registry_path, "%s/registry.sqlite",
-                 world->options->out_directory ? world->options->out_directory : ".");
-        unlink(world->registry_path); /* of an earlier run into the same directory */
-    }
-    child_options(world, &options);
-    world->cloud_pid = cloud_serve_start(&options, &world->cloud_doors, &world->cloud_stop_fd, error, sizeof error);
-    if (world->cloud_pid < 0)
-        return live_fail(world, "%s", error);
-    if (!embedded)
-        return true;
-    struct live_broker *broker = &world->brokers[0];
-    const struct cloud_serve_doors *doors = &world->cloud_doors;
+    const struct cloud_serve_doors *doors = &broker->served;
     set_door(&broker->doors[IDENTITY_NONE], doors->address, doors->mqtt_port, false);
     set_door(&broker->doors[IDENTITY_PASSWORD], doors->address, doors->mqtts_password_port, true);
     set_door(&broker->doors[IDENTITY_CERTIFICATE], doors->address, doors->mqtts_port, true);
     snprintf(broker->service_uri, sizeof broker->service_uri, "mqtt://%s:%d", doors->address, doors->mqtt_port);
+}
+
+static bool start_child(struct live_world *world, struct live_broker *broker)
+{
+    struct cloud_serve_options options;
+    char error[300] = "", suffix[16] = "";
+    if (broker->embedded) {
+        if (broker->number)
+            snprintf(suffix, sizeof suffix, "-%u", broker->number);
+        snprintf(broker->registry_path, sizeof broker->registry_path, "%.560s/registry%s.sqlite",
+                 world->options->out_directory ? world->options->out_directory : ".", suffix);
+        unlink(broker->registry_path); /* of an earlier run into the same directory */
+    }
+    child_options(world, broker, &options);
+    broker->pid = cloud_serve_start(&options, &broker->served, &broker->stop_fd, error, sizeof error);
+    if (broker->pid < 0)
+        return live_fail(world, "%s", error);
+    if (broker->embedded)
+        open_embedded_doors(broker);
+    return true;
+}
+
+/* Embedded: every broker is a process. Otherwise one process beside the first broker issues certificates, if anybody wants any. */
+static bool start_children(struct live_world *world)
+{
+    bool embedded = world->brokers[0].embedded;
+    for (uint32_t b = 0; b < (embedded ? world->broker_count : enrols(world)); b++)
+        if (!start_child(world, &world->brokers[b]))
+            return false;
     return true;
 }
 
 static void describe(struct live_world *world)
 {
+    const struct world_options *options = world->options;
     struct world_result *result = world->result;
     size_t used = 0;
-    for (uint32_t b = 0; b < world->broker_count && used < sizeof result->broker; b++)
+    if (options->broker_count == 0)
+        snprintf(result->broker, sizeof result->broker, "embedded");
+    for (uint32_t b = 0; b < options->broker_count && used < sizeof result->broker; b++)
         used += (size_t)snprintf(result->broker + used, sizeof result->broker - used, "%s%s", b ? " " : "",
-                                 world->brokers[b].uri);
+                                 options->brokers[b]);
     snprintf(result->cloud_profile, sizeof result->cloud_profile, "%s", world->profile->name);
     snprintf(result->unavailable, sizeof result->unavailable, "%s", world->profile->unavailable);
+}
+
+/* The first process makes what is missing, then the others read it. */
+static bool open_pki_together(struct live_world *world)
+{
+    bool good = world->rank > 0 || open_pki(world);
+    if (!live_group_agree(world, good))
+        return false;
+    return world->rank == 0 || open_pki(world);
 }
 
 /* Needs the fleet's profiles only afterwards: the topics depend on where it connects. */
 bool live_cloud_start(struct live_world *world)
 {
-    world->cloud_pid = -1;
-    world->cloud_stop_fd = -1;
-    if (!read_brokers(world) || !choose_identities(world))
+    for (uint32_t b = 0; b < WORLD_BROKERS; b++)
+        world->brokers[b].pid = -1;
+    if (!live_group_agree(world, read_brokers(world) && choose_identities(world)))
         return false;
     bool embedded = world->brokers[0].embedded;
     world->profile = cloud_profile_find(embedded ? "embedded" : "plain");
     describe(world);
     if (!embedded)
         snprintf(world->topic_prefix, sizeof world->topic_prefix, "convoy/%s/", world->run_id);
-    return open_pki(world) && start_child(world);
-}
-
-/* ---- buses --------------------------------------------------------------------------------------------------------- */
-
-static void on_message(void *context, int64_t now_us, const struct mq5_publish *message)
-{
-    struct live_handler *handler = context;
-    handler->handler(handler->context, now_us - handler->bus->world->start_us, message);
-}
-
-static uint8_t bus_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos,
-                             cloud_bus_handler *handler, void *context)
-{
-    struct live_bus *self = (struct live_bus *)bus;
-    if (self->handler_count == sizeof self->handlers / sizeof self->handlers[0])
-        return MQ5_QUOTA_EXCEEDED;
-    struct live_handler *mine = &self->handlers[self->handler_count++];
-    *mine = (struct live_handler){self, handler, context};
-    return self->remote->ops->subscribe(self->remote, now_us + self->world->start_us, filter, qos, on_message, mine);
-}
-
-static uint8_t bus_publish(struct cloud_bus *bus, int64_t now_us, const struct mq5_publish *message)
-{
-    struct live_bus *self = (struct live_bus *)bus;
-    return self->remote->ops->publish(self->remote, now_us + self->world->start_us, message);
-}
-
-static void bus_close(struct cloud_bus *bus)
-{
-    struct live_bus *self = (struct live_bus *)bus;
-    if (self->remote)
-        self->remote->ops->close(self->remote);
-    self->remote = NULL;
-}
-
-static const struct cloud_bus_ops bus_ops = {bus_subscribe, bus_publish, bus_close};
-
-static void wake(void *context) /* on Paho's thread */
-{
-    struct live_world *world = context;
-    ev_async_send(world->loop, &world->bus_wake);
-}
-
-static const char *ca_file(const struct live_world *world, char *out, size_t capacity)
-{
-    if (world->options->ca_file)
-        return world->options->ca_file;
-    if (!world->pki)
-        return NULL;
-    snprintf(out, capacity, "%s/ca.pem", world->pki_directory);
-    return out;
-}
-
-/* Paho may take two seconds for a connection that the broker takes at once, so all of them are made at the same time. */
-struct attachment {
-    pthread_t thread;
-    struct live_world *world;
-    struct live_broker *broker;
-    char service[32], error[400];
-    struct cloud_bus *bus;
-};
-
-static void *attach(void *context)
-{
-    struct attachment *attachment = context;
-    struct live_world *world = attachment->world;
-    struct live_broker *broker = attachment->broker;
-    char id[96], ca[600];
-    struct cloud_bus_remote_options options = {
-        .uri = broker->service_uri, .client_id = id, .wake = wake, .wake_context = world};
-    struct cloud_options passwords = {0};
-    snprintf(id, sizeof id, "convoy-%s-%s", world->run_id, attachment->service);
-    options.user_name = world->options->user_name;
-    options.password = world->options->password;
-    if (broker->embedded) {
-        child_passwords(world, &passwords);
-        options.user_name = passwords.user_name && strcmp(passwords.user_name, "%") == 0 ? id : passwords.user_name;
-        options.password = passwords.password;
-    }
-    if (strncmp(broker->service_uri, "mqtts", 5) == 0) {
-        options.ca_file = ca_file(world, ca, sizeof ca);
-        options.verify_name = !world->options->no_verify_name;
-        options.certificate_file = world->service_certificate[0] ? world->service_certificate : NULL;
-        options.key_file = world->service_key[0] ? world->service_key : NULL;
-    }
-    attachment->bus = cloud_bus_remote(&options, BUS_TIMEOUT_MS, attachment->error, sizeof attachment->error);
-    return NULL;
-}
-
-static bool attach_one(struct live_world *world, struct live_broker *broker, struct attachment *attachment,
-                       const char *service)
-{
-    *attachment = (struct attachment){.world = world, .broker = broker};
-    snprintf(attachment->service, sizeof attachment->service, "%s", service);
-    return pthread_create(&attachment->thread, NULL, attach, attachment) == 0;
-}
-
-static bool take_bus(struct live_world *world, struct live_broker *broker, struct attachment *attachment)
-{
-    pthread_join(attachment->thread, NULL);
-    if (!attachment->bus)
-        return live_fail(world, "%s", attachment->error);
-    broker->buses[broker->bus_count++] =
-        (struct live_bus){.bus = {&bus_ops}, .remote = attachment->bus, .world = world};
-    return true;
-}
-
-/* In this order: processors, presence, commands. */
-static bool attach_all(struct live_world *world, struct live_broker *broker, uint32_t processors)
-{
-    struct attachment attachments[LIVE_BUSES];
-    uint32_t wanted = processors + 2, begun = 0;
-    bool good = true;
-    while (begun < wanted && good) {
-        char name[32];
-        snprintf(name, sizeof name,
-                 begun < processors    ? "processor-%u"
-                 : begun == processors ? "presence"
-                                       : "commands",
-                 begun + 1);
-        good = attach_one(world, broker, &attachments[begun], name) ||
-               live_fail(world, "cannot start a thread for connecting the services");
-        begun += good;
-    }
-    for (uint32_t i = 0; i < begun; i++)
-        good = take_bus(world, broker, &attachments[i]) && good;
-    return good;
-}
-
-static void *detach(void *context)
-{
-    bus_close(context);
-    return NULL;
-}
-
-static void detach_all(struct live_broker *broker)
-{
-    pthread_t threads[LIVE_BUSES];
-    bool begun[LIVE_BUSES];
-    for (uint32_t i = 0; i < broker->bus_count; i++) {
-        begun[i] = pthread_create(&threads[i], NULL, detach, &broker->buses[i].bus) == 0;
-        if (!begun[i])
-            bus_close(&broker->buses[i].bus);
-    }
-    for (uint32_t i = 0; i < broker->bus_count; i++)
-        if (begun[i])
-            pthread_join(threads[i], NULL);
-    broker->bus_count = 0;
-}
-
-/* ---- services ------------------------------------------------------------------------------------------------------ */
-
-static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish *message)
-{
-    struct live_world *world = context;
-    if (!world->closing)
-        fleet_delivery(&world->fleet, now_us, message);
-}
-
-static void on_presence(void *context, int64_t now_us, const struct mq5_publish *message)
-{
-    struct live_world *world = context;
-    if (!world->closing)
-        measure_count(world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY}, now_us,
-                      1);
-}
-
-static void filter_of(const char *template, const char *prefix, char *out, size_t capacity)
-{
-    const char *mark = strchr(template, '%');
-    snprintf(out, capacity, "%s%.*s+%s", prefix, (int)(mark - template), template, mark + 1);
-}
-
-static bool subscribe(struct live_world *world, const struct live_broker *broker, struct live_bus *bus,
-                      const char *filter, uint8_t qos, cloud_bus_handler *handler)
-{
-    uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), qos, handler, world);
-    return reason < 0x80 ||
-           live_fail(world, "%s refuses the subscription %s: %s", broker->uri, filter, mq5_reason_name(reason));
-}
-
-static void without_sharing(struct live_world *world, const struct live_broker *broker)
-{
-    char *features = world->result->unavailable;
-    size_t used = strlen(features);
-    live_note(world->result, "%s has no shared subscriptions: one telemetry processor takes everything", broker->uri);
-    snprintf(features + used, sizeof world->result->unavailable - used, "%sshared_subscriptions", used ? "," : "");
-}
-
-static bool start_processors(struct live_world *world, struct live_broker *broker, uint32_t count)
-{
-    char filter[160];
-    filter_of(world->fleet.topic_telemetry, "$share/processors/", filter, sizeof filter);
-    for (uint32_t i = 0; i < count; i++) {
-        struct live_bus *bus = &broker->buses[i];
-        uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1, on_telemetry, world);
-        if (i == 0 && reason == MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED) {
-            without_sharing(world, broker);
-            filter_of(world->fleet.topic_telemetry, "", filter, sizeof filter);
-            return subscribe(world, broker, bus, filter, 1, on_telemetry);
-        }
-        if (reason >= 0x80)
-            return live_fail(world, "%s refuses the telemetry processors' subscription %s: %s", broker->uri, filter,
-                             mq5_reason_name(reason));
-    }
-    return true;
-}
-
-static bool start_services(struct live_world *world, struct live_broker *broker, uint32_t number)
-{
-    char filter[160];
-    uint32_t processors =
-        world->scenario->cloud.processors > PROCESSORS_MAX ? PROCESSORS_MAX : world->scenario->cloud.processors;
-    if (!attach_all(world, broker, processors) || !start_processors(world, broker, processors))
-        return false;
-    if (world->profile->presence_events)
-        snprintf(filter, sizeof filter, "%s/presence/#", world->profile->event_prefix);
-    else
-        filter_of(world->fleet.topic_presence, "", filter, sizeof filter);
-    if (!subscribe(world, broker, &broker->buses[processors], filter, 0, on_presence))
-        return false;
-    struct cloud_command_options options;
-    fleet_command_options(&world->fleet, &options, (uint64_t)(number + 1) << 40);
-    broker->commands = cloud_commands_create(&options, &broker->buses[processors + 1].bus, world->now_us);
-    return broker->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
-}
-
-bool live_services_start(struct live_world *world)
-{
-    char ca[600];
-    adapt_profiles(world);
-    if (!service_identity(world) || !live_tls_create(world, ca_file(world, ca, sizeof ca)))
-        return false;
-    for (uint32_t b = 0; b < world->broker_count; b++)
-        if (!start_services(world, &world->brokers[b], b))
-            return false;
-    return true;
-}
-
-void live_services_poll(struct live_world *world)
-{
-    for (uint32_t b = 0; b < world->broker_count; b++)
-        for (uint32_t i = 0; i < world->brokers[b].bus_count; i++)
-            cloud_bus_poll(world->brokers[b].buses[i].remote);
-    live_commands_touched(world);
-}
-
-void live_presence_clear(struct live_world *world)
-{
-    char name[SCENARIO_NAME + 16], topic[160];
-    if (world->profile->presence_events || !world->fleet.topic_presence[0])
-        return;
-    const char *mark = strchr(world->fleet.topic_presence, '%');
-    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
-        struct live_vehicle *vehicle = &world->vehicles[v];
-        struct live_broker *broker = &world->brokers[vehicle->broker];
-        if (!vehicle->trace.was_online || !broker->bus_count)
-            continue;
-        size_t length = scenario_vehicle_name(world->scenario, v, name, sizeof name);
-        snprintf(topic, sizeof topic, "%.*s%.*s%s", (int)(mark - world->fleet.topic_presence),
-                 world->fleet.topic_presence, (int)length, name, mark + 1);
-        struct mq5_publish empty = {.retain = true, .topic = span_text(topic)};
-        struct live_bus *bus = &broker->buses[broker->bus_count - 1];
-        bus->bus.ops->publish(&bus->bus, world->now_us, &empty);
-    }
+    return open_pki_together(world) && start_children(world);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------------- */
 
-static void note_overflow(struct live_world *world, const struct live_bus *bus)
-{
-    struct cloud_bus_counts counts;
-    cloud_bus_count(bus->remote, &counts);
-    if (counts.overflowed)
-        live_note(world->result, "%llu messages were lost in the rig: its services could not keep up",
-                  (unsigned long long)counts.overflowed);
-    if (counts.reconnects)
-        live_note(world->result, "a service's connection to the broker broke and came back %llu times",
-                  (unsigned long long)counts.reconnects);
-}
-
-void live_services_stop(struct live_world *world)
-{
-    for (uint32_t b = 0; b < world->broker_count; b++) {
-        struct live_broker *broker = &world->brokers[b];
-        if (broker->commands)
-            cloud_commands_destroy(broker->commands);
-        broker->commands = NULL;
-        for (uint32_t i = 0; i < broker->bus_count; i++)
-            note_overflow(world, &broker->buses[i]);
-        detach_all(broker);
-    }
-    if (world->made_service_files) {
-        unlink(world->service_certificate);
-        unlink(world->service_key);
-    }
-    SSL_CTX_free(world->tls);
-    world->tls = NULL;
-}
-
-static void count_registry(struct live_world *world)
+static void count_registry(struct live_world *world, const struct live_broker *broker)
 {
     char error[200];
-    uint64_t certificates;
+    uint64_t things = 0, certificates, active = 0;
     struct cloud_registry *registry =
-        world->registry_path[0] ? cloud_registry_open(world->registry_path, error, sizeof error) : NULL;
+        broker->registry_path[0] ? cloud_registry_open(broker->registry_path, error, sizeof error) : NULL;
     if (!registry)
         return;
-    cloud_registry_counts(registry, &world->result->registered_things, &certificates,
-                          &world->result->active_certificates);
+    cloud_registry_counts(registry, &things, &certificates, &active);
     cloud_registry_close(registry);
+    world->result->registered_things += things;
+    world->result->active_certificates += active;
 }
 
 void live_cloud_stop(struct live_world *world)
 {
-    if (world->cloud_pid > 0) {
-        cloud_serve_stop(world->cloud_pid, world->cloud_stop_fd, &world->result->cloud_cpu_s);
-        world->cloud_pid = -1;
-        count_registry(world);
+    for (uint32_t b = 0; b < WORLD_BROKERS; b++) {
+        struct live_broker *broker = &world->brokers[b];
+        double cpu_s = 0;
+        if (broker->pid <= 0)
+            continue;
+        cloud_serve_stop(broker->pid, broker->stop_fd, &cpu_s);
+        broker->pid = -1;
+        world->result->cloud_cpu_s += cpu_s;
+        count_registry(world, broker);
     }
     if (world->pki)
         cloud_pki_close(world->pki);

@@ -179,8 +179,8 @@ static void set_options(struct live_request *request)
     CURL *easy = request->easy;
     char url[256];
     const struct scenario_cohort *cohort = &world->scenario->cohorts[world->vehicles[request->vehicle].trace.cohort];
-    snprintf(url, sizeof url, "https://%s:%d/.well-known/est/simpleenroll", world->cloud_doors.address,
-             world->cloud_doors.https_port);
+    snprintf(url, sizeof url, "https://%s:%d/.well-known/est/simpleenroll", world->brokers[0].served.address,
+             world->brokers[0].served.https_port);
     request->headers = curl_slist_append(NULL, "Content-Type: application/pkcs10");
     request->headers = curl_slist_append(request->headers, "Content-Transfer-Encoding: base64");
     request->headers = curl_slist_append(request->headers, "Expect:"); /* no 100-continue round trip */

@@ -410,7 +410,7 @@ void live_link_open(struct live_vehicle *vehicle)
         return;
     }
     live_line_push(world, &world->line,
-                   (struct live_ticket){.vehicle = vehicle->index, .serial = vehicle->attempts, .purpose = FOR_LINK});
+                   (struct live_ticket){.place = live_place(vehicle), .serial = vehicle->attempts, .purpose = FOR_LINK});
 }
 
 /* ---- bytes --------------------------------------------------------------------------------------------------------- */

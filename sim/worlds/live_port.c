@@ -34,7 +34,7 @@ static void port_deadline(void *context, int64_t at_us)
     struct live_vehicle *vehicle = context;
     struct live_world *world = vehicle->world;
     vehicle->planned_us = at_us > world->now_us ? at_us : world->now_us;
-    if (!sim_deadline_set(world->queue, &vehicle->agent, vehicle->planned_us, vehicle->index, LIVE_AGENT))
+    if (!sim_deadline_set(world->queue, &vehicle->agent, vehicle->planned_us, live_place(vehicle), LIVE_AGENT))
         world->out_of_memory = true;
 }
 
@@ -70,7 +70,7 @@ static void port_key_generate(void *context, struct span common_name)
     struct live_vehicle *vehicle = context;
     struct live_world *world = vehicle->world;
     live_line_push(world, &world->keys,
-                   (struct live_ticket){.vehicle = vehicle->index, .serial = ++vehicle->requests, .purpose = FOR_KEY});
+                   (struct live_ticket){.place = live_place(vehicle), .serial = ++vehicle->requests, .purpose = FOR_KEY});
 }
 
 void live_key_make(struct live_vehicle *vehicle)
@@ -101,7 +101,7 @@ static struct live_request *make_request(struct live_vehicle *vehicle, const str
     struct span thing = tcu_name(vehicle->tcu);
     memcpy(name, thing.data, thing.length);
     request->world = world;
-    request->vehicle = vehicle->index;
+    request->vehicle = live_place(vehicle);
     request->serial = vehicle->requests;
     request->certificate_length = TCU_CERTIFICATE_MAX;
     request->key_length = TCU_KEY_MAX;
@@ -132,7 +132,7 @@ static void port_http_request(void *context, const struct tcu_http_request *want
         live_schedule(vehicle, LIVE_HTTP_FAILED, now_us + 5 * US_PER_S, vehicle->requests);
         return;
     }
-    struct live_ticket ticket = {vehicle->index, vehicle->requests, FOR_REQUEST, request};
+    struct live_ticket ticket = {live_place(vehicle), vehicle->requests, FOR_REQUEST, request};
     if (!live_line_push(world, &world->line, ticket))
         live_http_release(request);
 }
@@ -211,6 +211,16 @@ static bool port_inbound(void *context, const struct mq5_packet *packet)
     return (double)(word >> 11) * 0x1p-53 >= loss;
 }
 
+static void *port_memory_take(void *context, size_t size)
+{
+    return malloc(size);
+}
+
+static void port_memory_give(void *context, void *block, size_t size)
+{
+    free(block);
+}
+
 const struct tcu_port live_port = {
     .link_open = port_link_open,
     .link_send = port_link_send,
@@ -226,4 +236,6 @@ const struct tcu_port live_port = {
     .execute = port_execute,
     .probe = port_probe,
     .inbound = port_inbound,
+    .memory_take = port_memory_take,
+    .memory_give = port_memory_give,
 };
