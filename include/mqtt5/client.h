@@ -1,6 +1,7 @@
 /* mqtt5/client.h: an MQTT client session as a state machine: bytes and time in, bytes and events out.
  *
- * Does no I/O, reads no clock, allocates nothing after mq5_client_init(). The session never copies an outgoing message: it
+ * Does no I/O, reads no clock, and has two ways with memory: all of it given to mq5_client_init(), or taken from the owner in small
+ * blocks while there is something to keep (more than one operation in flight, a cut packet). The session never copies an outgoing message: it
  * keeps the application's token and asks for the message again (`load`) when it has to be sent or resent, so a fleet pays
  * for an unacknowledged message only what the application keeps of it.
  * Sections: 3 (packets), 4.1 state, 4.3/4.4 QoS and resend, 4.9 flow control, 3.1.2.10 keep alive, 3.3.2.3.4 alias, 4.12 AUTH.
@@ -62,25 +63,34 @@ struct mq5_inflight {
 
 struct mq5_client;
 
-/* What the session asks of its owner; one const table for a whole fleet. From inside event() any call is allowed except
- * mq5_client_input(); from inside send(), load() and inbound() none. */
+/* What the session asks of its owner, who knows himself by where the client lies (it is embedded in something of his); one const
+ * table for a whole fleet. From inside event() any call is allowed except mq5_client_input(); from inside the others none, but that
+ * load() may ask mq5_client_alias_known(). */
 struct mq5_client_ops {
     /* Bytes to put on the link, in order; the callee copies or writes them before it returns. */
-    void (*send)(void *context, const uint8_t *data, size_t length);
-    void (*event)(void *context, const struct mq5_client_event *event);
+    void (*send)(struct mq5_client *client, const uint8_t *data, size_t length);
+    void (*event)(struct mq5_client *client, const struct mq5_client_event *event);
     /* Fills *out with the message behind a token (topic, payload, qos, retain, properties; not packet_id, dup or alias). The views
      * must hold until the call returns to the session and its send() has run. false: the application no longer has it. */
-    bool (*load)(void *context, uint32_t token, struct mq5_publish *out);
+    bool (*load)(struct mq5_client *client, uint32_t token, struct mq5_publish *out);
     /* Optional (NULL: none): sees every decoded packet before the session does; false swallows it (fault injection, traces). */
-    bool (*inbound)(void *context, const struct mq5_packet *packet);
+    bool (*inbound)(struct mq5_client *client, const struct mq5_packet *packet);
+    /* Only of a session without memory of its own, see mq5_client_init(). Blocks are aligned to 8; take may return NULL: then a
+     * publish or subscribe has to wait (MQ5C_WAIT), and what the peer sends is refused with the reason code for it. */
+    void *(*memory_take)(struct mq5_client *client, size_t size);
+    void (*memory_give)(struct mq5_client *client, void *block, size_t size);
 };
 
 /* Shared, read-only, outlives the session. */
 struct mq5_client_config {
+    const struct mq5_client_ops *ops;
     uint8_t version;              /* enum mq5_version */
+    bool qos2_in;                 /* room for inbound QoS 2 ids; without it such messages are refused */
     uint16_t receive_maximum;     /* ours, advertised; 0: 32. Twice as many inbound QoS 2 ids are kept */
-    uint16_t topic_alias_maximum; /* ours, advertised; needs alias memory, without it 0 is advertised */
-    uint32_t maximum_packet_size; /* ours, advertised; 0: not sent. stream_buffer should hold as much */
+    uint16_t topic_alias_maximum; /* ours, advertised; needs alias_bytes, without them 0 is advertised */
+    uint32_t alias_bytes;         /* for inbound aliases: each takes its topic and 4 bytes; 0x97 when the peer's do not fit */
+    uint32_t stream_bytes;        /* to gather a packet cut by the border of an input; 0x95 when it does not fit */
+    uint32_t maximum_packet_size; /* ours, advertised; 0: not sent. stream_bytes should be as many */
     uint32_t connack_timeout_us;  /* 0: 30 s */
     uint32_t ping_timeout_us;     /* 0: 30 s, never above the keep alive */
     uint16_t outgoing_maximum;    /* operations of ours in flight: publishes, subscribes */
@@ -103,23 +113,26 @@ struct mq5_client_connect {
     bool session_kept; /* storage knows of a session (power cycle): Session Present is no surprise then */
 };
 
-/* Public only so that owners can embed it; fields are the session's own (read through the getters). 120 bytes. `memory`
- * holds, in this order: in-flight operations (8 bytes each), inbound QoS 2 ids (2 each), inbound aliases, the start of a cut
- * packet. */
+/* Behind this head lie, as configured: inbound QoS 2 ids (2 bytes each), inbound aliases, the start of a cut packet. */
+struct mq5_inbound {
+    uint32_t alias_used, stream_used; /* bytes */
+};
+
+/* Public only so that owners can embed it; fields are the session's own (read through the getters). 96 bytes. */
 struct mq5_client {
     const struct mq5_client_config *config;
-    const struct mq5_client_ops *ops;
-    void *context;
-    uint8_t *memory;
-    int64_t deadline_us; /* CONNACK or PINGRESP is due; TIME_NEVER: neither awaited */
+    union {                        /* in-flight operations */
+        struct mq5_inflight one;   /* outgoing_capacity 1 */
+        struct mq5_inflight *ring; /* else */
+    };
+    struct mq5_inbound *inbound; /* NULL: nothing to keep */
+    int64_t deadline_us;         /* CONNACK or PINGRESP is due; TIME_NEVER: neither awaited */
     int64_t last_sent_us, last_received_us;
-    uint32_t alias_capacity, alias_used; /* bytes */
-    uint32_t stream_capacity, stream_used;
     uint32_t peer_maximum_packet_size; /* 0: none */
     uint32_t session_expiry_s;         /* in force */
     uint32_t authentication_hash;      /* of the method named in CONNECT; 0: none */
     /* In-flight operations are a ring: released (PUBREL sent) first, then the others in the order they were sent first. */
-    uint16_t outgoing_head, outgoing_count;
+    uint16_t outgoing_head, outgoing_count, outgoing_capacity;
     uint16_t released_count, operations_count; /* of them: released; SUBSCRIBE and UNSUBSCRIBE */
     uint16_t resend_left;                      /* publishes of an earlier connection still to be resent on this one */
     uint16_t incoming_count, incoming_carried; /* QoS 2 ids to be released; of them, in front: of earlier links */
@@ -131,19 +144,19 @@ struct mq5_client {
     uint8_t generation; /* counts links: a call notices that a handler has ended or replaced the one it works for */
     uint8_t peer_retain_available : 1, peer_wildcard_available : 1, peer_shared_available : 1;
     uint8_t peer_subscription_id_available : 1;
-    uint8_t qos2_in : 1, ids_unordered : 1, in_input : 1, awaiting_ping : 1;
+    uint8_t ids_unordered : 1, in_input : 1, awaiting_ping : 1;
+    uint8_t on_demand : 1; /* memory comes from the owner block by block */
     uint8_t session_known : 1, session_possible : 1, clean_start : 1, unanswered : 1, accepted : 1;
     uint8_t expiry_was_zero : 1, no_problem_information : 1, reauthenticating : 1;
 };
 
-/* Bytes of memory the session needs beside struct mq5_client for this configuration: alias_bytes for inbound aliases (each takes its
- * topic and 4 bytes; 0x97 when the peer's do not fit), stream_buffer to gather a packet cut by the border of an input. */
-size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes,
-                         uint32_t stream_buffer);
-/* `memory` (aligned to 8) must stay as long as the client. */
-void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config,
-                     const struct mq5_client_ops *ops, void *context, void *memory, bool qos2_in, uint32_t alias_bytes,
-                     uint32_t stream_buffer);
+/* Bytes of memory the session needs beside struct mq5_client when it has to have them all at once. */
+size_t mq5_client_memory(const struct mq5_client_config *config);
+/* `memory` (aligned to 8) must stay as long as the client. NULL: it is taken when needed by ops->memory_take(), and given back when
+ * nothing is left in it. */
+void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config, void *memory);
+/* Forgets everything and gives back what was taken; the client may be initialised anew. */
+void mq5_client_release(struct mq5_client *client);
 
 /* Life of a connection, told by the owner. */
 /* The link is up: sends CONNECT. ILLEGAL/NO_SPACE as mq5_encode(), state unchanged then. State must be MQ5C_IDLE. */
@@ -190,6 +203,8 @@ uint16_t mq5_client_keep_alive(const struct mq5_client *client);
  * follows at once. */
 void mq5_client_ping_interval(struct mq5_client *client, int64_t now_us, uint16_t seconds);
 bool mq5_client_online(const struct mq5_client *client);
+/* This slot's topic has been said on this connection: load() may leave the topic of a publish through it empty. */
+bool mq5_client_alias_known(const struct mq5_client *client, uint8_t alias_slot);
 uint16_t mq5_client_inflight(const struct mq5_client *client);
 
 #endif

@@ -1,7 +1,8 @@
 /* vehicle/agent.h: the vehicle agent: the firmware's cloud side, the same code in a fleet of millions and in a real
  * TCU.
  *
- * Single-threaded per TCU; runs on a block of memory of the caller's; no I/O, no clock, no heap. One struct tcu a
+ * Single-threaded per TCU; runs on a block of memory of the caller's; no I/O, no clock, no heap (but see memory_take
+ * in vehicle/port.h, for platforms with very many vehicles). One struct tcu a
  * vehicle; what all vehicles of a kind have in common is in a shared, read-only struct tcu_profile.
  *
  * Life: power-up -> (no operational certificate: key, CSR, certificate broker, store) -> connect -> (refused while
@@ -54,6 +55,10 @@ struct tcu_profile {
     char firmware[24], schema[24], encoding[16]; /* user properties "fw", "schema", "enc" on each publish (MQTT 5) */
     char user_name[32], password[64];            /* "" absent; user_name "%" = the thing name */
     uint16_t telemetry_payload_max;              /* scratch needed to build one payload */
+    /* Filled in by tcu_profile_prepare(): the user properties as they go over the wire. */
+    uint8_t user_properties[96];
+    uint8_t user_properties_length;
+    bool prepared;
     uint8_t *scratch;                            /* shared by all TCUs of a thread; telemetry_payload_max + 512 bytes */
     size_t scratch_size;
 };
@@ -62,15 +67,22 @@ struct tcu_profile {
 
 struct tcu; /* opaque: see vehicle/agent/agent_internal.h */
 
-/* Bytes a vehicle needs: agent, MQTT session and queues. mqtt == NULL in tcu_init() means the built-in session. */
-size_t tcu_memory(const struct tcu_profile *profile, bool builtin_session);
+/* Once, when everything but the scratch is filled in, and again after a change: works out what all vehicles of the profile share, the
+ * parts of `mqtt` that are the agent's affair among it. */
+void tcu_profile_prepare(struct tcu_profile *profile);
+
+/* Bytes a vehicle needs on a platform: agent, MQTT session and, if the port has no memory_take, all queues. mqtt == NULL in tcu_init()
+ * means the built-in session. */
+size_t tcu_memory(const struct tcu_profile *profile, const struct tcu_port *port, bool builtin_session);
 /* memory aligned to 64, kept as long as the TCU; `name` (thing name, client id) is copied. Nothing happens before
  * tcu_start(). */
 struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const struct tcu_port *port, void *port_context,
                      const struct tcu_mqtt *mqtt, void *mqtt_context, struct span name);
+/* Gives back what was taken by memory_take; nothing but tcu_init() may follow. */
+void tcu_release(struct tcu *tcu);
 
 /* Events, in any order the world produces them. */
-/* Power-up: reads the store. */
+/* Power-up: reads the store. A platform without memory for what is in it leaves the TCU off; it may be started again. */
 void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power);
 /* Clean shut-down: DISCONNECT; what is queued stays for a tcu_start() to follow. */
 void tcu_stop(struct tcu *tcu, int64_t now_us);

@@ -91,6 +91,11 @@ struct tcu_port {
     void (*probe)(void *context, int64_t now_us, const struct tcu_probe *probe);
     /* May be NULL: sees each decoded inbound packet first, false swallows it (built-in session only). */
     bool (*inbound)(void *context, const struct mq5_packet *packet);
+    /* Both or neither. NULL: a TCU has all its memory from the start (tcu_memory()). Else what is only needed at times (a queue of more
+     * than one message, commands, a cut packet) is taken in blocks, aligned to 8, and given back when nothing is in them. take may
+     * return NULL: then the drop rule applies, a command is answered "busy" or "rejected", a packet is refused. */
+    void *(*memory_take)(void *context, size_t size);
+    void (*memory_give)(void *context, void *block, size_t size);
 };
 
 /* The MQTT client the agent sits on: the built-in session over the port's links (vehicle/agent), or another library

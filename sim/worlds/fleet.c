@@ -69,6 +69,7 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
         memcpy(profile->password, cohort->password, sizeof profile->password);
     }
     profile->telemetry_payload_max = (uint16_t)(cohort->payload_max > 60000 ? 60000 : cohort->payload_max);
+    tcu_profile_prepare(profile);
 }
 
 static bool make_profiles(struct fleet *fleet)
@@ -138,11 +139,11 @@ const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehi
     return &fleet->profiles[cohort * SCENARIO_SHARES + scenario_firmware_of(fleet->scenario, vehicle)];
 }
 
-uint32_t fleet_largest_profile_memory(const struct fleet *fleet)
+uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tcu_port *port)
 {
     size_t largest = 0;
     for (uint32_t c = 0; c < fleet->scenario->cohort_count; c++) {
-        size_t bytes = tcu_memory(&fleet->profiles[c * SCENARIO_SHARES], true);
+        size_t bytes = tcu_memory(&fleet->profiles[c * SCENARIO_SHARES], port, true);
         largest = bytes > largest ? bytes : largest;
     }
     return (uint32_t)((largest + 63) & ~(size_t)63);

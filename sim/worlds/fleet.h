@@ -76,7 +76,7 @@ bool fleet_init(struct fleet *fleet, struct script *script, struct measure *meas
                 int64_t wall_offset_us, const char *topic_prefix, const char *presence_template);
 void fleet_destroy(struct fleet *fleet);
 const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehicle);
-uint32_t fleet_largest_profile_memory(const struct fleet *fleet);
+uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tcu_port *port);
 size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out,
                             size_t capacity);
 struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path);

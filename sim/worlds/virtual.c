@@ -563,7 +563,7 @@ static void weigh(struct virtual_world *world)
         struct cloud_broker_counts counts;
         cloud_broker_count(partition->cloud.broker, &counts);
         vehicles += (uint64_t)partition->count * sizeof *partition->vehicles;
-        agents += (uint64_t)partition->count * world->agent_stride;
+        agents += (uint64_t)partition->count * world->agent_stride + partition->agent_bytes;
         links += partition->link_bytes;
         segments += partition->segment_bytes;
         stores += partition->store_bytes;
@@ -634,7 +634,7 @@ static bool set_up(struct virtual_world *world, struct script *script)
         return false;
     world->actions = (struct world_actions){act, note, world};
     world->fleet.actions = &world->actions;
-    world->agent_stride = fleet_largest_profile_memory(&world->fleet);
+    world->agent_stride = fleet_largest_profile_memory(&world->fleet, &virtual_port);
     for (uint32_t p = 0; p < world->partition_count; p++)
         if (!make_partition(world, p))
             return false;

@@ -88,7 +88,7 @@ struct partition {
     uint64_t events;
     struct segment *free_segments[SEGMENT_CLASSES];
     struct virtual_link *free_links;
-    uint64_t segment_bytes, link_bytes, store_bytes;
+    uint64_t segment_bytes, link_bytes, store_bytes, agent_bytes;
     int64_t outage_until_us;
 };
 

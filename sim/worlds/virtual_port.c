@@ -6,6 +6,8 @@
  */
 #include "virtual.h"
 
+#include "memory.h"
+
 #include <stdlib.h>
 
 #define NO_SERVICE_US        (5 * US_PER_S) /* modem gives up an attempt without coverage */
@@ -543,6 +545,23 @@ static bool port_inbound(void *context, const struct mq5_packet *packet)
     return (double)(word >> 11) * 0x1p-53 >= loss;
 }
 
+static void *port_memory_take(void *context, size_t size)
+{
+    struct partition *partition = partition_of(context);
+    void *block = memory_allocate(size);
+    if (block)
+        partition->agent_bytes += size;
+    else
+        partition->world->out_of_memory = true;
+    return block;
+}
+
+static void port_memory_give(void *context, void *block, size_t size)
+{
+    partition_of(context)->agent_bytes -= size;
+    memory_free(block);
+}
+
 const struct tcu_port virtual_port = {
     .link_open = port_link_open,
     .link_send = port_link_send,
@@ -558,6 +577,8 @@ const struct tcu_port virtual_port = {
     .execute = port_execute,
     .probe = port_probe,
     .inbound = port_inbound,
+    .memory_take = port_memory_take,
+    .memory_give = port_memory_give,
 };
 
 /* ---- steps --------------------------------------------------------------------------------------------------------- */
@@ -618,6 +639,8 @@ void virtual_partition_release(struct partition *partition)
             vehicle->steps = step->next;
             free(step);
         }
+        if (vehicle->tcu)
+            tcu_release(vehicle->tcu);
         for (int item = 0; item < TCU_STORE_ITEMS; item++)
             free(vehicle->stored[item]);
         if (vehicle->link) {

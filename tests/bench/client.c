@@ -38,9 +38,9 @@ static void answer(struct bench *bench, uint8_t type, const uint8_t *packet_id)
 }
 
 /* Every PUBLISH of this program is below 128 bytes of remaining length: topic at 2, packet id behind it. */
-static void on_send(void *context, const uint8_t *data, size_t length)
+static void on_send(struct mq5_client *client, const uint8_t *data, size_t length)
 {
-    struct bench *bench = context;
+    struct bench *bench = (struct bench *)(void *)client;
     bench->bytes_out += length;
     if (data[0] >> 4 == MQ5_PUBLISH && bench->qos > 0)
         answer(bench, bench->qos == 1 ? MQ5_PUBACK : MQ5_PUBREC, data + 4 + (data[2] << 8 | data[3]));
@@ -48,16 +48,16 @@ static void on_send(void *context, const uint8_t *data, size_t length)
         answer(bench, MQ5_PUBCOMP, data + 2);
 }
 
-static void on_event(void *context, const struct mq5_client_event *event)
+static void on_event(struct mq5_client *client, const struct mq5_client_event *event)
 {
-    struct bench *bench = context;
+    struct bench *bench = (struct bench *)(void *)client;
     bench->published += event->kind == MQ5C_EV_PUBLISHED && event->reason == MQ5_SUCCESS;
     bench->messages += event->kind == MQ5C_EV_MESSAGE;
 }
 
-static bool on_load(void *context, uint32_t token, struct mq5_publish *out)
+static bool on_load(struct mq5_client *client, uint32_t token, struct mq5_publish *out)
 {
-    struct bench *bench = context;
+    struct bench *bench = (struct bench *)(void *)client;
     (void)token;
     out->qos = bench->qos;
     out->topic = SPAN_LITERAL("v/WDB11122233344455/t");
@@ -75,7 +75,7 @@ static void start(struct bench *bench, const struct mq5_client_config *config, v
     size_t length = 0;
     connack.connack.properties.present = MQ5_BIT(MQ5_TOPIC_ALIAS_MAXIMUM);
     connack.connack.properties.topic_alias_maximum = 8;
-    mq5_client_init(&bench->client, config, &ops, bench, memory, true, 0, 0);
+    mq5_client_init(&bench->client, config, memory);
     if (mq5_client_connect(&bench->client, 0, &connect) != MQ5_OK ||
         mq5_encode(MQ5_V5, &connack, bytes, sizeof(bytes), &length) != MQ5_OK)
         abort();
@@ -141,7 +141,9 @@ int main(int count, char **arguments)
 {
     static uint8_t scratch[2048];
     uint64_t rounds = count > 1 && strcmp(arguments[1], "--quick") == 0 ? 20000 : 1000000;
-    struct mq5_client_config config = {.version = MQ5_V5,
+    struct mq5_client_config config = {.ops = &ops,
+                                       .version = MQ5_V5,
+                                       .qos2_in = true,
                                        .receive_maximum = 10,
                                        .outgoing_maximum = WINDOW,
                                        .outgoing_alias_slots = 1,
@@ -149,7 +151,7 @@ int main(int count, char **arguments)
                                        .scratch_size = sizeof(scratch)};
     printf("{\n  \"bench\": \"client\",\n  \"payload_bytes\": 90,\n  \"client_bytes\": %zu,\n",
            sizeof(struct mq5_client));
-    printf("  \"memory_bytes\": %zu,\n", mq5_client_memory(&config, true, 0, 0));
+    printf("  \"memory_bytes\": %zu,\n", mq5_client_memory(&config));
     printf("  \"qos0_publishes_per_s\": %.0f,\n", publish_rate(&config, 0, 1, 0, rounds));
     printf("  \"qos1_round_trips_per_s\": %.0f,\n", publish_rate(&config, 1, 1, 0, rounds));
     printf("  \"qos1_round_trips_with_alias_per_s\": %.0f,\n", publish_rate(&config, 1, 1, 1, rounds));

@@ -414,5 +414,5 @@ int main(void)
         cmocka_unit_test(no_command_topic_no_subscription),
         cmocka_unit_test(a_peer_without_qos_1_gets_answers_all_the_same),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_both(tests);
 }

@@ -491,20 +491,26 @@ static void the_port_may_swallow_packets(void **state)
     world_end(w);
 }
 
-/* The figures the design asks for. */
+/* The figures the design asks for: on demand, an idle vehicle online; reserved, everything it may ever need. */
 static void memory_per_vehicle(void **state)
 {
     struct world *w = world_new(21);
-    size_t bytes = tcu_memory(&w->profile, true);
-    assert_in_range(bytes, 1, 1536);
-    assert_int_equal(tcu_memory(&w->profile, false), sizeof(struct tcu) + 32 * sizeof(struct agent_record));
+    tcu_profile_prepare(&w->profile);
+    assert_int_equal(sizeof(struct tcu), 160);
+    assert_int_equal(sizeof(struct mq5_client), 96);
     assert_int_equal(sizeof(struct agent_record), 16);
-    assert_true(offsetof(struct tcu, telemetry_due_us) < 64);
-    assert_true(offsetof(struct tcu, commands) <= 128);
-    print_message("bytes per vehicle: %zu (agent %zu, of them %zu hot; session %zu; queue of 32: %zu)\n", bytes,
-                  sizeof(struct tcu), offsetof(struct tcu, commands), sizeof(struct mq5_client),
-                  32 * sizeof(struct agent_record));
+    assert_true(offsetof(struct tcu, online_since_us) < 64);
+    size_t fixed = sizeof(struct tcu) + sizeof(struct mq5_client);
+    size_t often = sizeof(struct agent_recent) + sizeof(struct agent_slots) + 32 * sizeof(struct agent_record);
+    assert_int_equal(tcu_memory(&w->profile, &w->port, true),
+                     fixed + (world_on_demand ? 0 : often + mq5_client_memory(&w->profile.mqtt)));
+    assert_int_equal(tcu_memory(&w->profile, &w->port, false),
+                     sizeof(struct tcu) + sizeof(struct agent_other) + (world_on_demand ? 0 : often));
     world_begin(w);
+    world_start(w, TCU_PARKED);
+    world_run(w, 30 * US_PER_S);
+    assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
+    assert_int_equal(w->blocks, 0);
     world_end(w);
 }
 
@@ -557,5 +563,5 @@ int main(void)
         cmocka_unit_test(memory_per_vehicle),
         cmocka_unit_test(the_same_seed_gives_the_same_hash),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_both(tests);
 }

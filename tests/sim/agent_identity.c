@@ -215,5 +215,5 @@ int main(void)
         cmocka_unit_test(power_cut_at_every_store_write),
         cmocka_unit_test(an_unreadable_state_is_as_none),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_both(tests);
 }

@@ -133,5 +133,5 @@ static int name_the_seed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test_teardown(everything_settles_on_every_seed, name_the_seed)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_both(tests);
 }

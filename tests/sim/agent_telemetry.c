@@ -331,5 +331,5 @@ int main(void)
         cmocka_unit_test(speaks_3_1_1),
         cmocka_unit_test(bytes_may_arrive_in_any_pieces),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_both(tests);
 }

@@ -87,6 +87,10 @@ struct world {
     int64_t latency_us, jitter_us, to_broker_us, to_vehicle_us;
     enum tcu_link_end fail_link; /* with fail_links > 0 */
     unsigned fail_links, links_opened, aborts, graceful_closes;
+    unsigned blocks; /* on demand */
+    size_t block_bytes;
+    bool no_memory;
+    uint32_t memory_luck;       /* one in so many is refused; 0: none */
     bool link_hangs, half_open; /* never comes up; nothing arrives either way */
     enum tcu_identity identity;
     unsigned split; /* deliver to the vehicle in pieces of this size */
@@ -611,6 +615,36 @@ static inline void world_port_probe(void *context, int64_t now_us, const struct 
     }
 }
 
+/* Every test runs twice (world_both()): the agent has all its memory at once, or takes it block by block. */
+static bool world_on_demand;
+
+#define world_both(tests)                                                                                              \
+    (world_on_demand = false, cmocka_run_group_tests_name("all at once", tests, NULL, NULL)) ||                       \
+        (world_on_demand = true, cmocka_run_group_tests_name("on demand", tests, NULL, NULL))
+
+/* A platform that gives memory block by block holds as many as the agent has not given back. */
+static inline void *world_port_take(void *context, size_t size)
+{
+    struct world *w = context;
+    if (w->no_memory || (w->memory_luck > 0 && world_below(w, w->memory_luck) == 0))
+        return NULL;
+    w->blocks++;
+    w->block_bytes += size;
+    void *block = malloc(size);
+    memset(block, 0xA5, size);
+    return block;
+}
+
+static inline void world_port_give(void *context, void *block, size_t size)
+{
+    struct world *w = context;
+    assert_true(w->blocks > 0 && w->block_bytes >= size);
+    w->blocks--;
+    w->block_bytes -= size;
+    memset(block, 0x5A, size);
+    free(block);
+}
+
 /* Life. */
 
 static inline void world_default_profile(struct tcu_profile *profile, uint8_t *scratch, size_t scratch_size)
@@ -652,13 +686,23 @@ static inline struct world *world_new(uint64_t seed)
     w->receive_maximum = 8;
     w->maximum_qos = 2;
     w->deadline_us = TIME_NEVER;
-    w->port = (struct tcu_port){world_port_link_open,    world_port_link_send,
-                                world_port_link_close,   world_port_deadline,
-                                world_port_random,       world_port_wall,
-                                world_port_key_generate, world_port_http_request,
-                                world_port_store_write,  world_port_store_read,
-                                world_port_body,         world_port_execute,
-                                world_port_probe,        NULL};
+    w->port = (struct tcu_port){.link_open = world_port_link_open,
+                                .link_send = world_port_link_send,
+                                .link_close = world_port_link_close,
+                                .deadline = world_port_deadline,
+                                .random = world_port_random,
+                                .wall_us = world_port_wall,
+                                .key_generate = world_port_key_generate,
+                                .http_request = world_port_http_request,
+                                .store_write = world_port_store_write,
+                                .store_read = world_port_store_read,
+                                .telemetry_body = world_port_body,
+                                .execute = world_port_execute,
+                                .probe = world_port_probe};
+    if (world_on_demand) {
+        w->port.memory_take = world_port_take;
+        w->port.memory_give = world_port_give;
+    }
     snprintf(w->command_topic, sizeof(w->command_topic), "cmd/VIN-0001/request");
     world_default_profile(&w->profile, w->scratch, sizeof(w->scratch));
     return w;
@@ -667,7 +711,8 @@ static inline struct world *world_new(uint64_t seed)
 /* With a guard behind the agent's memory: it must stay within what it asked for. */
 static inline void world_begin(struct world *w)
 {
-    w->memory_size = tcu_memory(&w->profile, true);
+    tcu_profile_prepare(&w->profile);
+    w->memory_size = tcu_memory(&w->profile, &w->port, true);
     w->memory = aligned_alloc(64, (w->memory_size + 64 + 63) / 64 * 64);
     memset(w->memory, 0xA5, w->memory_size + 64);
     w->tcu = tcu_init(w->memory, &w->profile, &w->port, w, NULL, NULL, SPAN_LITERAL("VIN-0001"));
@@ -677,6 +722,9 @@ static inline void world_end(struct world *w)
 {
     for (unsigned i = 0; i < 64; i++)
         assert_int_equal(w->memory[w->memory_size + i], 0xA5);
+    tcu_release(w->tcu);
+    assert_int_equal(w->blocks, 0);
+    assert_int_equal(w->block_bytes, 0);
     for (unsigned i = 0; i < w->event_count; i++)
         free(w->events[i].data);
     free(w->memory);

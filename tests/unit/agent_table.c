@@ -162,7 +162,8 @@ static void runs_on_another_client(void **state)
                                         .abort = other_abort};
     struct other_mqtt other = {.answer = MQ5C_WAIT};
     struct world *w = world_new(2);
-    uint8_t *memory = aligned_alloc(64, (tcu_memory(&w->profile, false) + 63) / 64 * 64);
+    tcu_profile_prepare(&w->profile);
+    uint8_t *memory = aligned_alloc(64, (tcu_memory(&w->profile, &w->port, false) + 63) / 64 * 64);
     w->tcu = tcu_init(memory, &w->profile, &w->port, w, &ops, &other, SPAN_LITERAL("VIN-0001"));
     world_start(w, TCU_DRIVING);
     assert_int_equal(other.connects, 1);
@@ -194,6 +195,7 @@ static void runs_on_another_client(void **state)
     tcu_stop(w->tcu, w->now_us);
     assert_int_equal(other.disconnects, 1);
     tcu_power_cut(w->tcu);
+    assert_int_equal(w->blocks, 0);
     free(memory);
     free(w);
 }
@@ -207,5 +209,5 @@ int main(void)
         cmocka_unit_test(events_without_meaning),
         cmocka_unit_test(runs_on_another_client),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return world_both(tests);
 }

@@ -5,13 +5,19 @@ static struct rig rig;
 
 static void test_size(void **state)
 {
-    assert_int_equal(sizeof(struct mq5_client), 120);
+    assert_int_equal(sizeof(struct mq5_client), 96);
     assert_int_equal(sizeof(struct mq5_inflight), 8);
-    struct mq5_client_config config = {.version = MQ5_V5, .outgoing_maximum = 16, .receive_maximum = 10};
-    assert_int_equal(mq5_client_memory(&config, false, 0, 0), 128);
-    assert_int_equal(mq5_client_memory(&config, true, 100, 50), 128 + 40 + 150);
-    config.receive_maximum = 0;
-    assert_int_equal(mq5_client_memory(&config, true, 0, 0), 128 + 128);
+    struct mq5_client_config config = {.outgoing_maximum = 16, .receive_maximum = 10};
+    assert_int_equal(mq5_client_memory(&config), 128);
+    config.qos2_in = true;
+    config.alias_bytes = 100;
+    config.stream_bytes = 50;
+    assert_int_equal(mq5_client_memory(&config), 128 + 8 + 40 + 150);
+    config.receive_maximum = config.alias_bytes = config.stream_bytes = 0;
+    assert_int_equal(mq5_client_memory(&config), 128 + 8 + 128);
+    config.qos2_in = false;
+    config.outgoing_maximum = 1;
+    assert_int_equal(mq5_client_memory(&config), 0);
 }
 
 static void test_connect_says_everything(void **state)
@@ -606,5 +612,5 @@ int main(void)
         cmocka_unit_test(test_swallowed),
         cmocka_unit_test(test_link_ends_in_handler),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return rig_both(tests);
 }

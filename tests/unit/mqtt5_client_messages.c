@@ -659,6 +659,61 @@ static void test_ring(void **state)
     }
 }
 
+/* Nothing is held by a session with nothing to keep; with no memory to be had it waits or refuses, and goes on when there is. */
+static void test_memory_on_demand(void **state)
+{
+    if (!rig_on_demand)
+        return;
+    rig_defaults(&rig, MQ5_V5);
+    rig_online(&rig);
+    assert_int_equal(rig.blocks, 0);
+    assert_int_equal(rig_publish(&rig, 1, 1), MQ5C_DONE); /* lies in the client itself */
+    assert_int_equal(rig.blocks, 0);
+    rig.no_memory = true;
+    assert_int_equal(rig_publish(&rig, 2, 1), MQ5C_WAIT);
+    struct mq5_subscription filter = {.filter = SPAN_LITERAL("f")};
+    assert_int_equal(mq5_client_subscribe(&rig.client, 0, 3, &filter, 1, 0), MQ5C_WAIT);
+    rig.no_memory = false;
+    for (uint32_t token = 2; token <= 8; token++) {
+        assert_int_equal(rig_publish(&rig, token, 1), MQ5C_DONE);
+        assert_int_equal(rig.blocks, 1);
+        assert_int_equal(rig.bytes, token <= 4 ? 4 * 8 : 8 * 8);
+    }
+    assert_int_equal(rig_publish(&rig, 9, 1), MQ5C_WAIT);
+    for (uint16_t id = 1; id <= 8; id++)
+        peer_ack(&rig, MQ5_PUBACK, id, 0);
+    assert_int_equal(rig.blocks, 0);
+    rig_forget(&rig);
+    peer_publish(&rig, 2, 7, "t", "x"); /* its id is kept until the PUBREL */
+    assert_int_equal(rig.blocks, 1);
+    peer_ack(&rig, MQ5_PUBREL, 7, 0);
+    assert_int_equal(rig.blocks, 0);
+    rig_bytes(&rig, "\x40", 1); /* half a packet is kept until the rest comes */
+    assert_int_equal(rig.blocks, 1);
+    rig_bytes(&rig, "\x02\x00\x63", 3);
+    assert_int_equal(rig.blocks, 0);
+    peer_alias(&rig, 1, "a"); /* aliases last as long as the link */
+    assert_int_equal(rig.blocks, 1);
+    rig_down(&rig);
+    assert_int_equal(rig.blocks, 0);
+    static const struct {
+        const char *bytes, *answer;
+        size_t length;
+    } refused[] = {{"\x40", "> DISCONNECT 95\n! DISCONNECTED 95\n", 1},
+                   {"\x34\x06\x00\x01t\x00\x07\x00", "> DISCONNECT 97\n! DISCONNECTED 97\n", 8},
+                   {"\x30\x07\x00\x01t\x03\x23\x00\x01", "> DISCONNECT 97\n! DISCONNECTED 97\n", 9}};
+    for (unsigned i = 0; i < 3; i++) {
+        rig_link(&rig, true);
+        rig_forget(&rig);
+        rig.no_memory = true;
+        rig_bytes(&rig, refused[i].bytes, refused[i].length);
+        rig_check(&rig, refused[i].answer);
+        rig.no_memory = false;
+        rig_down(&rig);
+    }
+    assert_int_equal(rig.blocks, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -689,6 +744,7 @@ int main(void)
         cmocka_unit_test(test_link_lost_in_a_message),
         cmocka_unit_test(test_packet_ids),
         cmocka_unit_test(test_ring),
+        cmocka_unit_test(test_memory_on_demand),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return rig_both(tests);
 }

@@ -18,10 +18,12 @@
 #define RIG_MESSAGES 64
 
 struct rig {
-    struct mq5_client client;
+    struct mq5_client client; /* first: the rig is known by it */
     struct mq5_client_config config;
     struct mq5_client_connect connect;
     uint64_t memory[1024];
+    uint32_t blocks, bytes; /* taken by a session without memory of its own */
+    bool no_memory;
     uint8_t scratch[4096];
     struct mq5_publish messages[RIG_MESSAGES];
     bool gone[RIG_MESSAGES];
@@ -134,9 +136,14 @@ static inline void rig_log_packet(struct rig *rig, const struct mq5_packet *pack
     rig_log(rig, "\n");
 }
 
-static inline void rig_send(void *context, const uint8_t *data, size_t length)
+static inline struct rig *rig_of(struct mq5_client *client)
 {
-    struct rig *rig = context;
+    return (struct rig *)(void *)client;
+}
+
+static inline void rig_send(struct mq5_client *client, const uint8_t *data, size_t length)
+{
+    struct rig *rig = rig_of(client);
     struct mq5_packet packet;
     struct mq5_error error = {0};
     if (mq5_decode((enum mq5_version)rig->config.version, MQ5_FROM_CLIENT, data, length, &packet, &error) != MQ5_OK)
@@ -145,11 +152,11 @@ static inline void rig_send(void *context, const uint8_t *data, size_t length)
     rig_log_packet(rig, &packet);
 }
 
-static inline void rig_event(void *context, const struct mq5_client_event *event)
+static inline void rig_event(struct mq5_client *client, const struct mq5_client_event *event)
 {
     static const char *const names[] = {"CONNACK",      "REFUSED", "MESSAGE",      "PUBLISHED",    "SUBSCRIBED",
                                         "UNSUBSCRIBED", "AUTH",    "DISCONNECTED", "SESSION_LOST", "DROPPED"};
-    struct rig *rig = context;
+    struct rig *rig = rig_of(client);
     rig_log(rig, "! %s", names[event->kind]);
     switch (event->kind) {
     case MQ5C_EV_CONNACK:
@@ -177,28 +184,59 @@ static inline void rig_event(void *context, const struct mq5_client_event *event
         rig->on_event(rig, event);
 }
 
-static inline bool rig_load(void *context, uint32_t token, struct mq5_publish *out)
+static inline bool rig_load(struct mq5_client *client, uint32_t token, struct mq5_publish *out)
 {
-    struct rig *rig = context;
+    struct rig *rig = rig_of(client);
     if (rig->gone[token])
         return false;
     *out = rig->messages[token];
     return true;
 }
 
-static inline bool rig_inbound(void *context, const struct mq5_packet *packet)
+static inline bool rig_inbound(struct mq5_client *client, const struct mq5_packet *packet)
 {
-    const struct rig *rig = context;
+    const struct rig *rig = rig_of(client);
     return !(rig->swallow & (1u << packet->type));
 }
 
-static const struct mq5_client_ops rig_ops = {rig_send, rig_event, rig_load, rig_inbound};
+/* Filled, so that what was given back and is still used shows. */
+static inline void *rig_take(struct mq5_client *client, size_t size)
+{
+    struct rig *rig = rig_of(client);
+    if (rig->no_memory)
+        return NULL;
+    rig->blocks++;
+    rig->bytes += (uint32_t)size;
+    void *block = malloc(size);
+    memset(block, 0xA5, size);
+    return block;
+}
+
+static inline void rig_give(struct mq5_client *client, void *block, size_t size)
+{
+    struct rig *rig = rig_of(client);
+    memset(block, 0x5A, size);
+    rig->blocks--;
+    rig->bytes -= (uint32_t)size;
+    free(block);
+}
+
+static const struct mq5_client_ops rig_ops = {rig_send, rig_event, rig_load, rig_inbound, rig_take, rig_give};
+
+static inline void rig_release(struct rig *rig)
+{
+    if (rig->client.config)
+        mq5_client_release(&rig->client);
+    assert_int_equal(rig->blocks, 0);
+}
 
 /* A session with room for everything: 8 in flight, 4 aliases each way, receive maximum 3. Tests change rig->config before rig_init(). */
 static inline void rig_defaults(struct rig *rig, enum mq5_version version)
 {
+    rig_release(rig);
     memset(rig, 0, sizeof(*rig));
-    rig->config = (struct mq5_client_config){.version = (uint8_t)version,
+    rig->config = (struct mq5_client_config){.ops = &rig_ops,
+                                             .version = (uint8_t)version,
                                              .receive_maximum = 3,
                                              .topic_alias_maximum = 4,
                                              .outgoing_maximum = 8,
@@ -213,12 +251,23 @@ static inline void rig_defaults(struct rig *rig, enum mq5_version version)
         rig->messages[i] = (struct mq5_publish){.qos = 1, .topic = SPAN_LITERAL("t"), .payload = SPAN_LITERAL("p")};
 }
 
-static inline void rig_init_sized(struct rig *rig, bool qos2_in, uint32_t alias_bytes, uint32_t stream_buffer)
+/* Every test runs twice (rig_both()): with all memory at once, and taking it block by block. */
+static bool rig_on_demand;
+
+static inline void rig_init_sized(struct rig *rig, bool qos2_in, uint32_t alias_bytes, uint32_t stream_bytes)
 {
-    assert_in_range(mq5_client_memory(&rig->config, qos2_in, alias_bytes, stream_buffer), 0, sizeof(rig->memory));
+    rig_release(rig);
+    rig->config.qos2_in = qos2_in;
+    rig->config.alias_bytes = alias_bytes;
+    rig->config.stream_bytes = stream_bytes;
+    assert_in_range(mq5_client_memory(&rig->config), 0, sizeof(rig->memory));
     memset(rig->memory, 0xA5, sizeof(rig->memory));
-    mq5_client_init(&rig->client, &rig->config, &rig_ops, rig, rig->memory, qos2_in, alias_bytes, stream_buffer);
+    mq5_client_init(&rig->client, &rig->config, rig_on_demand ? NULL : rig->memory);
 }
+
+#define rig_both(tests)                                                                                                \
+    (rig_on_demand = false, cmocka_run_group_tests_name("all at once", tests, NULL, NULL)) ||                         \
+        (rig_on_demand = true, cmocka_run_group_tests_name("on demand", tests, NULL, NULL))
 
 static inline void rig_init(struct rig *rig)
 {

@@ -346,15 +346,15 @@ static void broker_publishes(void)
 
 /* Client and its application --------------------------------------------------------------------------------------------- */
 
-static void app_send(void *context, const uint8_t *data, size_t length)
+static void app_send(struct mq5_client *client, const uint8_t *data, size_t length)
 {
-    (void)context;
+    (void)client;
     pipe_write(&world->to_broker, data, length);
 }
 
-static bool app_load(void *context, uint32_t token, struct mq5_publish *out)
+static bool app_load(struct mq5_client *client, uint32_t token, struct mq5_publish *out)
 {
-    (void)context;
+    (void)client;
     out->qos = token % TOPICS;
     out->topic = topic_name(token % TOPICS);
     out->payload = span_text(world->payloads[token]);
@@ -376,9 +376,9 @@ static void app_publishes(uint32_t most)
     memmove(world->queue, world->queue + sent, world->queue_length * sizeof(world->queue[0]));
 }
 
-static void app_event(void *context, const struct mq5_client_event *event)
+static void app_event(struct mq5_client *client, const struct mq5_client_event *event)
 {
-    (void)context;
+    (void)client;
     switch (event->kind) {
     case MQ5C_EV_MESSAGE:
         CHECK(event->packet->publish.qos == topic_of(event->packet->publish.topic));
@@ -392,14 +392,32 @@ static void app_event(void *context, const struct mq5_client_event *event)
         CHECK(world->lossy && !world->finished[event->token]);
         world->queue[world->queue_length++] = (uint16_t)event->token;
         break;
-    case MQ5C_EV_DISCONNECTED: CHECK(event->reason == MQ5_KEEP_ALIVE_TIMEOUT); break;
+    case MQ5C_EV_DISCONNECTED:
+        CHECK(event->reason == MQ5_KEEP_ALIVE_TIMEOUT ||
+              (world->client.on_demand && world->faults &&
+               (event->reason == MQ5_QUOTA_EXCEEDED || event->reason == MQ5_PACKET_TOO_LARGE)));
+        break;
     case MQ5C_EV_REFUSED: CHECK(event->reason == MQ5_KEEP_ALIVE_TIMEOUT); break;
     case MQ5C_EV_SESSION_LOST: CHECK(world->lossy); break;
     default: break;
     }
 }
 
-static const struct mq5_client_ops app_ops = {app_send, app_event, app_load, NULL};
+/* Every other seed takes its memory block by block, and does not always get it. */
+static void *app_take(struct mq5_client *client, size_t size)
+{
+    (void)client;
+    return world->faults && draw(8) == 0 ? NULL : malloc(size);
+}
+
+static void app_give(struct mq5_client *client, void *block, size_t size)
+{
+    (void)client;
+    memset(block, 0x5A, size);
+    free(block);
+}
+
+static const struct mq5_client_ops app_ops = {app_send, app_event, app_load, NULL, app_take, app_give};
 
 static void client_reads(void)
 {
@@ -485,12 +503,15 @@ static void run_seed(uint64_t seed)
     world->seed = world->random = seed;
     world->faults = true;
     world->lossy = draw(4) == 0;
-    world->config = (struct mq5_client_config){.version = draw(4) ? MQ5_V5 : MQ5_V311,
+    world->config = (struct mq5_client_config){.ops = &app_ops,
+                                               .qos2_in = true,
+                                               .stream_bytes = 256,
+                                               .version = draw(4) ? MQ5_V5 : MQ5_V311,
                                                .receive_maximum = FLIGHTS,
                                                .outgoing_maximum = (uint16_t)(1 + draw(9)),
                                                .outgoing_alias_slots = (uint8_t)draw(4)};
-    CHECK(mq5_client_memory(&world->config, true, 0, 256) <= sizeof(world->memory));
-    mq5_client_init(&world->client, &world->config, &app_ops, NULL, world->memory, true, 0, 256);
+    CHECK(mq5_client_memory(&world->config) <= sizeof(world->memory));
+    mq5_client_init(&world->client, &world->config, seed % 2 ? NULL : world->memory);
     for (uint32_t i = 0; i < MESSAGES; i++) {
         snprintf(world->payloads[i], sizeof(world->payloads[i]), "%u", i);
         world->queue[world->queue_length++] = (uint16_t)i;
@@ -507,9 +528,12 @@ static void run_seed(uint64_t seed)
     CHECK(settled());
     CHECK(mq5_client_inflight(&world->client) == 0);
     CHECK(world->client.quota_used == 0);
+    CHECK(!world->client.on_demand || (world->client.outgoing_capacity == 1 && (world->lossy || !world->client.inbound)));
+    struct mq5_client last = world->client;
+    mq5_client_release(&world->client);
     if (world->lossy)
         return;
-    CHECK(world->client.incoming_count == 0 && world->held_count == 0);
+    CHECK(last.incoming_count == 0 && world->held_count == 0);
     check_arrivals(&world->at_client);
     check_arrivals(&world->at_broker);
 }

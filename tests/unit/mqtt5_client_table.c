@@ -271,5 +271,5 @@ int main(void)
         cmocka_unit_test(test_every_split),
         cmocka_unit_test(test_half_a_packet_dies_with_its_link),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return rig_both(tests);
 }

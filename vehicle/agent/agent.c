@@ -5,15 +5,42 @@
  * outermost settles. */
 #include "agent_internal.h"
 
-size_t tcu_memory(const struct tcu_profile *profile, bool builtin_session)
+static uint8_t *put_text(uint8_t *at, struct span text)
 {
-    size_t bytes = sizeof(struct tcu) + profile->queue_capacity * sizeof(struct agent_record);
-    return bytes + (builtin_session ? agent_session_bytes(profile) : 0);
+    *at++ = (uint8_t)(text.length >> 8);
+    *at++ = (uint8_t)text.length;
+    memcpy(at, text.data, text.length);
+    return at + text.length;
+}
+
+static uint8_t *put_user_property(uint8_t *at, struct span name, const char *value)
+{
+    if (!value[0])
+        return at;
+    *at++ = MQ5_USER_PROPERTY;
+    return put_text(put_text(at, name), span_text(value));
+}
+
+void tcu_profile_prepare(struct tcu_profile *profile)
+{
+    _Static_assert(sizeof(profile->user_properties) >= sizeof(profile->firmware) + sizeof(profile->schema) +
+                                                           sizeof(profile->encoding) + 3 * 5 + sizeof("fwschemaenc"),
+                   "user properties do not fit");
+    uint8_t *at = put_user_property(profile->user_properties, SPAN_LITERAL("fw"), profile->firmware);
+    at = put_user_property(at, SPAN_LITERAL("schema"), profile->schema);
+    at = put_user_property(at, SPAN_LITERAL("enc"), profile->encoding);
+    profile->user_properties_length = (uint8_t)(at - profile->user_properties);
+    profile->mqtt.ops = &agent_session_ops;
+    profile->mqtt.qos2_in = false;
+    profile->mqtt.alias_bytes = agent_session_alias_bytes(profile);
+    profile->mqtt.stream_bytes = agent_session_stream_bytes(profile);
+    profile->prepared = true;
 }
 
 static void check_profile(const struct tcu_profile *profile, struct span name)
 {
     char topic[AGENT_TOPIC_MAX];
+    ASSERT(profile->prepared);
     ASSERT(name.length > 0 && name.length <= TCU_NAME_MAX);
     ASSERT(profile->queue_capacity > 0 && profile->mqtt.outgoing_maximum > 0);
     ASSERT(profile->scratch_size >= (size_t)profile->telemetry_payload_max + AGENT_SCRATCH);
@@ -30,15 +57,20 @@ struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const stru
     tcu->profile = profile;
     tcu->port = port;
     tcu->port_context = port_context;
-    tcu->mqtt = mqtt ? mqtt : &agent_session_mqtt;
-    tcu->mqtt_context = mqtt ? mqtt_context : tcu;
+    tcu->builtin = !mqtt;
+    if (mqtt)
+        *agent_other(tcu) = (struct agent_other){mqtt, mqtt_context};
     tcu->name_length = (uint8_t)name.length;
     memcpy(tcu->name, name.data, name.length);
     tcu->deadline_us = tcu->timer_us = tcu->telemetry_due_us = TIME_NEVER;
-    agent_command_init(tcu);
-    if (!mqtt)
-        agent_session_init(tcu);
+    agent_memory_init(tcu);
     return tcu;
+}
+
+void tcu_release(struct tcu *tcu)
+{
+    ASSERT(tcu->depth == 0);
+    agent_memory_release(tcu);
 }
 
 void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us,
@@ -52,36 +84,25 @@ void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint
 static int64_t next_deadline(const struct tcu *tcu)
 {
     int64_t at_us = agent_min(tcu->timer_us, tcu->telemetry_due_us);
-    if (tcu->state >= TCU_CONNECTING && tcu->mqtt->next_deadline)
-        at_us = agent_min(at_us, tcu->mqtt->next_deadline(tcu->mqtt_context));
+    if (tcu->state >= TCU_CONNECTING)
+        at_us = agent_min(at_us, agent_mqtt_next_deadline(tcu));
     return tcu->state == TCU_ONLINE ? agent_min(at_us, agent_distrust_at(tcu)) : at_us;
 }
 
-static void settle(struct tcu *tcu)
+void agent_settle(struct tcu *tcu)
 {
     if (tcu->state == TCU_ONLINE) {
         agent_connection_pump(tcu);
         agent_command_pump(tcu);
         agent_telemetry_pump(tcu);
     }
+    if (tcu->on_demand)
+        agent_memory_settle(tcu);
     int64_t at_us = next_deadline(tcu);
     if (at_us == tcu->deadline_us)
         return;
     tcu->deadline_us = at_us;
     tcu->port->deadline(tcu->port_context, at_us);
-}
-
-void agent_begin(struct tcu *tcu, int64_t now_us)
-{
-    tcu->depth++;
-    tcu->now_us = now_us;
-}
-
-void agent_end(struct tcu *tcu)
-{
-    if (tcu->depth == 1)
-        settle(tcu);
-    tcu->depth--;
 }
 
 void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power)
@@ -90,10 +111,12 @@ void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power)
         return;
     agent_begin(tcu, now_us);
     agent_identity_load(tcu);
-    if (!tcu->loaded)
-        agent_store_load(tcu);
+    if (!tcu->loaded && !agent_store_load(tcu)) {
+        agent_end(tcu);
+        return;
+    }
     tcu->loaded = 1;
-    tcu->power = (uint8_t)power;
+    tcu->power = power & 1;
     agent_tell(tcu, TCU_PROBE_POWER, 0, (uint32_t)power);
     agent_enter(tcu, AGENT_START, 0, 0);
     agent_telemetry_schedule(tcu);
@@ -106,7 +129,7 @@ void tcu_stop(struct tcu *tcu, int64_t now_us)
 {
     agent_begin(tcu, now_us);
     if (agent_enter(tcu, AGENT_STOP, 0, 0)) {
-        tcu->number_reserved = tcu->number;
+        tcu->numbers_left = 0;
         agent_store_save(tcu);
     }
     agent_end(tcu);
@@ -117,10 +140,13 @@ void tcu_power_cut(struct tcu *tcu)
 {
     ASSERT(tcu->depth == 0);
     int64_t told_us = tcu->deadline_us;
-    bool builtin = tcu->mqtt == &agent_session_mqtt;
+    struct agent_other other = {NULL, NULL};
     char name[TCU_NAME_MAX];
+    if (!tcu->builtin)
+        other = *agent_other(tcu);
     memcpy(name, tcu->name, sizeof(name));
-    tcu_init(tcu, tcu->profile, tcu->port, tcu->port_context, builtin ? NULL : tcu->mqtt, tcu->mqtt_context,
+    agent_memory_release(tcu);
+    tcu_init(tcu, tcu->profile, tcu->port, tcu->port_context, other.mqtt, other.context,
              span_of(name, tcu->name_length));
     if (told_us != TIME_NEVER)
         tcu->port->deadline(tcu->port_context, TIME_NEVER);
@@ -133,8 +159,8 @@ void tcu_tick(struct tcu *tcu, int64_t now_us)
     agent_begin(tcu, now_us);
     agent_telemetry_run(tcu);
     agent_timer_run(tcu);
-    if (tcu->state >= TCU_CONNECTING && tcu->mqtt->tick)
-        tcu->mqtt->tick(tcu->mqtt_context, now_us);
+    if (tcu->state >= TCU_CONNECTING)
+        agent_mqtt_tick(tcu);
     if (tcu->state == TCU_ONLINE && now_us >= agent_distrust_at(tcu))
         agent_enter(tcu, AGENT_DISTRUST, 0, 0);
     agent_end(tcu);
@@ -198,7 +224,7 @@ static bool all_granted(const struct mq5_packet *packet)
 static void accepted(struct tcu *tcu, const struct mq5_connack *connack)
 {
     bool limited = connack->properties.present & MQ5_BIT(MQ5_MAXIMUM_QOS);
-    tcu->peer_qos = limited && agent_v5(tcu) ? connack->properties.maximum_qos : 2;
+    tcu->peer_qos = limited && agent_v5(tcu) ? connack->properties.maximum_qos & 3 : 2;
     agent_enter(tcu, AGENT_ACCEPTED, 0, connack->session_present);
 }
 
@@ -251,10 +277,7 @@ uint32_t tcu_telemetry_pending(const struct tcu *tcu)
 
 uint32_t tcu_telemetry_pending_number(const struct tcu *tcu, uint32_t index)
 {
-    uint32_t at = tcu->queue_head + index;
-    if (index >= tcu->queue_count)
-        return 0;
-    return agent_queue(tcu)[at < tcu->profile->queue_capacity ? at : at - tcu->profile->queue_capacity].number;
+    return index < tcu->queue_count ? agent_record(tcu, index)->number : 0;
 }
 
 uint32_t tcu_telemetry_number(const struct tcu *tcu)
@@ -288,11 +311,11 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
     hash = mix(hash, (uint64_t)tcu->telemetry_due_us);
     hash = mix(hash, (uint64_t)tcu->queue_count | (uint64_t)tcu->queue_inflight << 16 | (uint64_t)tcu->attempts << 32);
     for (unsigned i = 0; i < tcu->queue_count; i++)
-        hash = mix(hash, agent_queue(tcu)[(tcu->queue_head + i) % tcu->profile->queue_capacity].number);
-    for (unsigned i = 0; i < AGENT_RECENT; i++)
-        if (tcu->commands.recent_hash[i] != 0)
-            hash = mix(hash, tcu->commands.recent_hash[i] + tcu->commands.recent_status[i]);
+        hash = mix(hash, agent_record(tcu, i)->number);
+    for (unsigned i = 0; tcu->recent && i < AGENT_RECENT; i++)
+        if (tcu->recent->hash[i] != 0)
+            hash = mix(hash, tcu->recent->hash[i] + tcu->recent->status[i]);
     for (unsigned i = 0; i < AGENT_SLOTS; i++)
-        hash = mix(hash, tcu->commands.slots[i].state);
+        hash = mix(hash, tcu->slots ? tcu->slots->slot[i].state : SLOT_FREE);
     return hash;
 }

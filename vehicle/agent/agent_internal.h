@@ -10,7 +10,10 @@
  *   session.c     struct tcu_mqtt on the session of vehicle/mqtt5
  *   text.c        numbers, topic templates, the command scanner
  *
- * Memory: [struct tcu][queue_capacity records][struct mq5_client][its memory]. Nothing else, no heap.
+ *   memory.c      what is reserved, what is taken when needed
+ *
+ * Memory: [struct tcu][struct mq5_client, or struct agent_other], and on a platform without memory_take behind it
+ * [struct agent_recent][struct agent_slots][queue_capacity records][the session's memory].
  */
 #ifndef AGENT_INTERNAL_H
 #define AGENT_INTERNAL_H
@@ -98,12 +101,17 @@ struct agent_slot {
     uint8_t recent; /* whose outcome this is; AGENT_NO_RECENT */
 };
 
-struct agent_commands {
-    uint64_t recent_hash[AGENT_RECENT]; /* 0: unused */
-    uint8_t recent_status[AGENT_RECENT];
-    uint8_t recent_order[AGENT_RECENT]; /* places, the one begun or finished longest ago first */
-    struct agent_slot slots[AGENT_SLOTS];
-    uint8_t busy_slots, ready_slots; /* counts */
+/* Commands of the past, kept for good once there was one. */
+struct agent_recent {
+    uint64_t hash[AGENT_RECENT]; /* 0: unused */
+    uint8_t status[AGENT_RECENT];
+    uint8_t order[AGENT_RECENT]; /* places, the one begun or finished longest ago first */
+};
+
+/* Commands between request and acknowledged answer. */
+struct agent_slots {
+    struct agent_slot slot[AGENT_SLOTS];
+    uint8_t busy, ready; /* counts */
     char text[AGENT_TEXT_BYTES];
 };
 
@@ -115,53 +123,73 @@ struct agent_answer {
     int64_t wall_us;
 };
 
+/* 160 bytes, and a fleet has very many: what most vehicles do not need most of the time lies behind pointers. */
 struct tcu {
     /* Read at every event. */
     const struct tcu_profile *profile;
     const struct tcu_port *port;
     void *port_context;
-    const struct tcu_mqtt *mqtt;
-    void *mqtt_context;
     int64_t deadline_us; /* as last told to the port */
     int64_t timer_us;    /* connection and identity: end of the wait, or time-out of the attempt */
     int64_t telemetry_due_us;
-
     int64_t now_us; /* of the event being handled */
     int64_t online_since_us;
-    const struct agent_answer *direct; /* behind TOKEN_DIRECT, during one publish */
-    uint32_t number;                   /* last telemetry message intended */
-    uint32_t number_reserved;          /* the store promises never to reuse up to here */
-    uint32_t attempts;                 /* since last online */
+    struct agent_recent *recent; /* NULL: no command yet */
+    struct agent_slots *slots;   /* NULL: no command under way */
+    union {                      /* telemetry not yet acknowledged */
+        struct agent_record one;
+        struct agent_record *queue; /* queue_capacity > 1 */
+    };
+    uint32_t number;   /* last telemetry message intended */
+    uint32_t attempts; /* since last online */
     uint16_t queue_head, queue_count, queue_inflight;
-    uint8_t state; /* enum tcu_connection; written by agent_enter() only */
-    uint8_t power; /* enum tcu_power */
-    uint8_t depth; /* calls into the agent on the stack */
+    uint16_t queue_capacity; /* as it is now; the profile's is the most */
+    uint8_t state;           /* enum tcu_connection; written by agent_enter() only */
+    uint8_t depth;           /* calls into the agent on the stack */
     uint8_t backoff;
+    uint8_t numbers_left; /* the store promises never to use again so many numbers behind `number` */
     uint8_t name_length;
-    uint8_t peer_qos;
-    uint8_t identity; /* enum tcu_identity of the link */
+    uint8_t power : 1; /* enum tcu_power */
+    uint8_t peer_qos : 2;
+    uint8_t identity : 2; /* enum tcu_identity of the link */
+    uint8_t builtin : 1;  /* the built-in session, else struct agent_other */
+    uint8_t on_demand : 1;
+    uint8_t direct : 1; /* command.c: in the scratch there is the answer behind TOKEN_DIRECT, during one publish */
     uint8_t awaiting_http : 1, fresh_certificate : 1, has_certificate : 1, loaded : 1;
     uint8_t session_kept : 1;  /* the server may hold our session, says the store */
     uint8_t session_known : 1; /* ... and we hold our half of it */
+    uint8_t sending : 1;       /* telemetry.c: inside the first publish of a message */
+    uint8_t blocked : 1;       /* telemetry.c: the session said wait, and nothing in flight has ended since */
     uint8_t want_subscribe : 1, subscribe_sent : 1, subscribed : 1;
     uint8_t want_presence : 1, presence_sent : 1;
     uint8_t link_opened : 1; /* session.c: the port has a link, or is making one */
     uint8_t in_session : 1;  /* session.c: inside the MQTT session */
-    uint8_t sending : 1;     /* telemetry.c: inside the first publish of a message */
-    uint8_t blocked : 1;     /* telemetry.c: the session said wait, and nothing in flight has ended since */
-
-    struct agent_commands commands;
     char name[TCU_NAME_MAX];
 };
 
-static inline struct agent_record *agent_queue(const struct tcu *tcu)
-{
-    return (struct agent_record *)(uintptr_t)(tcu + 1);
-}
+/* Another library's MQTT client. */
+struct agent_other {
+    const struct tcu_mqtt *mqtt;
+    void *context;
+};
 
 static inline struct mq5_client *agent_session(const struct tcu *tcu)
 {
-    return (struct mq5_client *)(agent_queue(tcu) + tcu->profile->queue_capacity);
+    return (struct mq5_client *)(uintptr_t)(tcu + 1);
+}
+
+static inline struct agent_other *agent_other(const struct tcu *tcu)
+{
+    return (struct agent_other *)(uintptr_t)(tcu + 1);
+}
+
+/* Telemetry record at a position, the oldest first. */
+static inline struct agent_record *agent_record(const struct tcu *tcu, unsigned position)
+{
+    if (tcu->queue_capacity == 1)
+        return (struct agent_record *)(uintptr_t)&tcu->one;
+    unsigned at = tcu->queue_head + position;
+    return &tcu->queue[at < tcu->queue_capacity ? at : at - tcu->queue_capacity];
 }
 
 /* Send times are kept in 2^-16 s-like units of 65,536 us, rounded up: four bytes last for nine years. */
@@ -186,8 +214,18 @@ static inline bool agent_v5(const struct tcu *tcu)
 }
 
 /* agent.c. Around everything that comes from outside; the outermost end() sends and tells the deadline. */
-void agent_begin(struct tcu *tcu, int64_t now_us);
-void agent_end(struct tcu *tcu);
+void agent_settle(struct tcu *tcu);
+static inline void agent_begin(struct tcu *tcu, int64_t now_us)
+{
+    tcu->depth++;
+    tcu->now_us = now_us;
+}
+static inline void agent_end(struct tcu *tcu)
+{
+    if (tcu->depth == 1)
+        agent_settle(tcu);
+    tcu->depth--;
+}
 void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number, int64_t at_us,
                  struct span id);
 static inline void agent_tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint32_t number)
@@ -225,7 +263,6 @@ bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *
 uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu); /* stamp; 0: nothing in flight */
 
 /* command.c */
-void agent_command_init(struct tcu *tcu);
 void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish);
 void agent_command_pump(struct tcu *tcu);
 void agent_command_published(struct tcu *tcu, uint32_t token);
@@ -234,16 +271,35 @@ bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out
 uint32_t agent_command_oldest_sent(const struct tcu *tcu);
 
 /* store.c */
-void agent_store_load(struct tcu *tcu);
+bool agent_store_load(struct tcu *tcu);
 bool agent_store_save(struct tcu *tcu);
 
-/* session.c */
-extern const struct tcu_mqtt agent_session_mqtt;
-size_t agent_session_bytes(const struct tcu_profile *profile);
-void agent_session_init(struct tcu *tcu);
+/* memory.c. need: the block, taken now if there is none; NULL: no memory. */
+struct agent_recent *agent_recent_need(struct tcu *tcu);
+struct agent_slots *agent_slots_need(struct tcu *tcu);
+bool agent_queue_room(struct tcu *tcu); /* false: the queue is as long as it may be, or as there is memory for */
+void agent_memory_init(struct tcu *tcu);
+void agent_memory_settle(struct tcu *tcu); /* gives back what is empty */
+void agent_memory_release(struct tcu *tcu);
+
+/* session.c: struct tcu_mqtt, by the built-in session or another library. */
+extern const struct mq5_client_ops agent_session_ops;
+uint32_t agent_session_stream_bytes(const struct tcu_profile *profile);
+uint32_t agent_session_alias_bytes(const struct tcu_profile *profile);
+void agent_session_init(struct tcu *tcu, void *memory); /* NULL: on demand */
 void agent_session_link_up(struct tcu *tcu);
 void agent_session_link_down(struct tcu *tcu);
 void agent_session_input(struct tcu *tcu, const uint8_t *data, size_t length);
+void agent_mqtt_connect(struct tcu *tcu);
+enum mq5_client_result agent_mqtt_publish(struct tcu *tcu, uint32_t token, uint8_t alias_slot);
+enum mq5_client_result agent_mqtt_subscribe(struct tcu *tcu, uint32_t token, const struct mq5_subscription *filter);
+void agent_mqtt_disconnect(struct tcu *tcu, uint8_t reason);
+void agent_mqtt_abort(struct tcu *tcu);
+void agent_mqtt_ping_interval(struct tcu *tcu, uint16_t seconds);
+void agent_mqtt_tick(struct tcu *tcu);
+int64_t agent_mqtt_next_deadline(const struct tcu *tcu);
+/* The topic behind this slot need not be said again. */
+bool agent_mqtt_alias_known(const struct tcu *tcu, uint8_t alias_slot);
 
 /* text.c: writers return the end; the caller has the room. */
 char *agent_text_number(char *out, int64_t number);

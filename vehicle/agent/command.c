@@ -30,44 +30,39 @@ static uint64_t hash_id(struct span id)
     return hash ? hash : 1;
 }
 
-static unsigned recent_find(const struct agent_commands *commands, uint64_t hash)
+static unsigned recent_find(const struct agent_recent *recent, uint64_t hash)
 {
     unsigned i = 0;
-    while (i < AGENT_RECENT && commands->recent_hash[i] != hash)
+    while (recent && i < AGENT_RECENT && recent->hash[i] != hash)
         i++;
-    return i;
+    return recent ? i : AGENT_NO_RECENT;
 }
 
-static void recent_touch(struct agent_commands *commands, unsigned place)
+static void recent_touch(struct agent_recent *recent, unsigned place)
 {
-    uint8_t *at = memchr(commands->recent_order, (int)place, AGENT_RECENT);
-    memmove(at, at + 1, (size_t)(commands->recent_order + AGENT_RECENT - (at + 1)));
-    commands->recent_order[AGENT_RECENT - 1] = (uint8_t)place;
+    uint8_t *at = memchr(recent->order, (int)place, AGENT_RECENT);
+    memmove(at, at + 1, (size_t)(recent->order + AGENT_RECENT - (at + 1)));
+    recent->order[AGENT_RECENT - 1] = (uint8_t)place;
 }
 
-/* Takes the place of the oldest whose outcome is known: of those being executed there are fewer than places. */
-static unsigned recent_add(struct agent_commands *commands, uint64_t hash, enum agent_status status)
+/* Takes the place of the oldest whose outcome is known: of those being executed there are fewer than places. AGENT_NO_RECENT: there is
+ * no memory. */
+static unsigned recent_add(struct tcu *tcu, uint64_t hash, enum agent_status status)
 {
+    struct agent_recent *recent = agent_recent_need(tcu);
     unsigned i = 0, place;
-    while (commands->recent_hash[commands->recent_order[i]] != 0 &&
-           commands->recent_status[commands->recent_order[i]] == AGENT_UNKNOWN)
+    if (!recent)
+        return AGENT_NO_RECENT;
+    while (recent->hash[recent->order[i]] != 0 && recent->status[recent->order[i]] == AGENT_UNKNOWN)
         i++;
-    place = commands->recent_order[i];
-    commands->recent_hash[place] = hash;
-    commands->recent_status[place] = (uint8_t)status;
-    recent_touch(commands, place);
-    for (i = 0; i < AGENT_SLOTS; i++)
-        if (commands->slots[i].recent == place)
-            commands->slots[i].recent = AGENT_NO_RECENT;
+    place = recent->order[i];
+    recent->hash[place] = hash;
+    recent->status[place] = (uint8_t)status;
+    recent_touch(recent, place);
+    for (i = 0; tcu->slots && i < AGENT_SLOTS; i++)
+        if (tcu->slots->slot[i].recent == place)
+            tcu->slots->slot[i].recent = AGENT_NO_RECENT;
     return place;
-}
-
-void agent_command_init(struct tcu *tcu)
-{
-    for (unsigned i = 0; i < AGENT_RECENT; i++)
-        tcu->commands.recent_order[i] = (uint8_t)i;
-    for (unsigned i = 0; i < AGENT_SLOTS; i++)
-        tcu->commands.slots[i].recent = AGENT_NO_RECENT;
 }
 
 /* Slots and their packed text. */
@@ -77,18 +72,18 @@ static unsigned slot_length(const struct agent_slot *slot)
     return (unsigned)slot->topic_length + slot->id_length + slot->command_length;
 }
 
-static unsigned text_before(const struct agent_commands *commands, unsigned index)
+static unsigned text_before(const struct agent_slots *slots, unsigned index)
 {
     unsigned length = 0;
     for (unsigned i = 0; i < index; i++)
-        length += slot_length(&commands->slots[i]);
+        length += slot_length(&slots->slot[i]);
     return length;
 }
 
 static struct agent_answer slot_answer(const struct tcu *tcu, unsigned index)
 {
-    const struct agent_slot *slot = &tcu->commands.slots[index];
-    const char *text = tcu->commands.text + text_before(&tcu->commands, index);
+    const struct agent_slot *slot = &tcu->slots->slot[index];
+    const char *text = tcu->slots->text + text_before(tcu->slots, index);
     return (struct agent_answer){
         .topic = span_of(text, slot->topic_length),
         .id = span_of(text + slot->topic_length, slot->id_length),
@@ -99,44 +94,46 @@ static struct agent_answer slot_answer(const struct tcu *tcu, unsigned index)
     };
 }
 
-static void slot_set_state(struct agent_commands *commands, unsigned index, enum agent_slot_state state)
+static void slot_set_state(struct agent_slots *slots, unsigned index, enum agent_slot_state state)
 {
-    struct agent_slot *slot = &commands->slots[index];
-    commands->busy_slots = (uint8_t)(commands->busy_slots + (slot->state == SLOT_FREE) - (state == SLOT_FREE));
-    commands->ready_slots = (uint8_t)(commands->ready_slots - (slot->state == SLOT_READY) + (state == SLOT_READY));
+    struct agent_slot *slot = &slots->slot[index];
+    slots->busy = (uint8_t)(slots->busy + (slot->state == SLOT_FREE) - (state == SLOT_FREE));
+    slots->ready = (uint8_t)(slots->ready - (slot->state == SLOT_READY) + (state == SLOT_READY));
     slot->state = (uint8_t)state;
 }
 
-static void slot_free(struct agent_commands *commands, unsigned index)
+static void slot_free(struct agent_slots *slots, unsigned index)
 {
-    struct agent_slot *slot = &commands->slots[index];
-    unsigned begin = text_before(commands, index), end = begin + slot_length(slot);
-    memmove(commands->text + begin, commands->text + end, text_before(commands, AGENT_SLOTS) - end);
-    slot_set_state(commands, index, SLOT_FREE);
+    struct agent_slot *slot = &slots->slot[index];
+    unsigned begin = text_before(slots, index), end = begin + slot_length(slot);
+    memmove(slots->text + begin, slots->text + end, text_before(slots, AGENT_SLOTS) - end);
+    slot_set_state(slots, index, SLOT_FREE);
     *slot = (struct agent_slot){.recent = AGENT_NO_RECENT};
 }
 
 /* AGENT_SLOTS when there is no slot or no room. */
-static unsigned slot_take(struct agent_commands *commands, const struct agent_answer *request, unsigned recent)
+static unsigned slot_take(struct tcu *tcu, const struct agent_answer *request)
 {
+    struct agent_slots *slots = agent_slots_need(tcu);
     uint32_t length = request->topic.length + request->id.length + request->command.length;
-    unsigned used = text_before(commands, AGENT_SLOTS), index = 0;
-    while (index < AGENT_SLOTS && commands->slots[index].state != SLOT_FREE)
+    if (!slots)
+        return AGENT_SLOTS;
+    unsigned used = text_before(slots, AGENT_SLOTS), index = 0;
+    while (index < AGENT_SLOTS && slots->slot[index].state != SLOT_FREE)
         index++;
     if (index == AGENT_SLOTS || length > AGENT_TEXT_BYTES - used)
         return AGENT_SLOTS;
-    unsigned begin = text_before(commands, index);
-    memmove(commands->text + begin + length, commands->text + begin, used - begin);
-    char *at = agent_text_copy(commands->text + begin, request->topic);
+    unsigned begin = text_before(slots, index);
+    memmove(slots->text + begin + length, slots->text + begin, used - begin);
+    char *at = agent_text_copy(slots->text + begin, request->topic);
     at = agent_text_copy(at, request->id);
     agent_text_copy(at, request->command);
-    slot_set_state(commands, index, SLOT_EXECUTING);
-    struct agent_slot *slot = &commands->slots[index];
+    slot_set_state(slots, index, SLOT_EXECUTING);
+    struct agent_slot *slot = &slots->slot[index];
     slot->topic_length = (uint8_t)request->topic.length;
     slot->id_length = (uint8_t)request->id.length;
     slot->command_length = (uint8_t)request->command.length;
     slot->id_in_payload = request->id_in_payload;
-    slot->recent = (uint8_t)recent;
     return index;
 }
 
@@ -144,25 +141,26 @@ static unsigned slot_take(struct agent_commands *commands, const struct agent_an
 
 static void slot_finish(struct tcu *tcu, unsigned index, enum agent_status status)
 {
-    struct agent_slot *slot = &tcu->commands.slots[index];
+    struct agent_slot *slot = &tcu->slots->slot[index];
     slot->status = (uint8_t)status & 7;
     slot->wall_us = tcu->port->wall_us(tcu->port_context, tcu->now_us);
-    slot_set_state(&tcu->commands, index, SLOT_READY);
+    slot_set_state(tcu->slots, index, SLOT_READY);
 }
 
 static void answer(struct tcu *tcu, struct agent_answer *request, enum agent_status status)
 {
-    unsigned index = status == AGENT_BUSY ? AGENT_SLOTS : slot_take(&tcu->commands, request, AGENT_NO_RECENT);
+    unsigned index = status == AGENT_BUSY ? AGENT_SLOTS : slot_take(tcu, request);
     if (index < AGENT_SLOTS) {
         slot_finish(tcu, index, status);
         return;
     }
     request->status = status;
     request->wall_us = tcu->port->wall_us(tcu->port_context, tcu->now_us);
-    tcu->direct = request;
-    if (tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_DIRECT, 0) == MQ5C_DONE)
+    memcpy(tcu->profile->scratch, request, sizeof(*request));
+    tcu->direct = 1;
+    if (agent_mqtt_publish(tcu, TOKEN_DIRECT, 0) == MQ5C_DONE)
         tell(tcu, TCU_PROBE_COMMAND_ANSWERED, (uint8_t)status, request->id);
-    tcu->direct = NULL;
+    tcu->direct = 0;
 }
 
 static struct span answer_payload(const struct agent_answer *answered, char *out)
@@ -188,8 +186,8 @@ bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out
     struct agent_answer answered;
     char *scratch = (char *)tcu->profile->scratch;
     if (token == TOKEN_DIRECT && tcu->direct)
-        answered = *tcu->direct;
-    else if (index < AGENT_SLOTS && tcu->commands.slots[index].state >= SLOT_READY)
+        memcpy(&answered, scratch, sizeof(answered));
+    else if (index < AGENT_SLOTS && tcu->slots && tcu->slots->slot[index].state >= SLOT_READY)
         answered = slot_answer(tcu, index);
     else
         return false;
@@ -207,46 +205,46 @@ bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out
 
 static void send_answer(struct tcu *tcu, unsigned index)
 {
-    struct agent_slot *slot = &tcu->commands.slots[index];
+    struct agent_slot *slot = &tcu->slots->slot[index];
     struct agent_answer answered = slot_answer(tcu, index);
-    slot_set_state(&tcu->commands, index, SLOT_SENT);
+    slot_set_state(tcu->slots, index, SLOT_SENT);
     slot->sent_at = agent_stamp(tcu->now_us);
-    enum mq5_client_result result = tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_ANSWER + index, 0);
+    enum mq5_client_result result = agent_mqtt_publish(tcu, TOKEN_ANSWER + index, 0);
     if (result == MQ5C_DONE) /* at QoS 0 the slot is free again, but its text has not been touched since */
         tell(tcu, TCU_PROBE_COMMAND_ANSWERED, (uint8_t)answered.status, answered.id);
     else if (slot->state == SLOT_SENT && (result == MQ5C_WAIT || result == MQ5C_OFFLINE))
-        slot_set_state(&tcu->commands, index, SLOT_READY);
+        slot_set_state(tcu->slots, index, SLOT_READY);
     else if (slot->state == SLOT_SENT)
-        slot_free(&tcu->commands, index); /* a response topic that cannot be published to */
+        slot_free(tcu->slots, index); /* a response topic that cannot be published to */
 }
 
 void agent_command_pump(struct tcu *tcu)
 {
-    for (unsigned i = 0; i < AGENT_SLOTS && tcu->commands.ready_slots > 0 && tcu->state == TCU_ONLINE; i++)
-        if (tcu->commands.slots[i].state == SLOT_READY)
+    for (unsigned i = 0; tcu->slots && i < AGENT_SLOTS && tcu->slots->ready > 0 && tcu->state == TCU_ONLINE; i++)
+        if (tcu->slots->slot[i].state == SLOT_READY)
             send_answer(tcu, i);
 }
 
 void agent_command_published(struct tcu *tcu, uint32_t token)
 {
     unsigned index = token - TOKEN_ANSWER;
-    if (index < AGENT_SLOTS && tcu->commands.slots[index].state == SLOT_SENT)
-        slot_free(&tcu->commands, index);
+    if (index < AGENT_SLOTS && tcu->slots && tcu->slots->slot[index].state == SLOT_SENT)
+        slot_free(tcu->slots, index);
 }
 
 void agent_command_dropped(struct tcu *tcu, uint32_t token)
 {
     unsigned index = token - TOKEN_ANSWER;
-    if (index < AGENT_SLOTS && tcu->commands.slots[index].state == SLOT_SENT)
-        slot_set_state(&tcu->commands, index, SLOT_READY);
+    if (index < AGENT_SLOTS && tcu->slots && tcu->slots->slot[index].state == SLOT_SENT)
+        slot_set_state(tcu->slots, index, SLOT_READY);
 }
 
 uint32_t agent_command_oldest_sent(const struct tcu *tcu)
 {
-    const struct agent_commands *commands = &tcu->commands;
+    const struct agent_slots *slots = tcu->slots;
     uint32_t oldest = 0;
-    for (unsigned i = 0; commands->busy_slots > 0 && i < AGENT_SLOTS; i++) {
-        const struct agent_slot *slot = &commands->slots[i];
+    for (unsigned i = 0; slots && slots->busy > 0 && i < AGENT_SLOTS; i++) {
+        const struct agent_slot *slot = &slots->slot[i];
         if (slot->state == SLOT_SENT && (oldest == 0 || slot->sent_at < oldest))
             oldest = slot->sent_at;
     }
@@ -257,41 +255,41 @@ uint32_t agent_command_oldest_sent(const struct tcu *tcu)
 
 static void execute(struct tcu *tcu, struct agent_answer *request, uint64_t hash)
 {
-    struct agent_commands *commands = &tcu->commands;
-    unsigned index = slot_take(commands, request, AGENT_NO_RECENT);
+    unsigned index = slot_take(tcu, request);
     if (index == AGENT_SLOTS) {
         bool never = request->topic.length + request->id.length + request->command.length > AGENT_TEXT_BYTES;
         answer(tcu, request, never ? AGENT_REJECTED : AGENT_BUSY);
         return;
     }
     if (hash != 0) {
-        unsigned recent = recent_add(commands, hash, AGENT_UNKNOWN);
-        if (!agent_store_save(tcu)) { /* could not promise "never twice" */
-            commands->recent_hash[recent] = 0;
+        unsigned place = recent_add(tcu, hash, AGENT_UNKNOWN);
+        bool promised = place < AGENT_RECENT && agent_store_save(tcu);
+        if (!promised) { /* "never twice" */
+            if (place < AGENT_RECENT)
+                tcu->recent->hash[place] = 0;
             slot_finish(tcu, index, AGENT_REJECTED);
             return;
         }
-        commands->slots[index].recent = (uint8_t)recent;
+        tcu->slots->slot[index].recent = (uint8_t)place;
     }
     tcu->port->execute(tcu->port_context, index, slot_answer(tcu, index).command);
 }
 
 static void repeated(struct tcu *tcu, struct agent_answer *request, unsigned recent)
 {
-    struct agent_commands *commands = &tcu->commands;
+    const struct agent_slots *slots = tcu->slots;
     tell(tcu, TCU_PROBE_COMMAND_DUPLICATE, 0, request->id);
-    for (unsigned i = 0; i < AGENT_SLOTS; i++)
-        if (commands->slots[i].state != SLOT_FREE && commands->slots[i].recent == recent)
+    for (unsigned i = 0; slots && i < AGENT_SLOTS; i++)
+        if (slots->slot[i].state != SLOT_FREE && slots->slot[i].recent == recent)
             return; /* its answer is coming anyway */
-    answer(tcu, request, (enum agent_status)commands->recent_status[recent]);
+    answer(tcu, request, (enum agent_status)tcu->recent->status[recent]);
 }
 
 static void requested(struct tcu *tcu, struct agent_answer *request, const struct mq5_publish *publish)
 {
-    struct agent_commands *commands = &tcu->commands;
     bool expires = publish->properties.present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL);
     uint64_t hash = request->id.length > 0 ? hash_id(request->id) : 0;
-    unsigned recent = hash ? recent_find(commands, hash) : AGENT_RECENT;
+    unsigned recent = hash ? recent_find(tcu->recent, hash) : AGENT_RECENT;
     tell(tcu, TCU_PROBE_COMMAND_RECEIVED, 0, request->id);
     if (publish->retain || request->command.length == 0 || (publish->dup && hash == 0)) {
         answer(tcu, request, AGENT_REJECTED);
@@ -299,7 +297,7 @@ static void requested(struct tcu *tcu, struct agent_answer *request, const struc
         repeated(tcu, request, recent);
     } else if (expires && publish->properties.message_expiry_s == 0) {
         if (hash)
-            recent_add(commands, hash, AGENT_EXPIRED);
+            recent_add(tcu, hash, AGENT_EXPIRED);
         answer(tcu, request, AGENT_EXPIRED);
     } else {
         execute(tcu, request, hash);
@@ -330,16 +328,16 @@ void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish)
 
 void tcu_executed(struct tcu *tcu, int64_t now_us, uint32_t index, bool success)
 {
-    struct agent_commands *commands = &tcu->commands;
-    if (index >= AGENT_SLOTS || commands->slots[index].state != SLOT_EXECUTING)
+    struct agent_slots *slots = tcu->slots;
+    if (index >= AGENT_SLOTS || !slots || slots->slot[index].state != SLOT_EXECUTING)
         return; /* begun before a power cut */
     agent_begin(tcu, now_us);
-    unsigned recent = commands->slots[index].recent;
+    unsigned recent = slots->slot[index].recent;
     slot_finish(tcu, index, success ? AGENT_SUCCEEDED : AGENT_FAILED);
     tell(tcu, TCU_PROBE_COMMAND_EXECUTED, !success, slot_answer(tcu, index).id);
     if (recent < AGENT_RECENT) {
-        commands->recent_status[recent] = commands->slots[index].status;
-        recent_touch(commands, recent);
+        tcu->recent->status[recent] = slots->slot[index].status;
+        recent_touch(tcu->recent, recent);
         agent_store_save(
             tcu); /* if it fails, the command counts as failed after a power cut, and is still not repeated */
     }

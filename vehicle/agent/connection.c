@@ -113,8 +113,8 @@ static uint16_t wanted_keep_alive(const struct tcu *tcu)
 static void set_ping_interval(struct tcu *tcu)
 {
     uint16_t seconds = tcu->profile->power[tcu->power].keep_alive_s;
-    if (tcu->mqtt->ping_interval && !tcu->profile->reconnect_on_power_change)
-        tcu->mqtt->ping_interval(tcu->mqtt_context, tcu->now_us, seconds == wanted_keep_alive(tcu) ? 0 : seconds);
+    if (!tcu->profile->reconnect_on_power_change)
+        agent_mqtt_ping_interval(tcu, seconds == wanted_keep_alive(tcu) ? 0 : seconds);
 }
 
 void agent_keep_alive_changed(struct tcu *tcu)
@@ -162,7 +162,7 @@ static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint
     if (from == TCU_PROVISIONING) {
         agent_tell(tcu, TCU_PROBE_PROVISIONING_FAILED, 0, detail);
     } else {
-        tcu->mqtt->abort(tcu->mqtt_context, tcu->now_us);
+        agent_mqtt_abort(tcu);
         if (from == TCU_ONLINE)
             leave_online(tcu, reason);
         else
@@ -175,15 +175,11 @@ static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint
 
 static void open_connection(struct tcu *tcu)
 {
-    struct mq5_client_connect connect;
-    struct mq5_publish will;
-    char buffer[AGENT_CONNECT_BYTES];
     tcu->attempts++;
     tcu->timer_us = tcu->now_us + tcu->profile->connect_timeout_us;
     tcu->identity = tcu->has_certificate ? TCU_OPERATIONAL : TCU_NO_IDENTITY;
     agent_tell(tcu, TCU_PROBE_CONNECT_BEGIN, 0, tcu->attempts);
-    agent_connect_fill(tcu, &connect, &will, buffer);
-    tcu->mqtt->connect(tcu->mqtt_context, tcu->now_us, (enum tcu_identity)tcu->identity, &connect);
+    agent_mqtt_connect(tcu);
 }
 
 static void go_online(struct tcu *tcu, bool resumed)
@@ -208,18 +204,18 @@ static void stop(struct tcu *tcu, uint8_t from)
     tcu->backoff = 0;
     tcu->attempts = 0;
     if (from == TCU_CONNECTING)
-        tcu->mqtt->abort(tcu->mqtt_context, tcu->now_us);
+        agent_mqtt_abort(tcu);
     if (from != TCU_ONLINE)
         return;
     if (tcu->profile->topics.presence[0])
-        tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_ABSENCE, 0);
-    tcu->mqtt->disconnect(tcu->mqtt_context, tcu->now_us, MQ5_SUCCESS);
+        agent_mqtt_publish(tcu, TOKEN_ABSENCE, 0);
+    agent_mqtt_disconnect(tcu, MQ5_SUCCESS);
     leave_online(tcu, MQ5_SUCCESS);
 }
 
 static void reconnect(struct tcu *tcu)
 {
-    tcu->mqtt->disconnect(tcu->mqtt_context, tcu->now_us, MQ5_SUCCESS);
+    agent_mqtt_disconnect(tcu, MQ5_SUCCESS);
     leave_online(tcu, MQ5_SUCCESS);
     tcu->timer_us = tcu->now_us;
 }
@@ -268,7 +264,7 @@ static void subscribe(struct tcu *tcu)
     if (!agent_v5(tcu))
         filter.retain_handling = MQ5_RETAIN_SEND;
     tcu->subscribe_sent = 1;
-    enum mq5_client_result result = tcu->mqtt->subscribe(tcu->mqtt_context, tcu->now_us, TOKEN_SUBSCRIBE, &filter, 1);
+    enum mq5_client_result result = agent_mqtt_subscribe(tcu, TOKEN_SUBSCRIBE, &filter);
     if (result != MQ5C_DONE)
         tcu->subscribe_sent = 0;
     tcu->want_subscribe = result == MQ5C_WAIT;
@@ -287,7 +283,7 @@ void agent_connection_pump(struct tcu *tcu)
         subscribe(tcu);
     if (tcu->want_presence && tcu->state == TCU_ONLINE) {
         tcu->presence_sent = 1;
-        enum mq5_client_result result = tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, TOKEN_PRESENCE, 0);
+        enum mq5_client_result result = agent_mqtt_publish(tcu, TOKEN_PRESENCE, 0);
         if (result != MQ5C_DONE)
             tcu->presence_sent = 0;
         tcu->want_presence = result == MQ5C_WAIT;

@@ -8,7 +8,7 @@ void tcu_ignition(struct tcu *tcu, int64_t now_us, bool on)
         return;
     agent_begin(tcu, now_us);
     agent_telemetry_run(tcu); /* what was due in the old state is reported as of then */
-    tcu->power = power;
+    tcu->power = power & 1;
     agent_tell(tcu, TCU_PROBE_POWER, 0, power);
     agent_telemetry_schedule(tcu);
     agent_keep_alive_changed(tcu);

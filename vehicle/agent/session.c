@@ -1,11 +1,11 @@
-/* session.c: struct tcu_mqtt on the MQTT session of vehicle/mqtt5 and the port's links. Its context is the TCU
- * itself. */
+/* session.c: the MQTT client under the agent: the session of vehicle/mqtt5 on the port's links, which lies right behind struct tcu, or
+ * another library behind struct tcu_mqtt. */
 #include "agent_internal.h"
 
 enum { STREAM_DEFAULT = 1024, STREAM_MAX = 4096, ALIAS_TOPIC = 96 };
 
 /* A cut packet must fit, or a message that arrives in pieces would end every connection anew. */
-static uint32_t stream_bytes(const struct tcu_profile *profile)
+uint32_t agent_session_stream_bytes(const struct tcu_profile *profile)
 {
     uint32_t largest = profile->mqtt.maximum_packet_size;
     if (largest == 0)
@@ -13,49 +13,63 @@ static uint32_t stream_bytes(const struct tcu_profile *profile)
     return largest < STREAM_MAX ? largest : STREAM_MAX;
 }
 
-static uint32_t alias_bytes(const struct tcu_profile *profile)
+uint32_t agent_session_alias_bytes(const struct tcu_profile *profile)
 {
     return (uint32_t)profile->mqtt.topic_alias_maximum * ALIAS_TOPIC;
 }
 
-size_t agent_session_bytes(const struct tcu_profile *profile)
+static struct tcu *owner(struct mq5_client *client)
 {
-    return sizeof(struct mq5_client) +
-           mq5_client_memory(&profile->mqtt, false, alias_bytes(profile), stream_bytes(profile));
+    return (struct tcu *)(void *)client - 1;
 }
 
-static void session_send(void *context, const uint8_t *data, size_t length)
+static void session_send(struct mq5_client *client, const uint8_t *data, size_t length)
 {
-    struct tcu *tcu = context;
+    struct tcu *tcu = owner(client);
     tcu->port->link_send(tcu->port_context, data, length);
 }
 
-static void session_event(void *context, const struct mq5_client_event *event)
+static void session_event(struct mq5_client *client, const struct mq5_client_event *event)
 {
-    struct tcu *tcu = context;
+    struct tcu *tcu = owner(client);
     tcu_mqtt_event(tcu, tcu->now_us, event);
 }
 
-static bool session_load(void *context, uint32_t token, struct mq5_publish *out)
+static bool session_load(struct mq5_client *client, uint32_t token, struct mq5_publish *out)
 {
-    return tcu_mqtt_load(context, token, out);
+    return tcu_mqtt_load(owner(client), token, out);
 }
 
-static bool session_inbound(void *context, const struct mq5_packet *packet)
+static bool session_inbound(struct mq5_client *client, const struct mq5_packet *packet)
 {
-    struct tcu *tcu = context;
-    return tcu->port->inbound(tcu->port_context, packet);
+    const struct tcu *tcu = owner(client);
+    return !tcu->port->inbound || tcu->port->inbound(tcu->port_context, packet);
 }
 
-static const struct mq5_client_ops plain_ops = {session_send, session_event, session_load, NULL};
-static const struct mq5_client_ops watched_ops = {session_send, session_event, session_load, session_inbound};
-
-void agent_session_init(struct tcu *tcu)
+static void *session_take(struct mq5_client *client, size_t size)
 {
-    const struct tcu_profile *profile = tcu->profile;
-    struct mq5_client *client = agent_session(tcu);
-    mq5_client_init(client, &profile->mqtt, tcu->port->inbound ? &watched_ops : &plain_ops, tcu, client + 1, false,
-                    alias_bytes(profile), stream_bytes(profile));
+    const struct tcu *tcu = owner(client);
+    return tcu->port->memory_take(tcu->port_context, size);
+}
+
+static void session_give(struct mq5_client *client, void *block, size_t size)
+{
+    const struct tcu *tcu = owner(client);
+    tcu->port->memory_give(tcu->port_context, block, size);
+}
+
+const struct mq5_client_ops agent_session_ops = {
+    .send = session_send,
+    .event = session_event,
+    .load = session_load,
+    .inbound = session_inbound,
+    .memory_take = session_take,
+    .memory_give = session_give,
+};
+
+void agent_session_init(struct tcu *tcu, void *memory)
+{
+    mq5_client_init(agent_session(tcu), &tcu->profile->mqtt, memory);
 }
 
 static void close_link(struct tcu *tcu, bool abort)
@@ -64,15 +78,6 @@ static void close_link(struct tcu *tcu, bool abort)
     if (tcu->link_opened)
         tcu->port->link_close(tcu->port_context, abort);
     tcu->link_opened = 0;
-}
-
-/* What the CONNECT says is put together again when the link is up: until then nobody needs to keep it. */
-static void session_connect(void *mqtt, int64_t now_us, enum tcu_identity identity,
-                            const struct mq5_client_connect *connect)
-{
-    struct tcu *tcu = mqtt;
-    tcu->link_opened = 1;
-    tcu->port->link_open(tcu->port_context, identity);
 }
 
 void agent_session_link_up(struct tcu *tcu)
@@ -105,53 +110,83 @@ void agent_session_input(struct tcu *tcu, const uint8_t *data, size_t length)
     tcu->in_session = 0;
 }
 
-static enum mq5_client_result session_publish(void *mqtt, int64_t now_us, uint32_t token, uint8_t alias_slot)
+/* ---- what the rest of the agent asks for ---- */
+
+/* What the CONNECT says is put together again when the link is up: until then nobody needs to keep it. */
+void agent_mqtt_connect(struct tcu *tcu)
 {
-    return mq5_client_publish(agent_session(mqtt), now_us, token, alias_slot);
+    if (tcu->builtin) {
+        tcu->link_opened = 1;
+        tcu->port->link_open(tcu->port_context, (enum tcu_identity)tcu->identity);
+        return;
+    }
+    const struct agent_other *other = agent_other(tcu);
+    struct mq5_client_connect connect;
+    struct mq5_publish will;
+    char buffer[AGENT_CONNECT_BYTES];
+    agent_connect_fill(tcu, &connect, &will, buffer);
+    other->mqtt->connect(other->context, tcu->now_us, (enum tcu_identity)tcu->identity, &connect);
 }
 
-static enum mq5_client_result session_subscribe(void *mqtt, int64_t now_us, uint32_t token,
-                                                const struct mq5_subscription *list, uint32_t count)
+enum mq5_client_result agent_mqtt_publish(struct tcu *tcu, uint32_t token, uint8_t alias_slot)
 {
-    return mq5_client_subscribe(agent_session(mqtt), now_us, token, list, count, 0);
+    if (tcu->builtin)
+        return mq5_client_publish(agent_session(tcu), tcu->now_us, token, alias_slot);
+    return agent_other(tcu)->mqtt->publish(agent_other(tcu)->context, tcu->now_us, token, alias_slot);
 }
 
-static void session_disconnect(void *mqtt, int64_t now_us, uint8_t reason)
+enum mq5_client_result agent_mqtt_subscribe(struct tcu *tcu, uint32_t token, const struct mq5_subscription *filter)
 {
-    struct mq5_client *client = agent_session(mqtt);
-    mq5_client_disconnect(client, now_us, reason, mq5_client_session_expiry(client));
-    close_link(mqtt, false);
+    if (tcu->builtin)
+        return mq5_client_subscribe(agent_session(tcu), tcu->now_us, token, filter, 1, 0);
+    return agent_other(tcu)->mqtt->subscribe(agent_other(tcu)->context, tcu->now_us, token, filter, 1);
+}
+
+void agent_mqtt_disconnect(struct tcu *tcu, uint8_t reason)
+{
+    if (!tcu->builtin) {
+        agent_other(tcu)->mqtt->disconnect(agent_other(tcu)->context, tcu->now_us, reason);
+        return;
+    }
+    struct mq5_client *client = agent_session(tcu);
+    mq5_client_disconnect(client, tcu->now_us, reason, mq5_client_session_expiry(client));
+    close_link(tcu, false);
 }
 
 /* Out of a packet or a time-out of the session's there may be a DISCONNECT that says why: let that one leave. */
-static void session_abort(void *mqtt, int64_t now_us)
+void agent_mqtt_abort(struct tcu *tcu)
 {
-    struct tcu *tcu = mqtt;
-    close_link(tcu, !tcu->in_session);
+    if (tcu->builtin)
+        close_link(tcu, !tcu->in_session);
+    else
+        agent_other(tcu)->mqtt->abort(agent_other(tcu)->context, tcu->now_us);
 }
 
-static void session_ping_interval(void *mqtt, int64_t now_us, uint16_t seconds)
+void agent_mqtt_ping_interval(struct tcu *tcu, uint16_t seconds)
 {
-    mq5_client_ping_interval(agent_session(mqtt), now_us, seconds);
+    if (tcu->builtin)
+        mq5_client_ping_interval(agent_session(tcu), tcu->now_us, seconds);
+    else if (agent_other(tcu)->mqtt->ping_interval)
+        agent_other(tcu)->mqtt->ping_interval(agent_other(tcu)->context, tcu->now_us, seconds);
 }
 
-static void session_tick(void *mqtt, int64_t now_us)
+void agent_mqtt_tick(struct tcu *tcu)
 {
-    mq5_client_tick(agent_session(mqtt), now_us);
+    if (tcu->builtin)
+        mq5_client_tick(agent_session(tcu), tcu->now_us);
+    else if (agent_other(tcu)->mqtt->tick)
+        agent_other(tcu)->mqtt->tick(agent_other(tcu)->context, tcu->now_us);
 }
 
-static int64_t session_next_deadline(void *mqtt)
+int64_t agent_mqtt_next_deadline(const struct tcu *tcu)
 {
-    return mq5_client_next_deadline(agent_session(mqtt));
+    const struct agent_other *other = agent_other(tcu);
+    if (tcu->builtin)
+        return mq5_client_next_deadline(agent_session(tcu));
+    return other->mqtt->next_deadline ? other->mqtt->next_deadline(other->context) : TIME_NEVER;
 }
 
-const struct tcu_mqtt agent_session_mqtt = {
-    .connect = session_connect,
-    .publish = session_publish,
-    .subscribe = session_subscribe,
-    .disconnect = session_disconnect,
-    .abort = session_abort,
-    .ping_interval = session_ping_interval,
-    .tick = session_tick,
-    .next_deadline = session_next_deadline,
-};
+bool agent_mqtt_alias_known(const struct tcu *tcu, uint8_t alias_slot)
+{
+    return tcu->builtin && mq5_client_alias_known(agent_session(tcu), alias_slot);
+}

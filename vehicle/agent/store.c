@@ -29,40 +29,44 @@ static uint64_t get(const uint8_t *data, unsigned bytes)
 
 bool agent_store_save(struct tcu *tcu)
 {
-    const struct agent_commands *commands = &tcu->commands;
+    const struct agent_recent *recent = tcu->recent;
     uint8_t state[STATE_HEAD + AGENT_RECENT * STATE_ENTRY];
     size_t length = STATE_HEAD;
     state[0] = STATE_VERSION;
     state[1] =
         (uint8_t)((tcu->fresh_certificate ? FLAG_FRESH_CERTIFICATE : 0) | (tcu->session_kept ? FLAG_SESSION : 0));
-    put(state + 2, tcu->number_reserved, 4);
-    for (unsigned i = 0; i < AGENT_RECENT; i++) { /* oldest first */
-        unsigned at = commands->recent_order[i];
-        if (commands->recent_hash[at] == 0)
+    put(state + 2, tcu->number + tcu->numbers_left, 4);
+    for (unsigned i = 0; recent && i < AGENT_RECENT; i++) { /* oldest first */
+        unsigned at = recent->order[i];
+        if (recent->hash[at] == 0)
             continue;
-        put(state + length, commands->recent_hash[at], 8);
-        state[length + 8] = commands->recent_status[at];
+        put(state + length, recent->hash[at], 8);
+        state[length + 8] = recent->status[at];
         length += STATE_ENTRY;
     }
     return tcu->port->store_write(tcu->port_context, TCU_STORE_STATE, span_of(state, length));
 }
 
-/* What cannot be read is as if it were not there: a TCU with a worn store still connects. */
-void agent_store_load(struct tcu *tcu)
+/* What cannot be read is as if it were not there: a TCU with a worn store still connects. false: no memory for the commands in it,
+ * and without them one might run twice. */
+bool agent_store_load(struct tcu *tcu)
 {
-    struct agent_commands *commands = &tcu->commands;
     uint8_t state[STATE_HEAD + AGENT_RECENT * STATE_ENTRY];
     size_t length = tcu->port->store_read(tcu->port_context, TCU_STORE_STATE, state, sizeof(state));
     if (length < STATE_HEAD || length > sizeof(state) || state[0] != STATE_VERSION)
-        return;
+        return true;
+    if (length >= STATE_HEAD + STATE_ENTRY && !agent_recent_need(tcu))
+        return false;
     tcu->fresh_certificate = (state[1] & FLAG_FRESH_CERTIFICATE) != 0;
     tcu->session_kept = (state[1] & FLAG_SESSION) != 0;
-    tcu->number = tcu->number_reserved = (uint32_t)get(state + 2, 4);
+    tcu->number = (uint32_t)get(state + 2, 4);
+    tcu->numbers_left = 0;
     unsigned count =
         AGENT_RECENT - (unsigned)((length - STATE_HEAD) / STATE_ENTRY); /* the free places are the oldest */
     for (size_t at = STATE_HEAD; at + STATE_ENTRY <= length; at += STATE_ENTRY, count++) {
         uint8_t status = state[at + 8];
-        commands->recent_hash[count] = get(state + at, 8);
-        commands->recent_status[count] = status == AGENT_SUCCEEDED || status == AGENT_EXPIRED ? status : AGENT_FAILED;
+        tcu->recent->hash[count] = get(state + at, 8);
+        tcu->recent->status[count] = status == AGENT_SUCCEEDED || status == AGENT_EXPIRED ? status : AGENT_FAILED;
     }
+    return true;
 }

@@ -8,27 +8,21 @@
 
 enum { NUMBERS_RESERVED = 256 };
 
-static struct agent_record *record_at(const struct tcu *tcu, unsigned position)
-{
-    unsigned capacity = tcu->profile->queue_capacity, at = tcu->queue_head + position;
-    return &agent_queue(tcu)[at < capacity ? at : at - capacity];
-}
-
 /* Those before the position move up: they are in flight, so they are few, and mostly there are none. */
 static void remove_at(struct tcu *tcu, unsigned position)
 {
     if (position < tcu->queue_inflight)
         tcu->queue_inflight--;
     for (; position > 0; position--)
-        *record_at(tcu, position) = *record_at(tcu, position - 1);
-    tcu->queue_head = (uint16_t)(tcu->queue_head + 1 == tcu->profile->queue_capacity ? 0 : tcu->queue_head + 1);
+        *agent_record(tcu, position) = *agent_record(tcu, position - 1);
+    tcu->queue_head = (uint16_t)(tcu->queue_head + 1 >= tcu->queue_capacity ? 0 : tcu->queue_head + 1);
     tcu->queue_count--;
 }
 
 static int find_inflight(const struct tcu *tcu, uint32_t number)
 {
     for (unsigned i = 0; i < tcu->queue_inflight; i++)
-        if (record_at(tcu, i)->number == number)
+        if (agent_record(tcu, i)->number == number)
             return (int)i;
     return -1;
 }
@@ -45,14 +39,14 @@ static void drop(struct tcu *tcu, uint32_t number, uint8_t reason)
     agent_tell(tcu, TCU_PROBE_TELEMETRY_DROPPED, reason, number);
 }
 
-/* true: there is room for one more. What is in flight is never dropped: it may have arrived. */
+/* true: there is room for one more. When there is no memory for a longer queue, this is how long it may be. What is in flight is never dropped: it may have arrived. */
 static bool make_room(struct tcu *tcu)
 {
-    if (tcu->queue_count < tcu->profile->queue_capacity)
+    if (agent_queue_room(tcu))
         return true;
     if (tcu->profile->drop_rule == TCU_DROP_NEWEST || tcu->queue_inflight == tcu->queue_count)
         return false;
-    uint32_t oldest = record_at(tcu, tcu->queue_inflight)->number;
+    uint32_t oldest = agent_record(tcu, tcu->queue_inflight)->number;
     remove_at(tcu, tcu->queue_inflight);
     drop(tcu, oldest, 0);
     return true;
@@ -61,14 +55,16 @@ static bool make_room(struct tcu *tcu)
 static void intend(struct tcu *tcu, int64_t intended_us)
 {
     uint32_t number = ++tcu->number;
-    if (number > tcu->number_reserved) {
-        tcu->number_reserved = number + NUMBERS_RESERVED - 1;
+    if (tcu->numbers_left > 0) {
+        tcu->numbers_left--;
+    } else {
+        tcu->numbers_left = NUMBERS_RESERVED - 1;
         agent_store_save(tcu);
     }
     if (tcu->port->probe)
         agent_probe(tcu, TCU_PROBE_TELEMETRY_INTENDED, 0, number, intended_us, (struct span){NULL, 0});
     if (make_room(tcu))
-        *record_at(tcu, tcu->queue_count++) = (struct agent_record){intended_us, number, 0};
+        *agent_record(tcu, tcu->queue_count++) = (struct agent_record){intended_us, number, 0};
     else
         drop(tcu, number, 0);
 }
@@ -84,12 +80,12 @@ void agent_telemetry_run(struct tcu *tcu)
 /* Counted as in flight before it is sent: at QoS 0 the session reports it as published before the call is over. */
 static enum mq5_client_result publish_next(struct tcu *tcu)
 {
-    struct agent_record *record = record_at(tcu, tcu->queue_inflight++);
+    struct agent_record *record = agent_record(tcu, tcu->queue_inflight++);
     uint32_t number = record->number;
     uint8_t slot = agent_v5(tcu) && tcu->profile->alias_slots > 0 && tcu->profile->mqtt.outgoing_alias_slots > 0;
     record->sent_at = agent_stamp(tcu->now_us);
     tcu->sending = 1;
-    enum mq5_client_result result = tcu->mqtt->publish(tcu->mqtt_context, tcu->now_us, number, slot);
+    enum mq5_client_result result = agent_mqtt_publish(tcu, number, slot);
     bool finished = !tcu->sending;
     tcu->sending = 0;
     tcu->blocked = result == MQ5C_WAIT;
@@ -122,7 +118,7 @@ void agent_telemetry_published(struct tcu *tcu, uint32_t number, uint8_t reason)
     int position = find_inflight(tcu, number);
     if (position < 0)
         return; /* of a life before the power cut */
-    int64_t intended_us = record_at(tcu, (unsigned)position)->intended_us;
+    int64_t intended_us = agent_record(tcu, (unsigned)position)->intended_us;
     remove_at(tcu, (unsigned)position);
     if (tcu->sending)
         agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, 0, number);
@@ -137,20 +133,20 @@ void agent_telemetry_dropped(struct tcu *tcu, uint32_t number)
     int position = find_inflight(tcu, number);
     if (position < 0)
         return;
-    struct agent_record record = *record_at(tcu, (unsigned)position);
+    struct agent_record record = *agent_record(tcu, (unsigned)position);
     unsigned at = (unsigned)position;
     tcu->queue_inflight--;
     for (; at + 1 < tcu->queue_count; at++) {
-        if (at >= tcu->queue_inflight && record_at(tcu, at + 1)->number > number)
+        if (at >= tcu->queue_inflight && agent_record(tcu, at + 1)->number > number)
             break;
-        *record_at(tcu, at) = *record_at(tcu, at + 1);
+        *agent_record(tcu, at) = *agent_record(tcu, at + 1);
     }
-    *record_at(tcu, at) = record;
+    *agent_record(tcu, at) = record;
 }
 
 uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu)
 {
-    return tcu->queue_inflight > 0 ? record_at(tcu, 0)->sent_at : 0;
+    return tcu->queue_inflight > 0 ? agent_record(tcu, 0)->sent_at : 0;
 }
 
 /* Scratch: three user properties, the topic, the payload. */
@@ -199,7 +195,7 @@ bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *
     if (agent_v5(tcu))
         user_properties(tcu, out);
     out->topic = agent_text_expand(profile->topics.telemetry, tcu_name(tcu), topic);
-    out->payload = payload(tcu, record_at(tcu, (unsigned)position), topic + AGENT_TOPIC_MAX);
+    out->payload = payload(tcu, agent_record(tcu, (unsigned)position), topic + AGENT_TOPIC_MAX);
     out->qos = profile->telemetry_qos < tcu->peer_qos ? profile->telemetry_qos : tcu->peer_qos;
     if (!tcu->sending)
         agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, 1, number);

@@ -47,26 +47,42 @@ uint32_t mq5_client_method_hash(struct span method)
     return hash ? hash : 1;
 }
 
-size_t mq5_client_memory(const struct mq5_client_config *config, bool qos2_in, uint32_t alias_bytes,
-                         uint32_t stream_buffer)
+static size_t ring_bytes(const struct mq5_client_config *config)
 {
-    return client_outgoing_bytes(config) + client_incoming_bytes(config, qos2_in) + alias_bytes + stream_buffer;
+    return config->outgoing_maximum > 1 ? config->outgoing_maximum * sizeof(struct mq5_inflight) : 0;
 }
 
-void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config,
-                     const struct mq5_client_ops *ops, void *context, void *memory, bool qos2_in, uint32_t alias_bytes,
-                     uint32_t stream_buffer)
+size_t mq5_client_memory(const struct mq5_client_config *config)
+{
+    return ring_bytes(config) + mq5_inbound_bytes(config);
+}
+
+void mq5_client_init(struct mq5_client *client, const struct mq5_client_config *config, void *memory)
 {
     memset(client, 0, sizeof(*client));
     client->config = config;
-    client->ops = ops;
-    client->context = context;
-    client->memory = memory;
-    client->qos2_in = qos2_in;
-    client->alias_capacity = alias_bytes;
-    client->stream_capacity = stream_buffer;
+    client->on_demand = !memory;
+    client->outgoing_capacity = 1;
     client->next_packet_id = 1;
     client->deadline_us = TIME_NEVER;
+    ASSERT(memory || (config->ops->memory_take && config->ops->memory_give));
+    if (memory && config->outgoing_maximum > 1) {
+        client->outgoing_capacity = config->outgoing_maximum;
+        client->ring = memory;
+    }
+    if (memory && mq5_inbound_bytes(config) > 0) {
+        client->inbound = (struct mq5_inbound *)(void *)((uint8_t *)memory + ring_bytes(config));
+        *client->inbound = (struct mq5_inbound){0, 0};
+    }
+}
+
+void mq5_client_release(struct mq5_client *client)
+{
+    if (client->on_demand && client->outgoing_capacity > 1)
+        client->config->ops->memory_give(client, client->ring, client->outgoing_capacity * sizeof(*client->ring));
+    client->outgoing_capacity = 1;
+    client->incoming_count = client->outgoing_count = client->outgoing_head = 0;
+    mq5_inbound_new_link(client);
 }
 
 static void connect_properties(const struct mq5_client *client, const struct mq5_client_connect *connect,
@@ -136,8 +152,7 @@ static void new_connection(struct mq5_client *client, const struct mq5_client_co
     client->authentication_hash =
         v5 && connect->authentication_method.length ? mq5_client_method_hash(connect->authentication_method) : 0;
     client->reauthenticating = 0;
-    client->stream_used = 0;
-    client->alias_used = 0;
+    mq5_inbound_new_link(client);
     client->aliases_sent = 0;
     client->incoming_carried = client->incoming_count;
     mq5_outgoing_new_link(client);
@@ -192,42 +207,68 @@ static void input_failed(struct mq5_client *client, int64_t now_us, enum mq5_sta
         mq5_client_fail(client, now_us, error->reason, error->what);
 }
 
-static struct mq5_stream input_stream(const struct mq5_client *client)
+struct client_input {
+    struct mq5_stream stream;
+    struct mq5_client *client;
+};
+
+/* The first packet that comes in pieces: from here on the stream has what a session with memory of its own has from the start. */
+static uint8_t *input_grow(void *context, uint8_t *buffer, uint32_t old_capacity, uint32_t wanted,
+                           uint32_t *new_capacity)
+{
+    struct client_input *input = context;
+    (void)buffer, (void)old_capacity;
+    if (wanted > input->client->config->stream_bytes || !mq5_inbound_need(input->client))
+        return NULL;
+    input->stream.grow = NULL;
+    *new_capacity = input->client->config->stream_bytes;
+    return mq5_inbound_stream(input->client);
+}
+
+static void input_begin(struct client_input *input, struct mq5_client *client)
 {
     const struct mq5_client_config *config = client->config;
-    return (struct mq5_stream){
-        .buffer = client_alias_memory(client) + client->alias_capacity,
-        .capacity = client->stream_capacity,
-        .used = client->stream_used,
-        .max_packet = config->version == MQ5_V5 ? config->maximum_packet_size : 0,
-        .version = config->version,
-        .sender = MQ5_FROM_SERVER,
-    };
+    struct mq5_stream *stream = &input->stream;
+    input->client = client;
+    stream->buffer = client->inbound ? mq5_inbound_stream(client) : NULL;
+    stream->capacity = client->inbound ? config->stream_bytes : 0;
+    stream->used = client->inbound ? client->inbound->stream_used : 0;
+    stream->max_packet = config->version == MQ5_V5 ? config->maximum_packet_size : 0;
+    stream->version = config->version;
+    stream->sender = MQ5_FROM_SERVER;
+    stream->consumed_pending = 0;
+    stream->grow = client->inbound || !client->on_demand ? NULL : input_grow;
+    stream->grow_context = input;
 }
 
 /* Handlers may close the connection, lose the link or even begin the next one: then the rest of these bytes is nobody's. */
 void mq5_client_input(struct mq5_client *client, int64_t now_us, const uint8_t *data, size_t length)
 {
+    const struct mq5_client_ops *ops = client->config->ops;
+    struct client_input input;
     struct mq5_packet packet;
     struct mq5_error error = {MQ5_OK, MQ5_MALFORMED_PACKET, "malformed", "", 0};
     enum mq5_status status = MQ5_OK;
     ASSERT(!client->in_input);
     if (!client_open(client))
         return;
-    struct mq5_stream stream = input_stream(client);
+    input_begin(&input, client);
     uint8_t generation = client->generation;
     client->in_input = 1;
     client->last_received_us = now_us;
     while (status == MQ5_OK && client->generation == generation && client_open(client)) {
-        status = mq5_stream_next(&stream, &data, &length, &packet, &error);
-        if (status == MQ5_OK && (!client->ops->inbound || client->ops->inbound(client->context, &packet)))
-            mq5_client_dispatch(client, now_us, &packet);
-        else if (status == MQ5_MORE)
-            client->stream_used = stream.used;
-        else if (status != MQ5_OK)
+        status = mq5_stream_next(&input.stream, &data, &length, &packet, &error);
+        if (status == MQ5_OK) {
+            if (!ops->inbound || ops->inbound(client, &packet))
+                mq5_client_dispatch(client, now_us, &packet);
+        } else if (status != MQ5_MORE) {
             input_failed(client, now_us, status, &error);
+        } else if (client->inbound) {
+            client->inbound->stream_used = input.stream.used;
+        }
     }
     client->in_input = 0;
+    mq5_inbound_settle(client);
 }
 
 /* A CONNECT that nobody answered may have made a session all the same; one that was refused has changed nothing. */
@@ -246,6 +287,7 @@ void mq5_client_link_down(struct mq5_client *client, int64_t now_us)
         return;
     update_session_known(client);
     client->generation++;
+    mq5_inbound_new_link(client);
     mq5_client_enter(client, now_us, MQ5C_IDLE);
     mq5_outgoing_drop_operations(client);
 }

@@ -50,6 +50,8 @@ uint8_t mq5_client_peer_refuses(const struct mq5_client *client, const struct mq
 
 /* client_outgoing.c: positions count from the oldest, -1 is none. */
 struct mq5_inflight *mq5_outgoing_at(const struct mq5_client *client, uint32_t position);
+/* Room for one more; false: the configured number is reached, or there is no memory just now. */
+bool mq5_outgoing_room(struct mq5_client *client);
 int32_t mq5_outgoing_find(const struct mq5_client *client, uint16_t packet_id);
 uint16_t mq5_outgoing_next_id(struct mq5_client *client);
 void mq5_outgoing_add(struct mq5_client *client, uint32_t token, enum client_operation operation, uint8_t sent);
@@ -62,32 +64,22 @@ void mq5_outgoing_resume(struct mq5_client *client, int64_t now_us);
 void mq5_outgoing_resend(struct mq5_client *client, int64_t now_us);
 
 /* client_incoming.c */
+size_t mq5_inbound_bytes(const struct mq5_client_config *config); /* 0: nothing of that kind is configured */
+/* The block, taken now if need be; NULL: no memory. */
+struct mq5_inbound *mq5_inbound_need(struct mq5_client *client);
+void mq5_inbound_settle(struct mq5_client *client); /* gives the block back if nothing is in it */
+uint8_t *mq5_inbound_stream(const struct mq5_client *client);
+void mq5_inbound_new_link(struct mq5_client *client);
 bool mq5_incoming_known(const struct mq5_client *client, uint16_t packet_id);
-bool mq5_incoming_full(const struct mq5_client *client);
+bool mq5_incoming_full(struct mq5_client *client); /* or no memory for one more */
 void mq5_incoming_add(struct mq5_client *client, uint16_t packet_id);
 bool mq5_incoming_remove(struct mq5_client *client, uint16_t packet_id);
 struct span mq5_alias_get(const struct mq5_client *client, uint16_t alias);
 bool mq5_alias_set(struct mq5_client *client, uint16_t alias, struct span topic);
 
-static inline size_t client_outgoing_bytes(const struct mq5_client_config *config)
-{
-    return (size_t)config->outgoing_maximum * sizeof(struct mq5_inflight);
-}
-
-static inline size_t client_incoming_bytes(const struct mq5_client_config *config, bool qos2_in)
-{
-    return qos2_in ? (size_t)mq5_client_receive_maximum(config) * 2 * sizeof(uint16_t) : 0;
-}
-
-static inline uint8_t *client_alias_memory(const struct mq5_client *client)
-{
-    return client->memory + client_outgoing_bytes(client->config) +
-           client_incoming_bytes(client->config, client->qos2_in);
-}
-
 static inline uint16_t client_alias_maximum(const struct mq5_client *client)
 {
-    return client->alias_capacity > 0 ? client->config->topic_alias_maximum : 0;
+    return client->config->alias_bytes > 0 ? client->config->topic_alias_maximum : 0;
 }
 
 /* There is a peer to speak to. */
@@ -117,7 +109,7 @@ static inline void client_emit(struct mq5_client *client, enum mq5_client_event_
                                uint32_t token, const char *what, const struct mq5_packet *packet)
 {
     struct mq5_client_event event = {.kind = kind, .reason = reason, .token = token, .what = what, .packet = packet};
-    client->ops->event(client->context, &event);
+    client->config->ops->event(client, &event);
 }
 
 #endif

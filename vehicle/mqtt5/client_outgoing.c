@@ -3,19 +3,58 @@
  * A ring in three parts: released ones in the order of their PUBRECs (4.6.0-4), then publishes in the order they were sent
  * first (4.6.0-1), with subscribes between and behind them. After a reconnect the last `resend_left` publishes still have to go
  * out; new publishes wait for them, and only subscribes may stand behind, so their place is known by counting.
- * The common case, the oldest is acknowledged first, touches nothing but the head. */
+ * The common case, the oldest is acknowledged first, touches nothing but the head.
+ * Most vehicles have at most one in flight: that one lies in the client itself. A session without memory of its own takes a ring when
+ * there are more, doubles it as they grow, and gives it back when none is left. */
 #include "client_internal.h"
+
+enum { FIRST_RING = 4 };
 
 static uint32_t ring_index(const struct mq5_client *client, uint32_t position)
 {
     uint32_t index = client->outgoing_head + position;
-    uint32_t size = client->config->outgoing_maximum;
+    uint32_t size = client->outgoing_capacity;
     return index >= size ? index - size : index;
 }
 
 struct mq5_inflight *mq5_outgoing_at(const struct mq5_client *client, uint32_t position)
 {
-    return (struct mq5_inflight *)(void *)client->memory + ring_index(client, position);
+    if (client->outgoing_capacity == 1)
+        return (struct mq5_inflight *)(uintptr_t)&client->one;
+    return client->ring + ring_index(client, position);
+}
+
+static bool grow(struct mq5_client *client)
+{
+    uint32_t capacity = client->outgoing_capacity == 1 ? FIRST_RING : client->outgoing_capacity * 2u;
+    if (capacity > client->config->outgoing_maximum)
+        capacity = client->config->outgoing_maximum;
+    struct mq5_inflight *ring =
+        client->on_demand ? client->config->ops->memory_take(client, capacity * sizeof(*ring)) : NULL;
+    if (!ring)
+        return false;
+    for (uint32_t i = 0; i < client->outgoing_count; i++)
+        ring[i] = *mq5_outgoing_at(client, i);
+    if (client->outgoing_capacity > 1)
+        client->config->ops->memory_give(client, client->ring, client->outgoing_capacity * sizeof(*ring));
+    client->ring = ring;
+    client->outgoing_head = 0;
+    client->outgoing_capacity = (uint16_t)capacity;
+    return true;
+}
+
+bool mq5_outgoing_room(struct mq5_client *client)
+{
+    if (client->outgoing_count >= client->config->outgoing_maximum)
+        return false;
+    return client->outgoing_count < client->outgoing_capacity || grow(client);
+}
+
+static void give_ring(struct mq5_client *client)
+{
+    client->config->ops->memory_give(client, client->ring, client->outgoing_capacity * sizeof(*client->ring));
+    client->outgoing_capacity = 1;
+    client->outgoing_head = 0;
 }
 
 int32_t mq5_outgoing_find(const struct mq5_client *client, uint16_t packet_id)
@@ -73,6 +112,8 @@ void mq5_outgoing_remove(struct mq5_client *client, uint32_t position)
             copy_entry(client, i, i + 1);
     }
     client->outgoing_count--;
+    if (client->outgoing_count == 0 && client->outgoing_capacity > 1 && client->on_demand)
+        give_ring(client);
 }
 
 /* PUBREC came: the entry goes behind those released before it. */

@@ -127,9 +127,9 @@ static void deliver(struct mq5_client *client, int64_t now_us, const struct mq5_
 static void deliver_once(struct mq5_client *client, int64_t now_us, const struct mq5_packet *packet)
 {
     uint16_t packet_id = packet->publish.packet_id;
-    if (!client->qos2_in && client->config->version == MQ5_V5) {
+    if (!client->config->qos2_in && client->config->version == MQ5_V5) {
         mq5_client_ack(client, now_us, MQ5_PUBREC, packet_id, MQ5_IMPLEMENTATION_SPECIFIC_ERROR);
-    } else if (!client->qos2_in) {
+    } else if (!client->config->qos2_in) {
         mq5_client_fail(client, now_us, MQ5_IMPLEMENTATION_SPECIFIC_ERROR, "no room for QoS 2");
     } else if (mq5_incoming_known(client, packet_id)) {
         mq5_client_ack(client, now_us, MQ5_PUBREC, packet_id, MQ5_SUCCESS);
@@ -172,7 +172,7 @@ static void on_pubrel(struct mq5_client *client, int64_t now_us, struct mq5_pack
 {
     if (problem_information_unwanted(client, now_us, &packet->ack.properties))
         return;
-    bool known = client->qos2_in && mq5_incoming_remove(client, packet->ack.packet_id);
+    bool known = client->config->qos2_in && mq5_incoming_remove(client, packet->ack.packet_id);
     mq5_client_ack(client, now_us, MQ5_PUBCOMP, packet->ack.packet_id, known ? MQ5_SUCCESS : MQ5_PACKET_ID_NOT_FOUND);
 }
 

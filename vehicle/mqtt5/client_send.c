@@ -15,7 +15,7 @@ enum mq5_status mq5_client_write(struct mq5_client *client, int64_t now_us, cons
     if (status != MQ5_OK)
         return status;
     client->last_sent_us = now_us;
-    client->ops->send(client->context, buffer, length);
+    config->ops->send(client, buffer, length);
     return MQ5_OK;
 }
 
@@ -44,7 +44,7 @@ bool mq5_client_load(struct mq5_client *client, uint32_t token, struct mq5_packe
     publish->retain = false;
     publish->topic = publish->payload = (struct span){NULL, 0};
     client_no_properties(&publish->properties);
-    if (!client->ops->load(client->context, token, publish))
+    if (!client->config->ops->load(client, token, publish))
         return false;
     publish->dup = false;
     publish->packet_id = 0;
@@ -72,10 +72,16 @@ static uint16_t use_alias(const struct mq5_client *client, uint8_t slot, struct 
     return bit;
 }
 
-static bool must_wait(const struct mq5_client *client)
+bool mq5_client_alias_known(const struct mq5_client *client, uint8_t alias_slot)
+{
+    return alias_slot > 0 && alias_slot <= 16 && client->state == MQ5C_ONLINE &&
+           client->aliases_sent >> (alias_slot - 1) & 1;
+}
+
+static bool must_wait(struct mq5_client *client)
 {
     return client->quota_used >= client->peer_receive_maximum || client->resend_left > 0 ||
-           client->outgoing_count >= client->config->outgoing_maximum;
+           !mq5_outgoing_room(client);
 }
 
 enum mq5_client_result mq5_client_publish(struct mq5_client *client, int64_t now_us, uint32_t token, uint8_t alias_slot)
@@ -131,7 +137,7 @@ static bool peer_takes_filters(const struct mq5_client *client, const struct mq5
 static enum mq5_client_result operate(struct mq5_client *client, int64_t now_us, uint32_t token,
                                       struct mq5_packet *packet, const struct mq5_subscription *list, uint32_t count)
 {
-    if (client->outgoing_count >= client->config->outgoing_maximum)
+    if (!mq5_outgoing_room(client))
         return MQ5C_WAIT;
     packet->subscribe.packet_id = mq5_outgoing_next_id(client);
     packet->subscribe.list = list;

@@ -265,6 +265,7 @@ static void fill_profile(struct program *program)
     profile->telemetry_payload_max = BODY_MAX;
     profile->scratch = program->scratch;
     profile->scratch_size = sizeof(program->scratch);
+    tcu_profile_prepare(profile);
 }
 
 static bool readable(const char *what, const char *path, char *error, size_t error_capacity)
@@ -295,7 +296,7 @@ static bool open_parts(struct program *program, char *error, size_t error_capaci
 
 static bool run(struct program *program, char *error, size_t error_capacity)
 {
-    size_t bytes = (tcu_memory(&program->profile, false) + 63) & ~(size_t)63;
+    size_t bytes = (tcu_memory(&program->profile, &port, false) + 63) & ~(size_t)63;
     void *memory = aligned_alloc(64, bytes);
     if (!memory) {
         snprintf(error, error_capacity, "out of memory");

@@ -1,0 +1,142 @@
+/* memory.c: what is reserved, what is taken when needed.
+ *
+ * Without memory_take everything has its place in the caller's block from the start, and nothing here ever fails. With it, a vehicle that
+ * is online and idle holds nothing but struct tcu and its session; the queue starts with room for one message and doubles.
+ * Nothing is given back in the middle of an event (views may point into it), and a queue not before it is empty, so that a
+ * vehicle in traffic does not take and give a block for each message. */
+#include "agent_internal.h"
+
+enum { FIRST_QUEUE = 4 };
+
+static size_t queue_bytes(const struct tcu_profile *profile)
+{
+    return profile->queue_capacity > 1 ? profile->queue_capacity * sizeof(struct agent_record) : 0;
+}
+
+size_t tcu_memory(const struct tcu_profile *profile, const struct tcu_port *port, bool builtin_session)
+{
+    ASSERT(profile->prepared);
+    size_t bytes = sizeof(struct tcu) + (builtin_session ? sizeof(struct mq5_client) : sizeof(struct agent_other));
+    if (port->memory_take)
+        return bytes;
+    bytes += sizeof(struct agent_recent) + sizeof(struct agent_slots) + queue_bytes(profile);
+    return bytes + (builtin_session ? mq5_client_memory(&profile->mqtt) : 0);
+}
+
+static void recent_init(struct agent_recent *recent)
+{
+    memset(recent, 0, sizeof(*recent));
+    for (unsigned i = 0; i < AGENT_RECENT; i++)
+        recent->order[i] = (uint8_t)i;
+}
+
+static void slots_init(struct agent_slots *slots)
+{
+    memset(slots, 0, sizeof(*slots));
+    for (unsigned i = 0; i < AGENT_SLOTS; i++)
+        slots->slot[i].recent = AGENT_NO_RECENT;
+}
+
+void agent_memory_init(struct tcu *tcu)
+{
+    uint8_t *at = (uint8_t *)(tcu + 1) + (tcu->builtin ? sizeof(struct mq5_client) : sizeof(struct agent_other));
+    tcu->queue_capacity = 1;
+    tcu->on_demand = tcu->port->memory_take != NULL;
+    if (!tcu->on_demand) {
+        tcu->recent = (struct agent_recent *)(void *)at;
+        tcu->slots = (struct agent_slots *)(void *)(tcu->recent + 1);
+        recent_init(tcu->recent);
+        slots_init(tcu->slots);
+        at = (uint8_t *)(tcu->slots + 1);
+        if (tcu->profile->queue_capacity > 1) {
+            tcu->queue = (struct agent_record *)(void *)at;
+            tcu->queue_capacity = tcu->profile->queue_capacity;
+        }
+        at += queue_bytes(tcu->profile);
+    }
+    if (tcu->builtin)
+        agent_session_init(tcu, tcu->on_demand ? NULL : at);
+}
+
+struct agent_recent *agent_recent_need(struct tcu *tcu)
+{
+    if (tcu->recent)
+        return tcu->recent;
+    tcu->recent = tcu->port->memory_take(tcu->port_context, sizeof(*tcu->recent));
+    if (tcu->recent)
+        recent_init(tcu->recent);
+    return tcu->recent;
+}
+
+struct agent_slots *agent_slots_need(struct tcu *tcu)
+{
+    if (tcu->slots)
+        return tcu->slots;
+    tcu->slots = tcu->port->memory_take(tcu->port_context, sizeof(*tcu->slots));
+    if (tcu->slots)
+        slots_init(tcu->slots);
+    return tcu->slots;
+}
+
+static void give(struct tcu *tcu, void *block, size_t size)
+{
+    tcu->port->memory_give(tcu->port_context, block, size);
+}
+
+static bool queue_grow(struct tcu *tcu)
+{
+    unsigned capacity = tcu->queue_capacity == 1 ? FIRST_QUEUE : tcu->queue_capacity * 2u;
+    if (capacity > tcu->profile->queue_capacity)
+        capacity = tcu->profile->queue_capacity;
+    struct agent_record *queue = tcu->port->memory_take(tcu->port_context, capacity * sizeof(*queue));
+    if (!queue)
+        return false;
+    for (unsigned i = 0; i < tcu->queue_count; i++)
+        queue[i] = *agent_record(tcu, i);
+    if (tcu->queue_capacity > 1)
+        give(tcu, tcu->queue, tcu->queue_capacity * sizeof(*queue));
+    tcu->queue = queue;
+    tcu->queue_head = 0;
+    tcu->queue_capacity = (uint16_t)capacity;
+    return true;
+}
+
+bool agent_queue_room(struct tcu *tcu)
+{
+    return tcu->queue_count < tcu->queue_capacity ||
+           (tcu->on_demand && tcu->queue_count < tcu->profile->queue_capacity && queue_grow(tcu));
+}
+
+static void queue_give(struct tcu *tcu)
+{
+    give(tcu, tcu->queue, tcu->queue_capacity * sizeof(struct agent_record));
+    tcu->queue_capacity = 1;
+    tcu->queue_head = 0;
+}
+
+void agent_memory_settle(struct tcu *tcu)
+{
+    if (tcu->queue_count == 0 && tcu->queue_capacity > 1)
+        queue_give(tcu);
+    if (tcu->slots && tcu->slots->busy == 0) {
+        give(tcu, tcu->slots, sizeof(*tcu->slots));
+        tcu->slots = NULL;
+    }
+}
+
+void agent_memory_release(struct tcu *tcu)
+{
+    if (tcu->builtin)
+        mq5_client_release(agent_session(tcu));
+    if (!tcu->on_demand)
+        return;
+    if (tcu->queue_capacity > 1)
+        queue_give(tcu);
+    if (tcu->slots)
+        give(tcu, tcu->slots, sizeof(*tcu->slots));
+    if (tcu->recent)
+        give(tcu, tcu->recent, sizeof(*tcu->recent));
+    tcu->slots = NULL;
+    tcu->recent = NULL;
+    tcu->queue_count = tcu->queue_inflight = 0;
+}
