@@ -175,8 +175,8 @@ static bool decode_packet(struct mq5_reader *reader, enum mq5_version version, e
     return decode_body(reader, version, sender, out);
 }
 
-enum mq5_status mq5_decode(enum mq5_version version, enum mq5_sender sender, const uint8_t *data, size_t length,
-                           struct mq5_packet *out, struct mq5_error *error)
+enum mq5_status mq5_decode_carefully(enum mq5_version version, enum mq5_sender sender, const uint8_t *data,
+                                     size_t length, struct mq5_packet *out, struct mq5_error *error)
 {
     struct mq5_reader reader = {data, data + length, data, error, MQ5_OK};
     if (length > (size_t)MQ5_MAX_REMAINING_LENGTH + 5) {

@@ -1,4 +1,4 @@
-/* decode_publish.c: PUBLISH (3.3), the packet that a fleet is made of. */
+/* decode_publish.c: PUBLISH (3.3), whatever it may carry. The usual ones do not come here: decode_plain.c. */
 #include "wire.h"
 
 static bool read_topic(struct mq5_reader *reader, struct span *out)

@@ -322,11 +322,21 @@ static bool fields_in_order(const struct mq5_packet *packet, enum mq5_version ve
     }
 }
 
-enum mq5_status mq5_encode(enum mq5_version version, const struct mq5_packet *packet, uint8_t *out, size_t capacity,
-                           size_t *written)
+/* The decoder judges what was written. */
+static inline enum mq5_status judge(enum mq5_version version, const uint8_t *out, size_t *written)
+{
+    struct mq5_packet judged;
+    if (mq5_decode(version, MQ5_EITHER, out, *written, &judged, NULL) == MQ5_OK)
+        return MQ5_OK;
+    *written = 0;
+    return MQ5_ILLEGAL;
+}
+
+static __attribute__((noinline)) enum mq5_status encode_carefully(enum mq5_version version,
+                                                                  const struct mq5_packet *packet, uint8_t *out,
+                                                                  size_t capacity, size_t *written)
 {
     struct layout layout;
-    struct mq5_packet judged;
     size_t length = measure(version, packet, NULL, &layout);
     *written = length;
     if (length == 0 || !fields_in_order(packet, version)) {
@@ -336,10 +346,17 @@ enum mq5_status mq5_encode(enum mq5_version version, const struct mq5_packet *pa
     if (length > capacity)
         return MQ5_NO_SPACE;
     write_packet(out, &layout, packet);
-    if (mq5_decode(version, MQ5_EITHER, out, length, &judged, NULL) == MQ5_OK)
-        return MQ5_OK;
-    *written = 0;
-    return MQ5_ILLEGAL;
+    return judge(version, out, written);
+}
+
+enum mq5_status mq5_encode(enum mq5_version version, const struct mq5_packet *packet, uint8_t *out, size_t capacity,
+                           size_t *written)
+{
+    bool judged;
+    *written = mq5_write_plain(version, packet, out, capacity, &judged);
+    if (*written == 0)
+        return encode_carefully(version, packet, out, capacity, written);
+    return judged ? MQ5_OK : judge(version, out, written);
 }
 
 size_t mq5_encoded_length(enum mq5_version version, const struct mq5_packet *packet)

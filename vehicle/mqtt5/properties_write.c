@@ -90,7 +90,7 @@ static uint8_t *write_ids(uint8_t *at, const struct mq5_properties *properties)
 
 static uint8_t *write_pair(uint8_t *at, const struct mq5_user_property *pair)
 {
-    return mq5_write_binary(mq5_write_binary(mq5_write_u8(at, MQ5_USER_PROPERTY), pair->name), pair->value);
+    return mq5_write_short(mq5_write_short(mq5_write_u8(at, MQ5_USER_PROPERTY), pair->name), pair->value);
 }
 
 static uint8_t *write_user(uint8_t *at, const struct mq5_properties *properties)

@@ -21,8 +21,8 @@ static enum mq5_status stop_frame(struct mq5_error *error, enum mq5_status statu
                 "MQTT-1.5.5-1");
 }
 
-static enum mq5_status hand_out(struct mq5_stream *stream, const uint8_t *data, uint32_t length, struct mq5_packet *out,
-                                struct mq5_error *error)
+static inline enum mq5_status hand_out(struct mq5_stream *stream, const uint8_t *data, uint32_t length,
+                                       struct mq5_packet *out, struct mq5_error *error)
 {
     enum mq5_status status =
         mq5_decode((enum mq5_version)stream->version, (enum mq5_sender)stream->sender, data, length, out, error);
@@ -91,8 +91,9 @@ static enum mq5_status gather_next(struct mq5_stream *stream, const uint8_t **da
     return hand_out(stream, stream->buffer, stream->used, out, error);
 }
 
-enum mq5_status mq5_stream_next(struct mq5_stream *stream, const uint8_t **data, size_t *length, struct mq5_packet *out,
-                                struct mq5_error *error)
+static __attribute__((noinline)) enum mq5_status next_any(struct mq5_stream *stream, const uint8_t **data,
+                                                          size_t *length, struct mq5_packet *out,
+                                                          struct mq5_error *error)
 {
     uint32_t whole;
     if (stream->consumed_pending)
@@ -113,6 +114,36 @@ enum mq5_status mq5_stream_next(struct mq5_stream *stream, const uint8_t **data,
             return no_room(error);
     }
     return gather_next(stream, data, length, out, error);
+}
+
+/* The packet at the beginning of `data`, if all of it is there and its length takes one byte or two in order; else 0. */
+static inline uint32_t whole_packet(const uint8_t *data, size_t length, uint32_t max_packet)
+{
+    if (length < 3)
+        return length == 2 && data[1] == 0 && max_packet != 1 ? 2 : 0;
+    uint32_t whole = data[1] < 0x80                  ? 2 + (uint32_t)data[1]
+                     : data[2] > 0 && data[2] < 0x80 ? 3 + ((uint32_t)data[1] & 0x7F) + ((uint32_t)data[2] << 7)
+                                                     : UINT32_MAX;
+    return whole <= length && (max_packet == 0 || whole <= max_packet) ? whole : 0;
+}
+
+/* Nothing gathered and a whole packet in sight is nearly always; the rest is for next_any(). */
+enum mq5_status mq5_stream_next(struct mq5_stream *stream, const uint8_t **data, size_t *length, struct mq5_packet *out,
+                                struct mq5_error *error)
+{
+    if (stream->used == 0 && !stream->consumed_pending) {
+        const uint8_t *packet = *data;
+        const size_t left = *length;
+        if (left == 0)
+            return MQ5_MORE;
+        const uint32_t whole = whole_packet(packet, left, stream->max_packet);
+        if (whole) {
+            *data = packet + whole;
+            *length = left - whole;
+            return hand_out(stream, packet, whole, out, error);
+        }
+    }
+    return next_any(stream, data, length, out, error);
 }
 
 struct span mq5_stream_packet_bytes(const struct mq5_stream *stream)

@@ -57,6 +57,35 @@ bool mq5_topic_share_split(struct span filter, struct span *name, struct span *r
     return true;
 }
 
+/* The next '/' or the end. */
+static inline const uint8_t *level_end(const uint8_t *at, const uint8_t *end)
+{
+    for (; end - at >= 8; at += 8) {
+        uint64_t other = mq5_load(at) ^ MQ5_EVERY('/');
+        uint64_t found = (other - MQ5_EVERY(1)) & ~other & MQ5_EVERY(0x80); /* the lowest is exact */
+        if (found)
+            return at + (__builtin_ctzll(found) >> 3);
+    }
+    while (at < end && *at != '/')
+        at++;
+    return at;
+}
+
+/* How many bytes of the filter, up to its next '/', are those of the topic. */
+static inline size_t same_bytes(const uint8_t *filter, size_t level, const uint8_t *topic, size_t left)
+{
+    const size_t length = level < left ? level : left;
+    size_t i = 0;
+    for (; i + 8 <= length; i += 8) {
+        uint64_t different = mq5_load(filter + i) ^ mq5_load(topic + i);
+        if (different)
+            return i + (size_t)(__builtin_ctzll(different) >> 3);
+    }
+    while (i < length && filter[i] == topic[i])
+        i++;
+    return i;
+}
+
 bool mq5_topic_matches(struct span filter, struct span topic)
 {
     const uint8_t *f = filter.data, *filter_end = f + filter.length;
@@ -70,11 +99,11 @@ bool mq5_topic_matches(struct span filter, struct span topic)
             return true;
         if (f < filter_end && *f == '+') {
             f++;
-            while (t < topic_end && *t != '/')
-                t++;
+            t = level_end(t, topic_end);
         } else {
-            while (f < filter_end && t < topic_end && *f != '/' && *f == *t)
-                f++, t++;
+            size_t same = same_bytes(f, (size_t)(level_end(f, filter_end) - f), t, (size_t)(topic_end - t));
+            f += same;
+            t += same;
         }
         bool filter_level_over = f == filter_end || *f == '/', topic_level_over = t == topic_end || *t == '/';
         if (!filter_level_over || !topic_level_over)

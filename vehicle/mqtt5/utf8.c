@@ -6,32 +6,23 @@
 #include "mqtt5/topic.h"
 #include "wire.h"
 
-#define EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Non-zero exactly if one of the eight bytes is zero. */
+/* The bytes' highest bits are set where a byte is zero; above such a byte also elsewhere. */
 static inline uint64_t zero_byte(uint64_t eight)
 {
-    return (eight - EVERY(1)) & ~eight & EVERY(0x80);
+    return (eight - MQ5_EVERY(1)) & ~eight;
 }
 
 static inline uint64_t suspicious(uint64_t eight, bool topic_name)
 {
-    uint64_t found = (eight & EVERY(0x80)) | zero_byte(eight);
+    uint64_t found = mq5_odd(eight);
     if (topic_name)
-        found |= zero_byte(eight ^ EVERY('+')) | zero_byte(eight ^ EVERY('#'));
+        found |= zero_byte(eight ^ MQ5_EVERY('+')) | zero_byte(eight ^ MQ5_EVERY('#'));
     return found;
-}
-
-static inline uint64_t load(const uint8_t *data)
-{
-    uint64_t eight;
-    memcpy(&eight, data, 8);
-    return eight;
 }
 
 static inline uint64_t load_short(const uint8_t *data, uint32_t length)
 {
-    uint64_t eight = EVERY('a');
+    uint64_t eight = MQ5_EVERY('a');
     if (length >= 4) {
         uint32_t first, last;
         memcpy(&first, data, 4);
@@ -82,17 +73,22 @@ static enum mq5_text check_exactly(const uint8_t *at, const uint8_t *end, bool t
     return flaw;
 }
 
+static inline uint64_t scan(const uint8_t *data, uint32_t length, bool topic_name)
+{
+    if (length < 8)
+        return suspicious(load_short(data, length), topic_name);
+    const uint8_t *last = data + length - 8;
+    uint64_t found = suspicious(mq5_load(last), topic_name);
+    for (; data < last; data += 8)
+        found |= suspicious(mq5_load(data), topic_name);
+    return found;
+}
+
 enum mq5_text mq5_text_check(const uint8_t *data, uint32_t length, bool topic_name)
 {
-    uint64_t found = 0;
-    if (length >= 8) {
-        for (uint32_t i = 0; i + 8 <= length; i += 8)
-            found |= suspicious(load(data + i), topic_name);
-        found |= suspicious(load(data + length - 8), topic_name);
-    } else {
-        found = suspicious(load_short(data, length), topic_name);
-    }
-    return __builtin_expect(found == 0, 1) ? TEXT_OK : check_exactly(data, data + length, topic_name);
+    uint64_t found = topic_name ? scan(data, length, true) : scan(data, length, false);
+    return __builtin_expect((found & MQ5_EVERY(0x80)) == 0, 1) ? TEXT_OK
+                                                               : check_exactly(data, data + length, topic_name);
 }
 
 bool mq5_utf8_valid(struct span text)

@@ -38,6 +38,31 @@ enum mq5_text { TEXT_OK, TEXT_NOT_UTF8, TEXT_NUL, TEXT_WILDCARD };
 enum mq5_text mq5_text_check(const uint8_t *data, uint32_t length, bool topic_name);
 bool mq5_fail_text(struct mq5_reader *reader, enum mq5_text flaw);
 
+#define MQ5_EVERY(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Eight bytes, the first in the lowest place. */
+static inline uint64_t mq5_load(const uint8_t *data)
+{
+    uint64_t eight;
+    memcpy(&eight, data, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    eight = __builtin_bswap64(eight);
+#endif
+    return eight;
+}
+
+/* The highest bit of the first byte that is 0 or not ASCII is set; none is if there is no such byte. Bits of bytes after the
+ * first such one, and all others, say nothing. */
+static inline uint64_t mq5_odd(uint64_t eight)
+{
+    return (eight - MQ5_EVERY(1)) | eight;
+}
+
+static inline uint16_t mq5_be16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
 static inline uint32_t mq5_left(const struct mq5_reader *reader)
 {
     return (uint32_t)(reader->end - reader->at);
@@ -55,7 +80,7 @@ static inline bool mq5_read_u16(struct mq5_reader *reader, uint16_t *out)
 {
     if (mq5_left(reader) < 2)
         return mq5_fail_short(reader);
-    *out = (uint16_t)(reader->at[0] << 8 | reader->at[1]);
+    *out = mq5_be16(reader->at);
     reader->at += 2;
     return true;
 }
@@ -174,6 +199,28 @@ static inline uint8_t *mq5_write_binary(uint8_t *at, struct span bytes)
     return mq5_write_bytes(mq5_write_u16(at, (uint16_t)bytes.length), bytes);
 }
 
+/* Like mq5_write_binary(), without a call for the few bytes that most names and values are. */
+static inline uint8_t *mq5_write_short(uint8_t *at, struct span bytes)
+{
+    const uint32_t length = bytes.length;
+    const uint8_t *from = bytes.data;
+    at = mq5_write_u16(at, (uint16_t)length);
+    if (length > 16) {
+        memcpy(at, from, length);
+    } else if (length >= 8) {
+        memcpy(at, from, 8);
+        memcpy(at + length - 8, from + length - 8, 8);
+    } else if (length >= 4) {
+        memcpy(at, from, 4);
+        memcpy(at + length - 4, from + length - 4, 4);
+    } else if (length) {
+        at[0] = from[0];
+        at[length / 2] = from[length / 2];
+        at[length - 1] = from[length - 1];
+    }
+    return at + length;
+}
+
 /* --- properties (2.2.2) --- */
 
 enum mq5_property_kind { KIND_NONE, KIND_U8, KIND_U16, KIND_U32, KIND_VBI, KIND_TEXT, KIND_BINARY, KIND_PAIR };
@@ -209,6 +256,19 @@ bool mq5_read_properties(struct mq5_reader *reader, int place, enum mq5_sender s
  * list). */
 bool mq5_properties_measure(const struct mq5_properties *properties, uint64_t *length);
 uint8_t *mq5_properties_write(uint8_t *at, const struct mq5_properties *properties);
+
+/* Plain packets (decode_plain.c, encode_plain.c): a property block has a length of one byte, and so many readable bytes behind it
+ * as are looked at together. */
+enum { MQ5_PLAIN_BLOCK = 127, MQ5_PLAIN_BEHIND = 16 };
+/* Zero bytes in a block; -1 if a byte is not ASCII. */
+int mq5_count_zeros(const uint8_t *at, uint32_t length);
+/* mq5_encode() for what is plain: the packet's length; 0 if it is not, or has no room. *judged: it is surely legal. */
+size_t mq5_write_plain(enum mq5_version version, const struct mq5_packet *packet, uint8_t *out, size_t capacity,
+                       bool *judged);
+
+/* mq5_decode() for whatever is not plain (decode_plain.c): takes everything the standard allows, names what is wrong. */
+enum mq5_status mq5_decode_carefully(enum mq5_version version, enum mq5_sender sender, const uint8_t *data,
+                                     size_t length, struct mq5_packet *out, struct mq5_error *error);
 
 /* --- packets whose decoding fills a file of its own --- */
 bool mq5_decode_connect(struct mq5_reader *reader, struct mq5_connect *out);
