@@ -2,6 +2,8 @@
  */
 #include "fleet.h"
 
+#include "sim/group.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -10,7 +12,8 @@
 /* Measured, with head-room: what one vehicle costs in each world (see docs/architecture.md). */
 #define VIRTUAL_BYTES_PER_VEHICLE 4096
 #define LIVE_PLAIN_BYTES          8192
-#define LIVE_TLS_BYTES            65536
+#define LIVE_TLS_BYTES            40960
+#define EMBEDDED_RATIO            2 /* the cloud's half of a connection is on this machine, too */
 #define DESCRIPTORS_RESERVED      64
 #define PORTS_PER_ADDRESS         28000
 #define SOURCE_ADDRESSES_MAX      250
@@ -67,42 +70,70 @@ static bool check_memory(uint64_t needed, const struct world_options *options, s
     return false;
 }
 
-static bool check_descriptors(const struct scenario *scenario, struct text *text, char *remedy, size_t remedy_capacity)
+static bool clear(const struct world_options *options)
+{
+    for (uint32_t b = 0; b < options->broker_count; b++)
+        if (strncmp(options->brokers[b], "mqtt://", 7) != 0)
+            return false;
+    return options->broker_count > 0;
+}
+
+static uint32_t processes(const struct world_options *options)
+{
+    return options->group ? sim_group_size(options->group) : 1;
+}
+
+static bool embedded(const struct world_options *options)
+{
+    return options->broker_count == 0 || strcmp(options->brokers[0], "embedded") == 0;
+}
+
+/* Of one process: its vehicles share out evenly. Our own clouds are as many as their descriptors ask for. */
+static bool check_descriptors(const struct scenario *scenario, const struct world_options *options, struct text *text,
+                              char *remedy, size_t remedy_capacity)
 {
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
-    uint64_t needed = (uint64_t)scenario->fleet + DESCRIPTORS_RESERVED;
-    line(text, "  descriptors    %llu, limit %llu (hard %llu)\n", (unsigned long long)needed,
-         (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
-    if (needed <= limit.rlim_max) {
-        if (needed > limit.rlim_cur) {
-            limit.rlim_cur = limit.rlim_max;
-            setrlimit(RLIMIT_NOFILE, &limit);
-        }
-        return true;
+    uint32_t size = processes(options), reserved = DESCRIPTORS_RESERVED;
+    uint64_t most = limit.rlim_max > 2 * reserved ? limit.rlim_max - reserved : reserved;
+    uint64_t needed = ((uint64_t)scenario->fleet + size - 1) / size + reserved;
+    line(text, "  descriptors    %llu in each of %u process%s, limit %llu (hard %llu)\n", (unsigned long long)needed, size,
+         size == 1 ? "" : "es", (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
+    if (limit.rlim_cur < limit.rlim_max) { /* the cloud's process inherits it */
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
     }
-    snprintf(
-        remedy, remedy_capacity,
-        "needs %llu file descriptors, the hard limit is %llu; run at most --fleet %llu, or raise it: ulimit -Hn %llu",
-        (unsigned long long)needed, (unsigned long long)limit.rlim_max,
-        (unsigned long long)limit.rlim_max - DESCRIPTORS_RESERVED, (unsigned long long)needed);
+    if (needed <= limit.rlim_max)
+        return true;
+    snprintf(remedy, remedy_capacity,
+             "needs %llu file descriptors in one process, the hard limit is %llu: needs -j %llu; or run at most --fleet %llu, or raise "
+             "it: ulimit -Hn %llu",
+             (unsigned long long)needed, (unsigned long long)limit.rlim_max,
+             (unsigned long long)((scenario->fleet + most - 1) / most), (unsigned long long)(most * size),
+             (unsigned long long)needed);
     return false;
 }
 
+/* A source address reaches each listener from PORTS_PER_ADDRESS ports. Only loopback brokers are reached from several addresses. */
 static bool check_ports(const struct scenario *scenario, const struct world_options *options, struct text *text,
                         char *remedy, size_t remedy_capacity)
 {
-    uint32_t brokers = options->broker_count ? options->broker_count : 1;
-    uint32_t addresses =
-        options->source_addresses ? options->source_addresses : (scenario->fleet / brokers) / PORTS_PER_ADDRESS + 1;
-    uint64_t have = (uint64_t)addresses * PORTS_PER_ADDRESS * brokers;
-    line(text, "  local ports    %u, %u source address%s × %d ports × %u broker%s\n", scenario->fleet, addresses,
-         addresses == 1 ? "" : "es", PORTS_PER_ADDRESS, brokers, brokers == 1 ? "" : "s");
-    if (have >= scenario->fleet && addresses <= SOURCE_ADDRESSES_MAX)
+    uint32_t listeners = options->broker_count ? options->broker_count : 1;
+    if (embedded(options) && processes(options) > listeners)
+        listeners = processes(options);
+    uint32_t fleet = scenario->fleet, each = (fleet + listeners - 1) / listeners;
+    uint32_t addresses = options->source_addresses ? options->source_addresses : each / PORTS_PER_ADDRESS + 1;
+    uint64_t have = (uint64_t)addresses * PORTS_PER_ADDRESS * listeners;
+    line(text, "  local ports    %u, %u source address%s × %d ports × %u listener%s\n", fleet, addresses,
+         addresses == 1 ? "" : "es", PORTS_PER_ADDRESS, listeners, listeners == 1 ? "" : "s");
+    if (have >= fleet && addresses <= SOURCE_ADDRESSES_MAX)
         return true;
+    uint64_t per_listener = (uint64_t)(addresses < SOURCE_ADDRESSES_MAX ? addresses : SOURCE_ADDRESSES_MAX) * PORTS_PER_ADDRESS;
     snprintf(remedy, remedy_capacity,
-             "needs %u local ports, %llu are to be had; give more --broker endpoints or source addresses",
-             scenario->fleet, (unsigned long long)have);
+             "needs %u local ports, %llu are to be had from %u source address%s to %u listener%s; needs %llu listeners: give "
+             "--broker more often, or more source addresses",
+             fleet, (unsigned long long)have, addresses, addresses == 1 ? "" : "es", listeners, listeners == 1 ? "" : "s",
+             (unsigned long long)((fleet + per_listener - 1) / per_listener));
     return false;
 }
 
@@ -112,13 +143,14 @@ bool world_preflight(const struct scenario *scenario, const struct world_options
     struct text text = {out, out_capacity};
     out[0] = remedy[0] = 0;
     line(&text, "  world          %s\n", options->kind == WORLD_VIRTUAL ? "virtual" : "live");
-    line(&text, "  cores          1 busy, %ld online\n", sysconf(_SC_NPROCESSORS_ONLN));
+    line(&text, "  cores          %u busy, %ld online\n", processes(options), sysconf(_SC_NPROCESSORS_ONLN));
     if (options->kind == WORLD_VIRTUAL)
         return check_memory((uint64_t)scenario->fleet * VIRTUAL_BYTES_PER_VEHICLE, options, &text, remedy,
                             remedy_capacity);
-    uint64_t per_vehicle = uses_tls(scenario) ? LIVE_TLS_BYTES : LIVE_PLAIN_BYTES;
+    uint64_t per_vehicle = uses_tls(scenario) && !clear(options) ? LIVE_TLS_BYTES : LIVE_PLAIN_BYTES;
+    per_vehicle *= embedded(options) ? EMBEDDED_RATIO : 1;
     bool memory = check_memory((uint64_t)scenario->fleet * per_vehicle, options, &text, remedy, remedy_capacity);
-    bool descriptors = check_descriptors(scenario, &text, remedy, remedy_capacity);
+    bool descriptors = check_descriptors(scenario, options, &text, remedy, remedy_capacity);
     bool ports = check_ports(scenario, options, &text, remedy, remedy_capacity);
     return memory && descriptors && ports;
 }
