@@ -1,9 +1,8 @@
 /* bus_local.c: a bus attached in-process to the embedded broker: no bytes, handlers run at once. */
 #include "cloud/bus.h"
 
+#include "memory.h"
 #include "mqtt5/topic.h"
-
-#include <stdlib.h>
 
 struct local_handler {
     struct local_handler *next;
@@ -27,6 +26,11 @@ static struct local_bus *local_of(struct cloud_bus *bus)
 static void deliver(void *context, int64_t now_us, const struct mq5_publish *message)
 {
     struct local_bus *local = context;
+    struct local_handler *only = local->handlers;
+    if (only && !only->next) { /* one subscription, never taken back: it is the one that matched */
+        only->handler(only->context, now_us, message);
+        return;
+    }
     for (struct local_handler *h = local->handlers, *next; h; h = next) {
         next = h->next;
         if (mq5_topic_matches(span_of(h->filter, h->length), message->topic))
@@ -40,7 +44,7 @@ static uint8_t local_subscribe(struct cloud_bus *bus, int64_t now_us, struct spa
     struct local_bus *local = local_of(bus);
     struct span share, rest = filter;
     mq5_topic_share_split(filter, &share, &rest);
-    struct local_handler *entry = malloc(sizeof *entry + rest.length);
+    struct local_handler *entry = memory_allocate(sizeof *entry + rest.length);
     if (!entry)
         return MQ5_QUOTA_EXCEEDED;
     *entry = (struct local_handler){.handler = handler, .context = context, .length = rest.length};
@@ -52,7 +56,7 @@ static uint8_t local_subscribe(struct cloud_bus *bus, int64_t now_us, struct spa
     uint8_t reason = cloud_local_subscribe(local->local, now_us, filter, qos);
     if (reason >= 0x80) {
         *end = NULL;
-        free(entry);
+        memory_free(entry);
     }
     return reason;
 }
@@ -69,22 +73,22 @@ static void local_close(struct cloud_bus *bus)
     while (local->handlers) {
         struct local_handler *entry = local->handlers;
         local->handlers = entry->next;
-        free(entry);
+        memory_free(entry);
     }
-    free(local);
+    memory_free(local);
 }
 
 static const struct cloud_bus_ops local_ops = {local_subscribe, local_publish, local_close};
 
 struct cloud_bus *cloud_bus_local(struct cloud_broker *broker, struct span client_id)
 {
-    struct local_bus *local = calloc(1, sizeof *local);
+    struct local_bus *local = memory_allocate_zero(1, sizeof *local);
     if (!local)
         return NULL;
     local->bus.ops = &local_ops;
     local->local = cloud_broker_attach(broker, client_id, deliver, local);
     if (!local->local) {
-        free(local);
+        memory_free(local);
         return NULL;
     }
     return &local->bus;

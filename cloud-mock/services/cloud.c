@@ -1,8 +1,6 @@
 /* cloud.c: broker and services put together: one cloud instance, for a partition of the virtual world or behind the doors of `convoy cloud`. */
 #include "cloud/services.h"
 
-#include <stdlib.h>
-
 static void on_send(void *context, void *link, const uint8_t *data, size_t length)
 {
     struct cloud *cloud = context;
@@ -141,11 +139,9 @@ void cloud_destroy(struct cloud *cloud)
     memset(cloud, 0, sizeof *cloud);
 }
 
-int64_t cloud_next_deadline(const struct cloud *cloud)
+uint64_t cloud_bytes(const struct cloud *cloud)
 {
-    int64_t broker_us = cloud_broker_next_deadline(cloud->broker),
-            registration_us = cloud_registration_next_deadline(cloud->registration);
-    return broker_us < registration_us ? broker_us : registration_us;
+    return cloud_registration_bytes(cloud->registration) + cloud_presence_bytes(cloud->presence);
 }
 
 void cloud_tick(struct cloud *cloud, int64_t now_us)

@@ -5,12 +5,13 @@
  */
 #include "cloud/services.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "memory.h"
+#include "text.h"
 
-#define LATE_FACTOR   10
-#define TOPIC_MAX     256
-#define RESPONSE_WAIT 1 /* seconds added to the message expiry: rounding up */
+#define LATE_FACTOR       10
+#define CAPACITY_AT_FIRST 8
+#define TOPIC_MAX         256
+#define RESPONSE_WAIT     1 /* seconds added to the message expiry: rounding up */
 
 struct open_command {
     uint64_t id, token;
@@ -19,6 +20,7 @@ struct open_command {
 };
 
 struct cloud_commands {
+    struct cloud_due due; /* first, for cloud_commands_next_deadline() */
     struct cloud_command_options options;
     struct cloud_bus *bus;
     uint64_t sent, open;
@@ -29,7 +31,6 @@ struct cloud_commands {
         uint64_t id;
     } * heap;
     uint64_t heap_count, heap_capacity;
-    char filter[TOPIC_MAX];
 };
 
 #define ID_DELETED UINT64_C(1)
@@ -64,7 +65,7 @@ static bool rehash(struct cloud_commands *commands, uint64_t capacity)
 {
     struct open_command *old = commands->table;
     uint64_t old_capacity = commands->capacity;
-    struct open_command *table = calloc(capacity, sizeof *table);
+    struct open_command *table = memory_allocate_zero(capacity, sizeof *table);
     if (!table)
         return false;
     commands->table = table;
@@ -73,7 +74,7 @@ static bool rehash(struct cloud_commands *commands, uint64_t capacity)
     for (uint64_t i = 0; i < old_capacity; i++)
         if (old[i].id > ID_DELETED)
             insert(commands, &old[i]);
-    free(old);
+    memory_free(old);
     return true;
 }
 
@@ -85,8 +86,8 @@ static bool room(struct cloud_commands *commands)
         return false;
     if (commands->heap_count < commands->heap_capacity)
         return true;
-    uint64_t capacity = commands->heap_capacity ? commands->heap_capacity * 2 : 64;
-    struct deadline *heap = realloc(commands->heap, capacity * sizeof *heap);
+    uint64_t capacity = commands->heap_capacity ? commands->heap_capacity * 2 : CAPACITY_AT_FIRST;
+    struct deadline *heap = memory_resize(commands->heap, capacity * sizeof *heap);
     if (!heap)
         return false;
     commands->heap = heap;
@@ -108,6 +109,7 @@ static void heap_push(struct cloud_commands *commands, int64_t at_us, uint64_t i
     for (; i > 0 && earlier(&entry, &commands->heap[(i - 1) / 2]); i = (i - 1) / 2)
         commands->heap[i] = commands->heap[(i - 1) / 2];
     commands->heap[i] = entry;
+    commands->due.next_us = commands->heap[0].at_us;
 }
 
 static struct deadline heap_pop(struct cloud_commands *commands)
@@ -127,6 +129,7 @@ static struct deadline heap_pop(struct cloud_commands *commands)
     }
     if (commands->heap_count)
         commands->heap[i] = last;
+    commands->due.next_us = commands->heap_count ? commands->heap[0].at_us : TIME_NEVER;
     return top;
 }
 
@@ -209,29 +212,34 @@ static void on_response(void *context, int64_t now_us, const struct mq5_publish 
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */
 
-static bool expand(const char *template, struct span thing, char *out, size_t capacity)
+/* The template with the thing in place of '%'; an empty span: it has none, or there is no room. */
+static struct span expand(const char *template, struct span thing, char *out, size_t capacity)
 {
+    struct text_writer w = {out, 0, capacity};
     const char *mark = strchr(template, '%');
     if (!mark)
-        return false;
-    int written = snprintf(out, capacity, "%.*s%.*s%s", (int)(mark - template), template, (int)thing.length,
-                           (const char *)thing.data, mark + 1);
-    return written > 0 && (size_t)written < capacity;
+        return (struct span){0};
+    text_put(&w, template, (size_t)(mark - template));
+    text_put(&w, thing.data, thing.length);
+    text_put_string(&w, mark + 1);
+    return text_fits(&w) ? span_of(out, w.at) : (struct span){0};
 }
 
 struct cloud_commands *cloud_commands_create(const struct cloud_command_options *options, struct cloud_bus *bus,
                                              int64_t now_us)
 {
-    struct cloud_commands *commands = calloc(1, sizeof *commands);
+    struct cloud_commands *commands = memory_allocate_zero(1, sizeof *commands);
     if (!commands)
         return NULL;
     commands->options = *options;
     commands->bus = bus;
-    commands->capacity = 64;
-    commands->table = calloc(commands->capacity, sizeof *commands->table);
-    if (!commands->table ||
-        !expand(options->response_topic, SPAN_LITERAL("+"), commands->filter, sizeof commands->filter) ||
-        bus->ops->subscribe(bus, now_us, span_text(commands->filter), 1, on_response, commands) >= 0x80) {
+    commands->capacity = CAPACITY_AT_FIRST;
+    commands->due.next_us = TIME_NEVER;
+    commands->table = memory_allocate_zero(commands->capacity, sizeof *commands->table);
+    char text[TOPIC_MAX];
+    struct span filter = expand(options->response_topic, SPAN_LITERAL("+"), text, sizeof text);
+    if (!commands->table || !filter.length ||
+        bus->ops->subscribe(bus, now_us, filter, 1, on_response, commands) >= 0x80) {
         cloud_commands_destroy(commands);
         return NULL;
     }
@@ -240,27 +248,32 @@ struct cloud_commands *cloud_commands_create(const struct cloud_command_options 
 
 void cloud_commands_destroy(struct cloud_commands *commands)
 {
-    free(commands->table);
-    free(commands->heap);
-    free(commands);
+    memory_free(commands->table);
+    memory_free(commands->heap);
+    memory_free(commands);
 }
 
 static uint8_t publish_command(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command,
                                int64_t timeout_us, uint64_t id)
 {
-    char topic[TOPIC_MAX], response[TOPIC_MAX], payload[256];
-    if (!expand(commands->options.request_topic, thing, topic, sizeof topic) ||
-        !expand(commands->options.response_topic, thing, response, sizeof response))
+    char topic_text[TOPIC_MAX], response_text[TOPIC_MAX], payload[256];
+    struct span topic = expand(commands->options.request_topic, thing, topic_text, sizeof topic_text);
+    struct span response = expand(commands->options.response_topic, thing, response_text, sizeof response_text);
+    struct text_writer w = {payload, 0, sizeof payload};
+    TEXT_PUT(&w, "{\"command\":\"");
+    text_put(&w, command.data, command.length);
+    TEXT_PUT(&w, "\",\"id\":\"");
+    text_put_hex64(&w, id);
+    TEXT_PUT(&w, "\"}");
+    if (!topic.length || !response.length || !text_fits(&w))
         return MQ5_TOPIC_NAME_INVALID;
-    int length = snprintf(payload, sizeof payload, "{\"command\":\"%.*s\",\"id\":\"%016llx\"}", (int)command.length,
-                          (const char *)command.data, (unsigned long long)id);
     uint8_t correlation[8];
     for (int i = 0; i < 8; i++)
         correlation[i] = (uint8_t)(id >> (56 - 8 * i));
-    struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
+    struct mq5_publish message = {.qos = 1, .topic = topic, .payload = span_of(payload, w.at)};
     message.properties.present = MQ5_BIT(MQ5_RESPONSE_TOPIC) | MQ5_BIT(MQ5_CORRELATION_DATA) |
                                  MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL) | MQ5_BIT(MQ5_CONTENT_TYPE);
-    message.properties.response_topic = span_text(response);
+    message.properties.response_topic = response;
     message.properties.correlation_data = span_of(correlation, sizeof correlation);
     message.properties.message_expiry_s = (uint32_t)(timeout_us / US_PER_S) + RESPONSE_WAIT;
     message.properties.content_type = SPAN_LITERAL("application/json");
@@ -294,11 +307,6 @@ uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, str
     return entry.id;
 }
 
-int64_t cloud_commands_next_deadline(const struct cloud_commands *commands)
-{
-    return commands->heap_count ? commands->heap[0].at_us : TIME_NEVER;
-}
-
 static void forget(struct cloud_commands *commands, struct open_command *entry)
 {
     entry->id = ID_DELETED;
@@ -306,7 +314,7 @@ static void forget(struct cloud_commands *commands, struct open_command *entry)
 
 void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us)
 {
-    while (commands->heap_count && commands->heap[0].at_us <= now_us) {
+    while (commands->due.next_us <= now_us && commands->heap_count) {
         struct deadline due = heap_pop(commands);
         struct open_command *entry = find(commands, due.id);
         if (!entry)
@@ -321,6 +329,12 @@ void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us)
         commands->open--;
         tell(commands, now_us, &command, CLOUD_COMMAND_TIMED_OUT, false);
     }
+}
+
+uint64_t cloud_commands_bytes(const struct cloud_commands *commands)
+{
+    return sizeof *commands + commands->capacity * sizeof *commands->table +
+           commands->heap_capacity * sizeof *commands->heap;
 }
 
 uint64_t cloud_commands_open(const struct cloud_commands *commands)

@@ -3,26 +3,30 @@
  */
 #include "cloud/services.h"
 
+#include "../registry/index.h"
+#include "../registry/rows.h"
+#include "memory.h"
 #include "text.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#define FORGET_AFTER_MS (US_PER_HOUR / US_PER_MS)
+#define CONNECTED       (-1)
 
-#define FORGET_AFTER_US US_PER_HOUR
-
-struct
-    seen { /* a client, by hash of its id: two with one hash share a version count, which costs them gaps and nothing else */
-    uint64_t hash;
-    int64_t offline_us; /* -1: connected */
-    uint32_t version;
-};
+/* A client, by hash of its id: two with one hash share a version count, which costs them gaps and nothing else. OFFLINE: since when, in
+ * milliseconds, or CONNECTED. */
+enum column { HASH, OFFLINE, VERSION, COLUMNS };
 
 struct cloud_presence {
     struct cloud_bus *bus;
     const struct cloud_profile *profile;
     int64_t epoch_us;
-    struct seen *table;
-    uint64_t capacity, count;
+    struct rows seen;
+    struct index index;
+};
+
+struct seen {
+    uint64_t hash;
+    uint32_t row;
+    uint32_t version;
 };
 
 static uint64_t hash_of(struct span id)
@@ -34,56 +38,59 @@ static uint64_t hash_of(struct span id)
     return hash ? hash : 1;
 }
 
-static struct seen *slot(struct seen *table, uint64_t capacity, uint64_t hash)
+static uint32_t place_of(uint64_t hash)
 {
-    uint64_t i = hash & (capacity - 1);
-    while (table[i].hash && table[i].hash != hash)
-        i = (i + 1) & (capacity - 1);
-    return &table[i];
+    return (uint32_t)(hash * UINT64_C(0x9E3779B97F4A7C15) >> 32);
 }
 
-static struct seen *find(struct cloud_presence *presence, struct span id)
+static uint32_t place_of_row(const void *context, uint32_t row)
 {
-    if (presence->count * 4 >= presence->capacity * 3) {
-        uint64_t capacity = presence->capacity * 2;
-        struct seen *table = calloc(capacity, sizeof *table);
-        if (!table)
-            return NULL;
-        for (uint64_t i = 0; i < presence->capacity; i++)
-            if (presence->table[i].hash)
-                *slot(table, capacity, presence->table[i].hash) = presence->table[i];
-        free(presence->table);
-        presence->table = table;
-        presence->capacity = capacity;
-    }
-    uint64_t hash = hash_of(id);
-    struct seen *seen = slot(presence->table, presence->capacity, hash);
-    if (!seen->hash) {
-        *seen = (struct seen){.hash = hash, .offline_us = 0};
-        presence->count++;
-    }
-    return seen;
+    const struct cloud_presence *presence = context;
+    return place_of(rows_get(&presence->seen, row, HASH));
+}
+
+/* Finds or adds. false: out of memory. */
+static bool find(struct cloud_presence *presence, struct span id, struct seen *seen)
+{
+    const struct index *index = &presence->index;
+    *seen = (struct seen){.hash = hash_of(id)};
+    uint32_t place = place_of(seen->hash), slot;
+    if (index->size)
+        for (uint32_t at = index_first(index, place); (slot = index_slot(index, at)) != 0; at = index_next(index, at))
+            if (rows_get(&presence->seen, slot - 1, HASH) == seen->hash) {
+                seen->row = slot - 1;
+                seen->version = (uint32_t)rows_get(&presence->seen, seen->row, VERSION);
+                return true;
+            }
+    seen->row = presence->seen.count;
+    const uint64_t values[COLUMNS] = {[HASH] = seen->hash};
+    if (!index_room(&presence->index, seen->row, place_of_row, presence) || !rows_add(&presence->seen, values, NULL))
+        return false;
+    index_place(&presence->index, place, seen->row);
+    return true;
 }
 
 struct cloud_presence *cloud_presence_create(struct cloud_bus *bus, const struct cloud_profile *profile,
                                              int64_t epoch_us)
 {
-    struct cloud_presence *presence = calloc(1, sizeof *presence);
+    struct cloud_presence *presence = memory_allocate_zero(1, sizeof *presence);
     if (!presence)
         return NULL;
-    *presence = (struct cloud_presence){.bus = bus, .profile = profile, .epoch_us = epoch_us, .capacity = 256};
-    presence->table = calloc(presence->capacity, sizeof *presence->table);
-    if (!presence->table) {
-        free(presence);
-        return NULL;
-    }
+    *presence = (struct cloud_presence){.bus = bus, .profile = profile, .epoch_us = epoch_us};
+    presence->seen.columns = COLUMNS;
     return presence;
 }
 
 void cloud_presence_destroy(struct cloud_presence *presence)
 {
-    free(presence->table);
-    free(presence);
+    rows_free(&presence->seen);
+    index_free(&presence->index);
+    memory_free(presence);
+}
+
+uint64_t cloud_presence_bytes(const struct cloud_presence *presence)
+{
+    return sizeof *presence + rows_bytes(&presence->seen) + index_bytes(&presence->index);
 }
 
 static bool nameless(struct span id)
@@ -92,62 +99,91 @@ static bool nameless(struct span id)
 }
 
 static void publish(struct cloud_presence *presence, int64_t now_us, const char *event, struct span client_id,
-                    const char *payload, size_t length)
+                    struct span payload)
 {
-    char topic[512];
-    int written = snprintf(topic, sizeof topic, "%s/presence/%s/%.*s", presence->profile->event_prefix, event,
-                           (int)client_id.length, (const char *)client_id.data);
-    if (written < 0 || (size_t)written >= sizeof topic)
+    char topic[511];
+    struct text_writer w = {topic, 0, sizeof topic};
+    text_put_string(&w, presence->profile->event_prefix);
+    TEXT_PUT(&w, "/presence/");
+    text_put_string(&w, event);
+    TEXT_PUT(&w, "/");
+    text_put(&w, client_id.data, client_id.length);
+    if (!text_fits(&w))
         return; /* a client id too long for a topic of ours: it has no events */
-    struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, length)};
+    struct mq5_publish message = {.qos = 1, .topic = span_of(topic, w.at), .payload = payload};
     presence->bus->ops->publish(presence->bus, now_us, &message);
 }
 
-static size_t begin(const struct cloud_presence *presence, int64_t now_us, const char *event, struct span client_id,
-                    const struct cloud_peer *peer, const struct seen *seen, char *out, size_t capacity)
+/* The thing a certificate is attached to has its name. */
+static bool is_thing(const struct cloud_peer *peer, struct span client_id)
 {
-    char id[600], principal[65] = "", thing[700] = "";
+    return peer && peer->has_certificate && span_equal(client_id, span_text(peer->common_name));
+}
+
+static void begin(const struct cloud_presence *presence, int64_t now_us, const char *event, struct span client_id,
+                  const struct cloud_peer *peer, const struct seen *seen, struct text_writer *w)
+{
+    char id[600], principal[65] = "";
     text_json(client_id, id, sizeof id);
-    if (peer && peer->has_certificate) {
+    if (peer && peer->has_certificate)
         text_hex(peer->certificate_id, 32, principal);
-        if (span_equal(client_id,
-                       span_text(peer->common_name))) /* the thing a certificate is attached to has its name */
-            snprintf(thing, sizeof thing, "\"thingName\":\"%s\",", id);
+    TEXT_PUT(w, "{\"clientId\":\"");
+    text_put_string(w, id);
+    TEXT_PUT(w, "\",");
+    if (is_thing(peer, client_id)) {
+        TEXT_PUT(w, "\"thingName\":\"");
+        text_put_string(w, id);
+        TEXT_PUT(w, "\",");
     }
-    return (size_t)snprintf(
-        out, capacity,
-        "{\"clientId\":\"%s\",%s\"timestamp\":%lld,\"eventType\":\"%s\",\"sessionIdentifier\":\"%016llx-%u\","
-        "\"principalIdentifier\":\"%s\",\"versionNumber\":%u",
-        id, thing, (long long)((presence->epoch_us + now_us) / US_PER_MS), event, (unsigned long long)seen->hash,
-        seen->version, principal, seen->version);
+    TEXT_PUT(w, "\"timestamp\":");
+    text_put_number(w, (presence->epoch_us + now_us) / US_PER_MS);
+    TEXT_PUT(w, ",\"eventType\":\"");
+    text_put_string(w, event);
+    TEXT_PUT(w, "\",\"sessionIdentifier\":\"");
+    text_put_hex64(w, seen->hash);
+    TEXT_PUT(w, "-");
+    text_put_number(w, seen->version);
+    TEXT_PUT(w, "\",\"principalIdentifier\":\"");
+    text_put_string(w, principal);
+    TEXT_PUT(w, "\",\"versionNumber\":");
+    text_put_number(w, seen->version);
 }
 
 void cloud_presence_connected(struct cloud_presence *presence, int64_t now_us, struct span client_id,
                               const struct cloud_peer *peer)
 {
     char payload[2000];
-    struct seen *seen = nameless(client_id) ? NULL : find(presence, client_id);
-    if (!seen)
+    struct text_writer w = {payload, 0, sizeof payload};
+    struct seen seen;
+    if (nameless(client_id) || !find(presence, client_id, &seen))
         return;
-    seen->version = seen->offline_us >= 0 && now_us - seen->offline_us > FORGET_AFTER_US ? 0 : seen->version + 1;
-    seen->offline_us = -1;
-    size_t length = begin(presence, now_us, "connected", client_id, peer, seen, payload, sizeof payload);
-    length += (size_t)snprintf(payload + length, sizeof payload - length, ",\"ipAddress\":\"%s\"}",
-                               peer ? peer->address : "");
-    publish(presence, now_us, "connected", client_id, payload, length);
+    int64_t offline_ms = (int64_t)rows_get(&presence->seen, seen.row, OFFLINE);
+    bool forgotten = offline_ms != CONNECTED && now_us / US_PER_MS - offline_ms > FORGET_AFTER_MS;
+    seen.version = forgotten ? 0 : seen.version + 1;
+    if (!rows_set(&presence->seen, seen.row, VERSION, seen.version) ||
+        !rows_set(&presence->seen, seen.row, OFFLINE, (uint64_t)CONNECTED))
+        return;
+    begin(presence, now_us, "connected", client_id, peer, &seen, &w);
+    TEXT_PUT(&w, ",\"ipAddress\":\"");
+    text_put_string(&w, peer ? peer->address : "");
+    TEXT_PUT(&w, "\"}");
+    publish(presence, now_us, "connected", client_id, span_of(payload, w.at));
 }
 
 void cloud_presence_disconnected(struct cloud_presence *presence, int64_t now_us, struct span client_id,
                                  const struct cloud_peer *peer, enum cloud_close_reason reason)
 {
     char payload[2000];
-    struct seen *seen = nameless(client_id) ? NULL : find(presence, client_id);
-    if (!seen)
+    struct text_writer w = {payload, 0, sizeof payload};
+    struct seen seen;
+    if (nameless(client_id) || !find(presence, client_id, &seen) ||
+        !rows_set(&presence->seen, seen.row, OFFLINE, (uint64_t)(now_us / US_PER_MS)))
         return;
-    seen->offline_us = now_us;
-    size_t length = begin(presence, now_us, "disconnected", client_id, peer, seen, payload, sizeof payload);
-    length += (size_t)snprintf(payload + length, sizeof payload - length,
-                               ",\"clientInitiatedDisconnect\":%s,\"disconnectReason\":\"%s\"}",
-                               reason == CLOUD_CLOSED_BY_CLIENT ? "true" : "false", cloud_close_reason_name(reason));
-    publish(presence, now_us, "disconnected", client_id, payload, length);
+    begin(presence, now_us, "disconnected", client_id, peer, &seen, &w);
+    TEXT_PUT(&w, ",\"clientInitiatedDisconnect\":");
+    text_put_string(&w, reason == CLOUD_CLOSED_BY_CLIENT ? "true" : "false");
+    TEXT_PUT(&w, ",\"disconnectReason\":\"");
+    text_put_string(&w, cloud_close_reason_name(reason));
+    TEXT_PUT(&w, "\"}");
+    publish(presence, now_us, "disconnected", client_id, span_of(payload, w.at));
 }

@@ -5,12 +5,10 @@
  */
 #include "cloud/services.h"
 
+#include "memory.h"
 #include "text.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#define BUCKETS_AT_FIRST 1024 /* a power of two; doubled when there are more pending certificates than buckets */
+#define BUCKETS_AT_FIRST 16 /* a power of two; doubled when there are more pending certificates than buckets */
 
 struct pending {
     struct pending *next; /* in its bucket */
@@ -20,6 +18,7 @@ struct pending {
 };
 
 struct cloud_registration {
+    struct cloud_due due; /* first, for cloud_registration_next_deadline() */
     struct cloud_registration_options options;
     const struct cloud_pki *pki;
     struct cloud_registry *registry;
@@ -46,7 +45,7 @@ static struct pending **place_of(struct cloud_registration *registration, const 
 static void buckets_grow(struct cloud_registration *registration)
 {
     uint32_t old_count = registration->bucket_count;
-    struct pending **old = registration->bucket, **bucket = calloc((size_t)old_count * 2, sizeof *bucket);
+    struct pending **old = registration->bucket, **bucket = memory_allocate_zero((size_t)old_count * 2, sizeof *bucket);
     if (!bucket)
         return; /* longer chains, nothing worse */
     registration->bucket = bucket;
@@ -58,7 +57,7 @@ static void buckets_grow(struct cloud_registration *registration)
             pending->next = NULL;
             *place = pending;
         }
-    free(old);
+    memory_free(old);
 }
 
 static bool sooner(const struct pending *a, const struct pending *b)
@@ -69,8 +68,8 @@ static bool sooner(const struct pending *a, const struct pending *b)
 static bool heap_push(struct cloud_registration *registration, struct pending *pending)
 {
     if (registration->heap_count == registration->heap_capacity) {
-        uint64_t capacity = registration->heap_capacity ? registration->heap_capacity * 2 : 64;
-        struct pending **heap = realloc(registration->heap, capacity * sizeof *heap);
+        uint64_t capacity = registration->heap_capacity ? registration->heap_capacity * 2 : 8;
+        struct pending **heap = memory_resize(registration->heap, capacity * sizeof *heap);
         if (!heap)
             return false;
         registration->heap = heap;
@@ -80,6 +79,7 @@ static bool heap_push(struct cloud_registration *registration, struct pending *p
     for (; i > 0 && sooner(pending, registration->heap[(i - 1) / 2]); i = (i - 1) / 2)
         registration->heap[i] = registration->heap[(i - 1) / 2];
     registration->heap[i] = pending;
+    registration->due.next_us = registration->heap[0]->due_us;
     return true;
 }
 
@@ -100,6 +100,7 @@ static struct pending *heap_pop(struct cloud_registration *registration)
     }
     if (registration->heap_count)
         registration->heap[i] = last;
+    registration->due.next_us = registration->heap_count ? registration->heap[0]->due_us : TIME_NEVER;
     return top;
 }
 
@@ -151,19 +152,14 @@ static void activate(struct cloud_registration *registration, int64_t now_us, co
         registration->activated++;
 }
 
-int64_t cloud_registration_next_deadline(const struct cloud_registration *registration)
-{
-    return registration->heap_count ? registration->heap[0]->due_us : TIME_NEVER;
-}
-
 void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us)
 {
-    while (registration->heap_count && registration->heap[0]->due_us <= now_us) {
+    while (registration->due.next_us <= now_us && registration->heap_count) {
         struct pending *pending = heap_pop(registration);
         activate(registration, now_us, pending);
         *place_of(registration, pending->certificate.id) = pending->next;
         registration->pending_count--;
-        free(pending);
+        memory_free(pending);
     }
 }
 
@@ -175,14 +171,24 @@ static void raise_event(struct cloud_registration *registration, int64_t now_us,
     char ca[65], id[65], topic[160], payload[512];
     text_hex(certificate->issuer_id, 32, ca);
     text_hex(certificate->id, 32, id);
-    long long now_ms = (long long)((registration->options.epoch_us + now_us) / US_PER_MS);
-    snprintf(topic, sizeof topic, "%s/certificates/registered/%s", registration->options.event_prefix, ca);
-    int length = snprintf(payload, sizeof payload,
-                          "{\"certificateId\":\"%s\",\"caCertificateId\":\"%s\",\"timestamp\":%lld,"
-                          "\"certificateStatus\":\"PENDING_ACTIVATION\","
-                          "\"awsAccountId\":\"123456789012\",\"certificateRegistrationTimestamp\":\"%lld\"}",
-                          id, ca, now_ms, now_ms);
-    struct mq5_publish message = {.qos = 1, .topic = span_text(topic), .payload = span_of(payload, (size_t)length)};
+    int64_t now_ms = (registration->options.epoch_us + now_us) / US_PER_MS;
+    struct text_writer t = {topic, 0, sizeof topic}, p = {payload, 0, sizeof payload};
+    text_put_string(&t, registration->options.event_prefix);
+    TEXT_PUT(&t, "/certificates/registered/");
+    text_put(&t, ca, 64);
+    TEXT_PUT(&p, "{\"certificateId\":\"");
+    text_put(&p, id, 64);
+    TEXT_PUT(&p, "\",\"caCertificateId\":\"");
+    text_put(&p, ca, 64);
+    TEXT_PUT(&p, "\",\"timestamp\":");
+    text_put_number(&p, now_ms);
+    TEXT_PUT(&p, ",\"certificateStatus\":\"PENDING_ACTIVATION\",\"awsAccountId\":\"123456789012\","
+                 "\"certificateRegistrationTimestamp\":\"");
+    text_put_number(&p, now_ms);
+    TEXT_PUT(&p, "\"}");
+    if (!text_fits(&t) || !text_fits(&p))
+        return; /* a prefix of somebody's own that is too long: no rule could have subscribed to it either */
+    struct mq5_publish message = {.qos = 1, .topic = span_of(topic, t.at), .payload = span_of(payload, p.at)};
     registration->bus->ops->publish(registration->bus, now_us, &message);
 }
 
@@ -192,18 +198,18 @@ static const struct cloud_authorisation silently = {MQ5_NOT_AUTHORIZED, true}, o
 static bool take_in(struct cloud_registration *registration, int64_t now_s, const struct cloud_peer *peer)
 {
     const struct cloud_certificate *ca = cloud_pki_ca(registration->pki, CLOUD_CA_OPERATIONAL);
-    struct pending *pending = calloc(1, sizeof *pending);
+    struct pending *pending = memory_allocate_zero(1, sizeof *pending);
     if (!pending)
         return false;
     if (!ca || memcmp(ca->id, peer->issuer_id, 32) != 0 ||
         !cloud_certificate_read(peer->certificate, &pending->certificate)) {
-        free(pending);
+        memory_free(pending);
         return false;
     }
     memcpy(pending->certificate.issuer_id, peer->issuer_id, 32);
     if (!cloud_registry_put_certificate(registration->registry, &pending->certificate,
                                         CLOUD_CERTIFICATE_PENDING_ACTIVATION, NULL, now_s)) {
-        free(pending);
+        memory_free(pending);
         return false;
     }
     pending->due_us = TIME_NEVER;
@@ -265,19 +271,23 @@ struct cloud_registration *cloud_registration_create(const struct cloud_registra
                                                      const struct cloud_pki *pki, struct cloud_registry *registry,
                                                      struct cloud_bus *bus)
 {
-    struct cloud_registration *registration = calloc(1, sizeof *registration);
+    struct cloud_registration *registration = memory_allocate_zero(1, sizeof *registration);
     if (!registration)
         return NULL;
     *registration = (struct cloud_registration){.options = *options, .pki = pki, .registry = registry, .bus = bus};
+    registration->due.next_us = TIME_NEVER;
     registration->bucket_count = BUCKETS_AT_FIRST;
-    registration->bucket = calloc(BUCKETS_AT_FIRST, sizeof *registration->bucket);
+    registration->bucket = memory_allocate_zero(BUCKETS_AT_FIRST, sizeof *registration->bucket);
     if (!registration->options.event_prefix)
         registration->options.event_prefix = "$aws/events";
     char filter[160];
-    snprintf(filter, sizeof filter, "%s/certificates/registered/+", registration->options.event_prefix);
-    if (!registration->bucket || bus->ops->subscribe(bus, 0, span_text(filter), 1, rule, registration) >= 0x80) {
-        free(registration->bucket);
-        free(registration);
+    struct text_writer w = {filter, 0, sizeof filter};
+    text_put_string(&w, registration->options.event_prefix);
+    TEXT_PUT(&w, "/certificates/registered/+");
+    if (!registration->bucket || !text_fits(&w) ||
+        bus->ops->subscribe(bus, 0, span_of(filter, w.at), 1, rule, registration) >= 0x80) {
+        memory_free(registration->bucket);
+        memory_free(registration);
         return NULL;
     }
     return registration;
@@ -289,11 +299,11 @@ void cloud_registration_destroy(struct cloud_registration *registration)
         while (registration->bucket[b]) {
             struct pending *pending = registration->bucket[b];
             registration->bucket[b] = pending->next;
-            free(pending);
+            memory_free(pending);
         }
-    free(registration->bucket);
-    free(registration->heap);
-    free(registration);
+    memory_free(registration->bucket);
+    memory_free(registration->heap);
+    memory_free(registration);
 }
 
 void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated,
@@ -305,4 +315,11 @@ void cloud_registration_counts(const struct cloud_registration *registration, ui
         *activated = registration->activated;
     if (strangers)
         *strangers = registration->strangers;
+}
+
+uint64_t cloud_registration_bytes(const struct cloud_registration *registration)
+{
+    return sizeof *registration + registration->bucket_count * sizeof *registration->bucket +
+           registration->heap_capacity * sizeof *registration->heap +
+           registration->pending_count * sizeof(struct pending);
 }

@@ -51,4 +51,53 @@ static inline void text_json(struct span text, char *out, size_t capacity)
     out[used] = 0;
 }
 
+/* Writes one piece after the other and counts on beyond the end, so that whoever asks afterwards knows that it did not fit. */
+struct text_writer {
+    char *out;
+    size_t at, capacity;
+};
+
+static inline void text_put(struct text_writer *w, const void *data, size_t length)
+{
+    if (w->at + length <= w->capacity && length)
+        memcpy(w->out + w->at, data, length);
+    w->at += length;
+}
+
+#define TEXT_PUT(writer, literal) text_put(writer, literal, sizeof(literal) - 1)
+
+static inline void text_put_string(struct text_writer *w, const char *text)
+{
+    text_put(w, text, strlen(text));
+}
+
+static inline void text_put_number(struct text_writer *w, int64_t value)
+{
+    char digits[20];
+    size_t count = 0;
+    uint64_t rest = value < 0 ? -(uint64_t)value : (uint64_t)value;
+    do {
+        digits[sizeof digits - ++count] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (value < 0)
+        text_put(w, "-", 1);
+    text_put(w, digits + sizeof digits - count, count);
+}
+
+static inline void text_put_hex64(struct text_writer *w, uint64_t value)
+{
+    uint8_t bytes[8];
+    char digits[17];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(value >> (56 - 8 * i));
+    text_hex(bytes, sizeof bytes, digits);
+    text_put(w, digits, 16);
+}
+
+static inline bool text_fits(const struct text_writer *w)
+{
+    return w->at <= w->capacity;
+}
+
 #endif

@@ -20,6 +20,11 @@ struct cloud_profile {
 };
 const struct cloud_profile *cloud_profile_find(const char *name);
 
+/* What registration and commands begin with: the world asks for it after every event, so it is read without a call. */
+struct cloud_due {
+    int64_t next_us; /* TIME_NEVER: nothing to wait for */
+};
+
 /* ---- just-in-time registration ------------------------------------------------------------------------------------- */
 
 struct cloud_registration_options {
@@ -40,11 +45,15 @@ void cloud_registration_destroy(struct cloud_registration *registration);
 struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us,
                                                         const struct mq5_connect *connect,
                                                         const struct cloud_peer *peer);
-int64_t cloud_registration_next_deadline(const struct cloud_registration *registration);
+static inline int64_t cloud_registration_next_deadline(const struct cloud_registration *registration)
+{
+    return ((const struct cloud_due *)(const void *)registration)->next_us;
+}
 void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us); /* activations that are due */
 /* Counters: first refusals, activations, strangers refused. */
 void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated,
                                uint64_t *strangers);
+uint64_t cloud_registration_bytes(const struct cloud_registration *registration);
 
 /* ---- presence ------------------------------------------------------------------------------------------------------ */
 
@@ -56,6 +65,7 @@ void cloud_presence_connected(struct cloud_presence *presence, int64_t now_us, s
                               const struct cloud_peer *peer);
 void cloud_presence_disconnected(struct cloud_presence *presence, int64_t now_us, struct span client_id,
                                  const struct cloud_peer *peer, enum cloud_close_reason reason);
+uint64_t cloud_presence_bytes(const struct cloud_presence *presence);
 
 /* ---- commands ------------------------------------------------------------------------------------------------------ */
 
@@ -92,9 +102,13 @@ void cloud_commands_destroy(
  * Returns the id; the outcome comes through result(), exactly one not-late call each. */
 uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, struct span thing, struct span command,
                             int64_t timeout_us, uint64_t token);
-int64_t cloud_commands_next_deadline(const struct cloud_commands *commands);
+static inline int64_t cloud_commands_next_deadline(const struct cloud_commands *commands)
+{
+    return ((const struct cloud_due *)(const void *)commands)->next_us;
+}
 void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us);
 uint64_t cloud_commands_open(const struct cloud_commands *commands);
+uint64_t cloud_commands_bytes(const struct cloud_commands *commands);
 
 /* ---- telemetry processors ------------------------------------------------------------------------------------------ */
 
@@ -144,7 +158,8 @@ struct cloud {
     void (*on_refused)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                        uint8_t reason);
     bool (*inbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
-    bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);    const struct cloud_peer *(*peer)(void *door, void *link); /* as in cloud_broker_ops; NULL: known from the opening */
+    bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
+    const struct cloud_peer *(*peer)(void *door, void *link); /* as in cloud_broker_ops; NULL: known from the opening */
 };
 /* pki and registry are borrowed (may be shared by several clouds of one thread). send/close as in cloud_broker_ops, with `door` as the context. */
 bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,
@@ -152,7 +167,13 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
                   void (*send)(void *door, void *link, const uint8_t *data, size_t length),
                   void (*close)(void *door, void *link, enum cloud_close_reason reason), void *door);
 void cloud_destroy(struct cloud *cloud);
-int64_t cloud_next_deadline(const struct cloud *cloud);
+static inline int64_t cloud_next_deadline(const struct cloud *cloud)
+{
+    int64_t broker_us = cloud_broker_next_deadline(cloud->broker),
+            registration_us = cloud_registration_next_deadline(cloud->registration);
+    return broker_us < registration_us ? broker_us : registration_us;
+}
+uint64_t cloud_bytes(const struct cloud *cloud); /* of its services; broker, registry and hierarchy tell theirs */
 void cloud_tick(struct cloud *cloud, int64_t now_us);
 
 #endif
