@@ -55,9 +55,9 @@ struct tcu_profile {
     char firmware[24], schema[24], encoding[16]; /* user properties "fw", "schema", "enc" on each publish (MQTT 5) */
     char user_name[32], password[64];            /* "" absent; user_name "%" = the thing name */
     uint16_t telemetry_payload_max;              /* scratch needed to build one payload */
-    /* Filled in by tcu_profile_prepare(): the user properties as they go over the wire. */
-    uint8_t user_properties[96];
-    uint8_t user_properties_length;
+    /* Filled in by tcu_profile_prepare(); views of the texts above: a profile stays where it is. */
+    struct mq5_user_property user[3];
+    uint8_t user_count;
     bool prepared;
     uint8_t *scratch;                            /* shared by all TCUs of a thread; telemetry_payload_max + 512 bytes */
     size_t scratch_size;

@@ -5,31 +5,18 @@
  * outermost settles. */
 #include "agent_internal.h"
 
-static uint8_t *put_text(uint8_t *at, struct span text)
+static void add_user_property(struct tcu_profile *profile, struct span name, const char *value)
 {
-    *at++ = (uint8_t)(text.length >> 8);
-    *at++ = (uint8_t)text.length;
-    memcpy(at, text.data, text.length);
-    return at + text.length;
-}
-
-static uint8_t *put_user_property(uint8_t *at, struct span name, const char *value)
-{
-    if (!value[0])
-        return at;
-    *at++ = MQ5_USER_PROPERTY;
-    return put_text(put_text(at, name), span_text(value));
+    if (value[0])
+        profile->user[profile->user_count++] = (struct mq5_user_property){name, span_text(value)};
 }
 
 void tcu_profile_prepare(struct tcu_profile *profile)
 {
-    _Static_assert(sizeof(profile->user_properties) >= sizeof(profile->firmware) + sizeof(profile->schema) +
-                                                           sizeof(profile->encoding) + 3 * 5 + sizeof("fwschemaenc"),
-                   "user properties do not fit");
-    uint8_t *at = put_user_property(profile->user_properties, SPAN_LITERAL("fw"), profile->firmware);
-    at = put_user_property(at, SPAN_LITERAL("schema"), profile->schema);
-    at = put_user_property(at, SPAN_LITERAL("enc"), profile->encoding);
-    profile->user_properties_length = (uint8_t)(at - profile->user_properties);
+    profile->user_count = 0;
+    add_user_property(profile, SPAN_LITERAL("fw"), profile->firmware);
+    add_user_property(profile, SPAN_LITERAL("schema"), profile->schema);
+    add_user_property(profile, SPAN_LITERAL("enc"), profile->encoding);
     profile->mqtt.ops = &agent_session_ops;
     profile->mqtt.qos2_in = false;
     profile->mqtt.alias_bytes = agent_session_alias_bytes(profile);
@@ -92,11 +79,14 @@ static int64_t next_deadline(const struct tcu *tcu)
 void agent_settle(struct tcu *tcu)
 {
     if (tcu->state == TCU_ONLINE) {
-        agent_connection_pump(tcu);
-        agent_command_pump(tcu);
-        agent_telemetry_pump(tcu);
+        if (tcu->want_subscribe | tcu->want_presence)
+            agent_connection_pump(tcu);
+        if (tcu->slots)
+            agent_command_pump(tcu);
+        if (tcu->queue_inflight < tcu->queue_count)
+            agent_telemetry_pump(tcu);
     }
-    if (tcu->on_demand)
+    if (tcu->on_demand && (tcu->queue_capacity > 1 || tcu->slots))
         agent_memory_settle(tcu);
     int64_t at_us = next_deadline(tcu);
     if (at_us == tcu->deadline_us)
@@ -158,7 +148,8 @@ void tcu_tick(struct tcu *tcu, int64_t now_us)
         return;
     agent_begin(tcu, now_us);
     agent_telemetry_run(tcu);
-    agent_timer_run(tcu);
+    if (now_us >= tcu->timer_us)
+        agent_timer_run(tcu);
     if (tcu->state >= TCU_CONNECTING)
         agent_mqtt_tick(tcu);
     if (tcu->state == TCU_ONLINE && now_us >= agent_distrust_at(tcu))
@@ -249,15 +240,20 @@ void tcu_mqtt_event(struct tcu *tcu, int64_t now_us, const struct mq5_client_eve
     agent_end(tcu);
 }
 
-bool tcu_mqtt_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
+bool agent_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
 {
-    memset(out, 0, sizeof(*out));
     if (!(token & TOKEN_OTHER))
         return agent_telemetry_load(tcu, token, out);
     if (token != TOKEN_PRESENCE && token != TOKEN_ABSENCE)
         return agent_command_load(tcu, token, out);
     agent_presence_load(tcu, token, out);
     return true;
+}
+
+bool tcu_mqtt_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
+{
+    memset(out, 0, sizeof(*out));
+    return agent_load(tcu, token, out);
 }
 
 enum tcu_connection tcu_connection(const struct tcu *tcu)

@@ -215,6 +215,8 @@ static inline bool agent_v5(const struct tcu *tcu)
 
 /* agent.c. Around everything that comes from outside; the outermost end() sends and tells the deadline. */
 void agent_settle(struct tcu *tcu);
+/* tcu_mqtt_load() into an `out` that says nothing yet. */
+bool agent_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 static inline void agent_begin(struct tcu *tcu, int64_t now_us)
 {
     tcu->depth++;
@@ -260,7 +262,11 @@ void agent_telemetry_pump(struct tcu *tcu);
 void agent_telemetry_published(struct tcu *tcu, uint32_t number, uint8_t reason);
 void agent_telemetry_dropped(struct tcu *tcu, uint32_t number);
 bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *out);
-uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu); /* stamp; 0: nothing in flight */
+/* Stamp; 0: nothing in flight. */
+static inline uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu)
+{
+    return tcu->queue_inflight > 0 ? agent_record(tcu, 0)->sent_at : 0;
+}
 
 /* command.c */
 void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish);
@@ -303,8 +309,13 @@ bool agent_mqtt_alias_known(const struct tcu *tcu, uint8_t alias_slot);
 
 /* text.c: writers return the end; the caller has the room. */
 char *agent_text_number(char *out, int64_t number);
-char *agent_text_copy(char *out, struct span text);
-#define agent_text_literal(out, text) agent_text_copy(out, SPAN_LITERAL(text))
+static inline char *agent_text_copy(char *out, struct span text)
+{
+    if (text.length > 0)
+        memcpy(out, text.data, text.length);
+    return out + text.length;
+}
+#define agent_text_literal(out, text) ((char *)memcpy((out), (text), sizeof(text) - 1) + sizeof(text) - 1)
 /* Replaces each '%' by the name; at most AGENT_TOPIC_MAX bytes. */
 struct span agent_text_expand(const char *pattern, struct span name, char *out);
 /* Finds "command" and "id" in a flat JSON object, or takes bare text as the command. Both empty when it is neither. */

@@ -37,7 +37,7 @@ static void session_event(struct mq5_client *client, const struct mq5_client_eve
 
 static bool session_load(struct mq5_client *client, uint32_t token, struct mq5_publish *out)
 {
-    return tcu_mqtt_load(owner(client), token, out);
+    return agent_load(owner(client), token, out);
 }
 
 static bool session_inbound(struct mq5_client *client, const struct mq5_packet *packet)

@@ -6,7 +6,7 @@
  * same number again. */
 #include "agent_internal.h"
 
-enum { NUMBERS_RESERVED = 256 };
+enum { NUMBERS_RESERVED = 256, TELEMETRY_ALIAS = 1 };
 
 /* Those before the position move up: they are in flight, so they are few, and mostly there are none. */
 static void remove_at(struct tcu *tcu, unsigned position)
@@ -82,10 +82,10 @@ static enum mq5_client_result publish_next(struct tcu *tcu)
 {
     struct agent_record *record = agent_record(tcu, tcu->queue_inflight++);
     uint32_t number = record->number;
-    uint8_t slot = agent_v5(tcu) && tcu->profile->alias_slots > 0 && tcu->profile->mqtt.outgoing_alias_slots > 0;
+    bool aliased = agent_v5(tcu) && tcu->profile->alias_slots > 0 && tcu->profile->mqtt.outgoing_alias_slots > 0;
     record->sent_at = agent_stamp(tcu->now_us);
     tcu->sending = 1;
-    enum mq5_client_result result = agent_mqtt_publish(tcu, number, slot);
+    enum mq5_client_result result = agent_mqtt_publish(tcu, number, aliased ? TELEMETRY_ALIAS : 0);
     bool finished = !tcu->sending;
     tcu->sending = 0;
     tcu->blocked = result == MQ5C_WAIT;
@@ -144,28 +144,7 @@ void agent_telemetry_dropped(struct tcu *tcu, uint32_t number)
     *agent_record(tcu, at) = record;
 }
 
-uint32_t agent_telemetry_oldest_sent(const struct tcu *tcu)
-{
-    return tcu->queue_inflight > 0 ? agent_record(tcu, 0)->sent_at : 0;
-}
-
-/* Scratch: three user properties, the topic, the payload. */
-static void user_properties(const struct tcu *tcu, struct mq5_publish *out)
-{
-    const struct tcu_profile *profile = tcu->profile;
-    struct mq5_user_property *user = (struct mq5_user_property *)(void *)profile->scratch;
-    uint16_t count = 0;
-    if (profile->firmware[0])
-        user[count++] = (struct mq5_user_property){SPAN_LITERAL("fw"), span_text(profile->firmware)};
-    if (profile->schema[0])
-        user[count++] = (struct mq5_user_property){SPAN_LITERAL("schema"), span_text(profile->schema)};
-    if (profile->encoding[0])
-        user[count++] = (struct mq5_user_property){SPAN_LITERAL("enc"), span_text(profile->encoding)};
-    out->properties.user = user;
-    out->properties.user_count = count;
-    out->properties.present = count ? MQ5_BIT(MQ5_USER_PROPERTY) : 0;
-}
-
+/* Scratch: the topic, the payload. */
 static struct span payload(const struct tcu *tcu, const struct agent_record *record, char *out)
 {
     const struct tcu_port *port = tcu->port;
@@ -185,16 +164,22 @@ static struct span payload(const struct tcu *tcu, const struct agent_record *rec
     return span_of(out, (size_t)(at - out));
 }
 
+/* Sent the first time it is the newest in flight; and then the topic may be known to the server by its alias. */
 bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *out)
 {
     const struct tcu_profile *profile = tcu->profile;
-    int position = find_inflight(tcu, number);
+    int position = tcu->sending ? tcu->queue_inflight - 1 : find_inflight(tcu, number);
     if (position < 0)
         return false;
-    char *topic = (char *)profile->scratch + 3 * sizeof(struct mq5_user_property);
-    if (agent_v5(tcu))
-        user_properties(tcu, out);
-    out->topic = agent_text_expand(profile->topics.telemetry, tcu_name(tcu), topic);
+    ASSERT(agent_record(tcu, (unsigned)position)->number == number);
+    char *topic = (char *)profile->scratch;
+    if (agent_v5(tcu) && profile->user_count > 0) {
+        out->properties.user = profile->user;
+        out->properties.user_count = profile->user_count;
+        out->properties.present = MQ5_BIT(MQ5_USER_PROPERTY);
+    }
+    if (!tcu->sending || !agent_mqtt_alias_known(tcu, TELEMETRY_ALIAS))
+        out->topic = agent_text_expand(profile->topics.telemetry, tcu_name(tcu), topic);
     out->payload = payload(tcu, agent_record(tcu, (unsigned)position), topic + AGENT_TOPIC_MAX);
     out->qos = profile->telemetry_qos < tcu->peer_qos ? profile->telemetry_qos : tcu->peer_qos;
     if (!tcu->sending)

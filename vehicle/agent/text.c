@@ -8,33 +8,61 @@ static const char digit_pairs[] = "000102030405060708091011121314151617181920212
                                   "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
                                   "8081828384858687888990919293949596979899";
 
-char *agent_text_number(char *out, int64_t number)
+/* Two digits are looked up, eight are cut in halves twice: three divisions by a constant each. */
+static inline void put_2(char *out, uint32_t number)
 {
-    char digits[20];
-    unsigned at = sizeof(digits);
-    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-    while (rest >= 100) {
-        at -= 2;
-        memcpy(digits + at, digit_pairs + rest % 100 * 2, 2);
-        rest /= 100;
-    }
-    if (rest >= 10) {
-        at -= 2;
-        memcpy(digits + at, digit_pairs + rest * 2, 2);
-    } else {
-        digits[--at] = (char)('0' + rest);
-    }
-    if (number < 0)
-        *out++ = '-';
-    memcpy(out, digits + at, sizeof(digits) - at);
-    return out + sizeof(digits) - at;
+    memcpy(out, digit_pairs + 2 * number, 2);
 }
 
-char *agent_text_copy(char *out, struct span text)
+static inline void put_4(char *out, uint32_t number)
 {
-    if (text.length > 0)
-        memcpy(out, text.data, text.length);
-    return out + text.length;
+    put_2(out, number / 100);
+    put_2(out + 2, number % 100);
+}
+
+static inline void put_8(char *out, uint32_t number)
+{
+    put_4(out, number / 10000);
+    put_4(out + 4, number % 10000);
+}
+
+/* Below 10^8, without leading zeros. */
+static inline char *put_short(char *out, uint32_t number)
+{
+    char digits[8];
+    unsigned length = number < 10000 ? (number < 100 ? (number < 10 ? 1 : 2) : (number < 1000 ? 3 : 4))
+                                     : (number < 1000000 ? (number < 100000 ? 5 : 6) : (number < 10000000 ? 7 : 8));
+    if (number < 10) {
+        *out = (char)('0' + number);
+    } else if (length == 8) {
+        put_8(out, number);
+    } else {
+        put_8(digits, number);
+        for (unsigned i = 0; i < length; i++)
+            out[i] = digits[8 - length + i];
+    }
+    return out + length;
+}
+
+enum { TEN_TO_8 = 100000000 };
+
+char *agent_text_number(char *out, int64_t number)
+{
+    uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    if (number < 0)
+        *out++ = '-';
+    if (rest < TEN_TO_8)
+        return put_short(out, (uint32_t)rest);
+    uint64_t high = rest / TEN_TO_8;
+    if (high < TEN_TO_8) {
+        out = put_short(out, (uint32_t)high);
+    } else {
+        out = put_short(out, (uint32_t)(high / TEN_TO_8));
+        put_8(out, (uint32_t)(high % TEN_TO_8));
+        out += 8;
+    }
+    put_8(out, (uint32_t)(rest % TEN_TO_8));
+    return out + 8;
 }
 
 struct span agent_text_expand(const char *pattern, struct span name, char *out)
