@@ -18,8 +18,22 @@ struct sim_random {
     uint8_t left;
 };
 
-void sim_random_init(struct sim_random *random, uint64_t seed, uint32_t entity, uint32_t purpose);
-uint32_t sim_random_u32(struct sim_random *random);
+static inline void sim_random_init(struct sim_random *random, uint64_t seed, uint32_t entity, uint32_t purpose)
+{
+    *random =
+        (struct sim_random){.key = {(uint32_t)seed, (uint32_t)(seed >> 32)}, .entity = entity, .purpose = purpose};
+}
+
+/* Computes the next four words; for sim_random_u32(). */
+void sim_random_refill(struct sim_random *random);
+
+static inline uint32_t sim_random_u32(struct sim_random *random)
+{
+    if (random->left == 0)
+        sim_random_refill(random);
+    return random->words[4 - random->left--];
+}
+
 uint64_t sim_random_u64(struct sim_random *random);
 /* Uniform in [0, bound), unbiased; 0 when bound is 0. */
 uint64_t sim_random_below(struct sim_random *random, uint64_t bound);
@@ -43,7 +57,19 @@ enum sim_distribution { SIM_CONSTANT, SIM_UNIFORM, SIM_EXPONENTIAL, SIM_LOGNORMA
  * Tails end at the 99.99th percentile; never below `minimum` nor above `maximum`. */
 void sim_table_build(struct sim_table *table, enum sim_distribution distribution, double a, double b, int64_t minimum,
                      int64_t maximum);
-int64_t sim_table_draw(const struct sim_table *table, struct sim_random *random);
+/* What a 32-bit draw stands for. */
+static inline int64_t sim_table_at(const struct sim_table *table, uint32_t word)
+{
+    const int64_t *step = &table->value[word >> 22];
+    uint64_t rise = (uint64_t)step[1] - (uint64_t)step[0]; /* tables never fall */
+    uint64_t part = (uint64_t)((unsigned __int128)rise * (word & ((1u << 22) - 1)) >> 22);
+    return (int64_t)((uint64_t)step[0] + part);
+}
+
+static inline int64_t sim_table_draw(const struct sim_table *table, struct sim_random *random)
+{
+    return sim_table_at(table, sim_random_u32(random));
+}
 
 /* Purposes: a number a use, never reused for another. */
 enum sim_purpose {

@@ -47,12 +47,3 @@ void sim_table_build(struct sim_table *table, enum sim_distribution distribution
             table->value[step] = llround(value);
     }
 }
-
-int64_t sim_table_draw(const struct sim_table *table, struct sim_random *random)
-{
-    uint32_t word = sim_random_u32(random);
-    const int64_t *step = &table->value[word >> 22];
-    uint64_t rise = (uint64_t)step[1] - (uint64_t)step[0]; /* tables never fall */
-    uint64_t part = (uint64_t)((unsigned __int128)rise * (word & ((1u << 22) - 1)) >> 22);
-    return (int64_t)((uint64_t)step[0] + part);
-}

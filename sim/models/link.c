@@ -119,13 +119,19 @@ static int64_t serialise_us(const struct link_profile *profile, enum link_direct
     uint32_t rate = direction == LINK_UP ? profile->up_bytes_per_s : profile->down_bytes_per_s;
     uint64_t total = bytes + (uint64_t)segments_of(bytes) * profile->overhead_bytes;
     /* Never less than a microsecond, so that arrivals in one direction are distinct and ordered. */
-    return rate == 0 ? 1 : (int64_t)((total * US_PER_S + rate - 1) / rate) + (total == 0);
+    if (rate == 0)
+        return 1;
+    uint64_t scaled = total * US_PER_S + rate - 1;
+    /* What fits is divided in 32 bits, at half the time. */
+    return (int64_t)(scaled <= UINT32_MAX ? (uint32_t)scaled / rate : scaled / rate) + (total == 0);
 }
 
 /* Probability, in parts of 2^32, that all of `segments` get through at once: integers, because the digest sees what follows. */
 static uint64_t all_arrive(uint32_t loss_ppm, uint32_t segments)
 {
     uint64_t one = (UINT64_C(1) << 32) - ((uint64_t)loss_ppm << 32) / 1000000, all = UINT64_C(1) << 32;
+    if (segments == 1)
+        return one;
     for (; segments > 0; segments /= 2) {
         if (segments & 1)
             all = (uint64_t)((unsigned __int128)all * one >> 32);
