@@ -139,6 +139,7 @@ struct measure {
     uint32_t bin;
     bool bin_excluded;
     uint64_t bytes, unrecorded;
+    struct memory_heap *home; /* where it takes memory, whoever's heap is entered when it grows */
     struct measure_dimension (*who)(void *context, uint32_t vehicle);
     void *who_context;
 };

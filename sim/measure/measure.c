@@ -45,7 +45,9 @@ static uint32_t phases_join(struct measure_interval *phases, uint32_t count)
 
 void *measure_take(struct measure *measure, size_t count, size_t size)
 {
+    struct memory_heap *before = memory_enter(measure->home);
     void *block = memory_allocate_zero(count, size);
+    memory_enter(before);
     if (block)
         measure->bytes += count * size;
     return block;
@@ -63,6 +65,8 @@ struct measure *measure_create(const struct measure_options *options)
     struct measure *measure = memory_allocate_zero(1, sizeof(*measure));
     if (!measure)
         return NULL;
+    measure->home = memory_enter(NULL);
+    memory_enter(measure->home);
     measure->bytes = sizeof(*measure);
     measure->options = *options;
     measure->cohorts = options->cohorts ? options->cohorts : 1;
@@ -172,22 +176,20 @@ static inline bool phase_of(struct measure *measure, int64_t at_us)
 /* Sets the stretch around the moment in which neither bin nor phase changes. */
 static void stretch_find(struct measure *measure, int64_t at_us)
 {
-    int64_t from_us, to_us, bin_from_us = INT64_MIN, bin_to_us = 0, duration_us = measure->options.duration_us;
-    measure->bin_excluded = phase_find(measure, at_us, &from_us, &to_us);
+    int64_t duration_us = measure->options.duration_us, from_us = INT64_MIN, to_us = duration_us > 0 ? 0 : duration_us;
+    measure->bin_excluded = phase_of(measure, at_us);
     measure->bin = 0;
     if (at_us >= duration_us) {
         measure->bin = BIN_NONE;
-        bin_from_us = duration_us;
-        bin_to_us = INT64_MAX;
+        from_us = duration_us;
+        to_us = INT64_MAX;
     } else if (at_us >= 0) {
-        measure->bin = (uint32_t)(at_us / measure->bin_us);
-        bin_from_us = measure->bin * measure->bin_us;
-        bin_to_us = bin_from_us + measure->bin_us;
+        measure->bin = (uint32_t)((uint64_t)at_us / (uint64_t)measure->bin_us);
+        from_us = measure->bin * measure->bin_us;
+        to_us = from_us + measure->bin_us < duration_us ? from_us + measure->bin_us : duration_us;
     }
-    if (bin_to_us > duration_us && at_us < duration_us)
-        bin_to_us = duration_us;
-    from_us = from_us > bin_from_us ? from_us : bin_from_us;
-    to_us = to_us < bin_to_us ? to_us : bin_to_us;
+    from_us = from_us > measure->phase_from_us ? from_us : measure->phase_from_us;
+    to_us = to_us < measure->phase_to_us ? to_us : measure->phase_to_us;
     measure->stretch_from_us = from_us;
     measure->stretch_us = (uint64_t)to_us - (uint64_t)from_us;
 }

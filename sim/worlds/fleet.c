@@ -3,9 +3,10 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define SCRATCH_MARGIN 1024
+
+_Static_assert(sizeof(struct fleet_trace) == 46, "bytes a vehicle");
 
 static void set_topics(struct fleet *fleet, const char *prefix, const char *presence_template)
 {
@@ -76,7 +77,8 @@ static bool make_profiles(struct fleet *fleet)
 {
     const struct scenario *scenario = fleet->scenario;
     uint32_t largest = 0;
-    fleet->profiles = calloc((size_t)scenario->cohort_count * SCENARIO_SHARES, sizeof *fleet->profiles);
+    fleet->profiles =
+        memory_allocate_zero((size_t)scenario->cohort_count * SCENARIO_SHARES, sizeof *fleet->profiles);
     if (!fleet->profiles)
         return false;
     for (uint32_t c = 0; c < scenario->cohort_count; c++) {
@@ -88,7 +90,7 @@ static bool make_profiles(struct fleet *fleet)
             largest = cohort->payload_max;
     }
     size_t size = 2 * (size_t)largest + SCRATCH_MARGIN;
-    fleet->scratch = malloc(2 * size);
+    fleet->scratch = memory_allocate(2 * size);
     if (!fleet->scratch)
         return false;
     for (uint32_t i = 0; i < scenario->cohort_count * SCENARIO_SHARES; i++) {
@@ -118,19 +120,26 @@ bool fleet_init(struct fleet *fleet, struct script *script, struct measure *meas
     fleet->wall_offset_us = wall_offset_us;
     set_topics(fleet, topic_prefix, presence_template);
     measure_set_who(measure, who_is, (void *)fleet->scenario);
-    fleet->command_capacity = 1024;
-    fleet->commands = calloc(fleet->command_capacity, sizeof *fleet->commands);
-    return fleet->commands && make_profiles(fleet);
+    fleet->home = memory_enter(NULL);
+    memory_enter(fleet->home);
+    return make_profiles(fleet);
 }
 
 void fleet_destroy(struct fleet *fleet)
 {
-    free(fleet->profiles);
-    free(fleet->scratch);
-    free(fleet->commands);
+    memory_free(fleet->profiles);
+    memory_free(fleet->scratch);
+    fleet_commands_release(fleet);
     fleet->profiles = NULL;
     fleet->scratch = NULL;
-    fleet->commands = NULL;
+}
+
+void *fleet_take(const struct fleet *fleet, size_t count, size_t size)
+{
+    struct memory_heap *before = memory_enter(fleet->home);
+    void *block = memory_allocate_zero(count, size);
+    memory_enter(before);
+    return block;
 }
 
 const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehicle)
@@ -151,56 +160,66 @@ uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tc
 
 /* ---- telemetry content ------------------------------------------------------------------------------------------- */
 
-static size_t put_text(uint8_t *out, const char *text)
+static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+                                  "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+                                  "9899";
+
+static uint8_t *put_number(uint8_t *out, uint32_t value)
 {
-    size_t length = strlen(text);
-    memcpy(out, text, length);
-    return length;
+    uint8_t digits[10], *at = digits + sizeof digits;
+    for (; value >= 100; value /= 100)
+        memcpy(at -= 2, digit_pairs + 2 * (value % 100), 2);
+    if (value >= 10)
+        memcpy(at -= 2, digit_pairs + 2 * value, 2);
+    else
+        *--at = (uint8_t)('0' + value);
+    size_t count = (size_t)(digits + sizeof digits - at);
+    for (size_t i = 0; i < count; i++)
+        out[i] = at[i];
+    return out + count;
 }
 
-static size_t put_number(uint8_t *out, uint32_t value)
-{
-    uint8_t digits[10];
-    size_t count = 0;
-    do {
-        digits[count++] = (uint8_t)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    for (size_t i = 0; i < count; i++)
-        out[i] = digits[count - 1 - i];
-    return count;
-}
+#define PUT_TEXT(out, text) ((uint8_t *)memcpy(out, text, sizeof(text) - 1) + sizeof(text) - 1)
 
 /* What the payload has around the body: {"id":"...","n":...,"ts":...,} */
 #define PAYLOAD_FRAME 64
 
+/* The same 64 characters over and over, from any of them on for 1,024. */
+#define FILLER_64    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+#define FILLER_256   FILLER_64 FILLER_64 FILLER_64 FILLER_64
+#define FILLER_BYTES 1024
+static const char filler[] = FILLER_256 FILLER_256 FILLER_256 FILLER_256 FILLER_64;
+
+static void put_filler(uint8_t *out, size_t length, uint32_t from)
+{
+    for (; length > FILLER_BYTES; out += FILLER_BYTES, length -= FILLER_BYTES)
+        memcpy(out, filler + from, FILLER_BYTES);
+    memcpy(out, filler + from, length);
+}
+
 size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out, size_t capacity)
 {
-    static const char filler[65] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
     const struct scenario_cohort *cohort = &fleet->scenario->cohorts[scenario_cohort_of(fleet->scenario, vehicle)];
-    struct sim_random random;
-    sim_random_init(&random, fleet->scenario->seed, vehicle, SIM_FOR_TELEMETRY);
-    random.counter = number;
-    int64_t wanted = sim_table_draw(&cohort->payload_bytes, &random) - PAYLOAD_FRAME;
-    uint32_t signals = sim_random_u32(&random);
+    /* The first two words of the message's own block of the vehicle's stream: its size, its signals. */
+    uint64_t words = sim_random_at(fleet->scenario->seed, vehicle, SIM_FOR_TELEMETRY, (uint64_t)number * 2);
+    int64_t wanted = sim_table_at(&cohort->payload_bytes, (uint32_t)words) - PAYLOAD_FRAME;
+    uint32_t signals = (uint32_t)(words >> 32);
     if (capacity < 96)
         return 0;
-    size_t length = put_text(out, "\"speed\":");
-    length += put_number(out + length, signals & 127);
-    length += put_text(out + length, ",\"soc\":");
-    length += put_number(out + length, (signals >> 7) % 101);
-    length += put_text(out + length, ",\"odo\":");
-    length += put_number(out + length, (signals >> 14) + number);
-    length += put_text(out + length, ",\"raw\":\"");
+    uint8_t *at = PUT_TEXT(out, "\"speed\":");
+    at = put_number(at, signals & 127);
+    at = PUT_TEXT(at, ",\"soc\":");
+    at = put_number(at, (signals >> 7) % 101);
+    at = PUT_TEXT(at, ",\"odo\":");
+    at = put_number(at, (signals >> 14) + number);
+    at = PUT_TEXT(at, ",\"raw\":\"");
+    size_t length = (size_t)(at - out);
     size_t end = wanted > (int64_t)length + 1 ? (size_t)wanted : length + 1;
     if (end > capacity)
         end = capacity;
-    uint32_t from = signals & 63;
-    while (length + 1 < end) {
-        size_t chunk = end - 1 - length < 64 - from ? end - 1 - length : 64 - from;
-        memcpy(out + length, filler + from, chunk);
-        length += chunk;
-        from = 0;
+    if (end > length + 1) {
+        put_filler(at, end - 1 - length, signals & 63);
+        length = end - 1;
     }
     out[length++] = '"';
     return length;
@@ -208,21 +227,15 @@ size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_
 
 /* ---- probes to measures ------------------------------------------------------------------------------------------- */
 
-struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path)
-{
-    return (struct measure_dimension){trace->cohort, trace->region, path};
-}
-
 void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace)
 {
     *trace = (struct fleet_trace){.power_up_us = -1,
                                   .key_us = -1,
-                                  .refused_us = -1,
                                   .attempt_us = -1,
                                   .link_up_us = -1,
-                                  .offline_us = -1,
+                                  .since_us = -1,
                                   .cohort = (uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
-                                  .region = (uint16_t)scenario_region_of(fleet->scenario, vehicle)};
+                                  .region = (uint8_t)scenario_region_of(fleet->scenario, vehicle)};
 }
 
 static void count(struct fleet *fleet, const struct fleet_trace *trace, enum counter counter, int64_t now_us,
@@ -238,8 +251,8 @@ static void sample_since(struct fleet *fleet, enum metric metric, const struct f
         measure_sample(fleet->measure, metric, fleet_who(trace, PATH_ANY), vehicle, since_us, now_us - since_us);
 }
 
-static void tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, const char *event,
-                        int64_t now_us)
+void fleet_tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, const char *event,
+                       int64_t now_us)
 {
     if (!fleet->scenario->cohorts[trace->cohort].on_event || fleet->failed)
         return;
@@ -254,19 +267,21 @@ static void went_online(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
     count(fleet, trace, COUNTER_CONNECTED, now_us, 1);
     sample_since(fleet, METRIC_CONNECT_TOTAL, trace, vehicle, trace->attempt_us, now_us);
     sample_since(fleet, METRIC_CONNECT_CONNACK, trace, vehicle, trace->link_up_us, now_us);
-    sample_since(fleet, METRIC_RECONNECT, trace, vehicle, trace->offline_us, now_us);
     trace->online = trace->was_online = true;
-    trace->offline_us = -1;
-    tell_script(fleet, vehicle, trace, "online", now_us);
+    if (!trace->registering) {
+        sample_since(fleet, METRIC_RECONNECT, trace, vehicle, trace->since_us, now_us);
+        trace->since_us = -1;
+    }
+    fleet_tell_script(fleet, vehicle, trace, "online", now_us);
 }
 
 static void went_offline(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
 {
     count(fleet, trace, COUNTER_DISCONNECTS, now_us, 1);
     count(fleet, trace, COUNTER_CONNECTED, now_us, -1);
-    trace->online = false;
-    trace->offline_us = now_us;
-    tell_script(fleet, vehicle, trace, "offline", now_us);
+    trace->online = trace->registering = false;
+    trace->since_us = now_us;
+    fleet_tell_script(fleet, vehicle, trace, "offline", now_us);
 }
 
 static void was_refused(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
@@ -278,19 +293,24 @@ static void was_refused(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
     count(fleet, trace, COUNTER_CONNECTS_REFUSED, now_us, 1);
     if (trace->key_us >= 0 && !trace->provisioned) {
         count(fleet, trace, COUNTER_REGISTRATIONS_REFUSED, now_us, 1);
-        if (trace->refused_us < 0)
-            trace->refused_us = now_us;
+        if (!trace->registering)
+            trace->since_us = now_us;
+        trace->registering = true;
     }
-    tell_script(fleet, vehicle, trace, "refused", now_us);
+    fleet_tell_script(fleet, vehicle, trace, "refused", now_us);
 }
 
 static void was_provisioned(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
 {
     trace->provisioned = true;
     count(fleet, trace, COUNTER_PROVISIONED, now_us, 1);
-    sample_since(fleet, METRIC_PROVISION_REGISTRATION, trace, vehicle, trace->refused_us, now_us);
+    if (trace->registering) {
+        sample_since(fleet, METRIC_PROVISION_REGISTRATION, trace, vehicle, trace->since_us, now_us);
+        trace->since_us = -1;
+    }
+    trace->registering = false;
     sample_since(fleet, METRIC_PROVISION_TOTAL, trace, vehicle, trace->power_up_us, now_us);
-    tell_script(fleet, vehicle, trace, "provisioned", now_us);
+    fleet_tell_script(fleet, vehicle, trace, "provisioned", now_us);
 }
 
 static void telemetry_acknowledged(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
@@ -303,30 +323,6 @@ static void telemetry_acknowledged(struct fleet *fleet, uint32_t vehicle, struct
     sample_since(fleet, METRIC_TELEMETRY_ACK, trace, vehicle, probe->at_us, now_us);
 }
 
-static struct fleet_command *find_command(struct fleet *fleet, struct span id);
-
-static void command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
-                          const struct tcu_probe *probe)
-{
-    struct fleet_command *command = find_command(fleet, probe->id);
-    struct ledger_commands *ledger = measure_commands(fleet->measure);
-    if (!command)
-        return; /* somebody else's command: an operator's, another run's */
-    if (probe->kind == TCU_PROBE_COMMAND_RECEIVED && !command->received) {
-        command->received = 1;
-        ledger->delivered++;
-        measure_sample(fleet->measure, METRIC_COMMAND_DELIVERY, fleet_who(trace, command->path), vehicle,
-                       command->asked_us, now_us - command->asked_us);
-        tell_script(fleet, vehicle, trace, "command", now_us);
-    } else if (probe->kind == TCU_PROBE_COMMAND_EXECUTED) {
-        ledger->executed++;
-        if (command->executed++) {
-            ledger->executed_twice++;
-            measure_command_victim(fleet->measure, VICTIM_EXECUTED_TWICE, vehicle, now_us);
-        }
-    }
-}
-
 /* A power-up tells the state it begins with, which is no change. */
 static void changed_power(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
                           bool driving)
@@ -335,7 +331,7 @@ static void changed_power(struct fleet *fleet, uint32_t vehicle, struct fleet_tr
         return;
     trace->driving = driving;
     count(fleet, trace, COUNTER_DRIVING, now_us, driving ? 1 : -1);
-    tell_script(fleet, vehicle, trace, driving ? "ignition_on" : "ignition_off", now_us);
+    fleet_tell_script(fleet, vehicle, trace, driving ? "ignition_on" : "ignition_off", now_us);
 }
 
 void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
@@ -366,7 +362,7 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_TELEMETRY_ACKED: telemetry_acknowledged(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_TELEMETRY_DROPPED: measure_ledger_dropped(fleet->measure, vehicle, probe->number); break;
     case TCU_PROBE_COMMAND_RECEIVED:
-    case TCU_PROBE_COMMAND_EXECUTED: command_probe(fleet, vehicle, trace, now_us, probe); break;
+    case TCU_PROBE_COMMAND_EXECUTED: fleet_command_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_COMMAND_DUPLICATE:
     case TCU_PROBE_COMMAND_ANSWERED: break;
     case TCU_PROBE_POWER: changed_power(fleet, vehicle, trace, now_us, probe->number == TCU_DRIVING); break;
@@ -396,8 +392,9 @@ void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publis
     if (!cloud_telemetry_read(fleet->topic_telemetry, message, &telemetry) || !telemetry.valid ||
         !scenario_vehicle_find(fleet->scenario, telemetry.thing, &vehicle))
         return; /* not of this fleet */
-    struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
-                                    (uint16_t)scenario_region_of(fleet->scenario, vehicle), PATH_ANY};
+    const struct fleet_trace *trace = fleet->find_trace ? fleet->find_trace(fleet->find_context, vehicle) : NULL;
+    struct measure_dimension who =
+        trace ? fleet_who(trace, PATH_ANY) : who_is((void *)fleet->scenario, vehicle);
     int64_t intended_us = telemetry.wall_us - fleet->wall_offset_us;
     now_us += fleet->scenario->cloud.service_us;
     measure_count(fleet->measure, COUNTER_DELIVERIES, who, now_us, 1);
@@ -420,126 +417,4 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
     measure_sample(fleet->measure, METRIC_BYTES_UP_DAY, who, vehicle, end_us, llround((double)trace->bytes_up / days));
     measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us,
                    llround((double)trace->bytes_down / days));
-}
-
-/* ---- commands ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t command_slot(const struct fleet *fleet, uint64_t id)
-{
-    uint64_t hash = id * UINT64_C(0x9E3779B97F4A7C15);
-    uint64_t slot = hash >> 20 & (fleet->command_capacity - 1);
-    while (fleet->commands[slot].id && fleet->commands[slot].id != id)
-        slot = (slot + 1) & (fleet->command_capacity - 1);
-    return slot;
-}
-
-static struct fleet_command *find_command(struct fleet *fleet, struct span id)
-{
-    if (id.length != 8)
-        return NULL;
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++)
-        value = value << 8 | id.data[i];
-    struct fleet_command *command = value ? &fleet->commands[command_slot(fleet, value)] : NULL;
-    return command && command->id ? command : NULL;
-}
-
-static bool grow_commands(struct fleet *fleet)
-{
-    struct fleet bigger = {.command_capacity = fleet->command_capacity * 2};
-    bigger.commands = calloc(bigger.command_capacity, sizeof *bigger.commands);
-    if (!bigger.commands)
-        return false;
-    for (uint64_t i = 0; i < fleet->command_capacity; i++)
-        if (fleet->commands[i].id)
-            bigger.commands[command_slot(&bigger, fleet->commands[i].id)] = fleet->commands[i];
-    free(fleet->commands);
-    fleet->commands = bigger.commands;
-    fleet->command_capacity = bigger.command_capacity;
-    return true;
-}
-
-static bool command_passes(void *context, struct span thing)
-{
-    const struct fleet *fleet = context;
-    if (fleet->asking.app == FLEET_NO_APP)
-        return true;
-    double loss = fleet->scenario->apps[fleet->asking.app].loss;
-    if (loss <= 0)
-        return true;
-    uint64_t word = sim_random_at(fleet->scenario->seed, fleet->asking.vehicle, SIM_FOR_FAULTS, fleet->asking.nth);
-    return (double)(word >> 11) * 0x1p-53 >= loss;
-}
-
-static void command_result(void *context, int64_t now_us, const struct cloud_command_result *result)
-{
-    struct fleet *fleet = context;
-    uint64_t slot = command_slot(fleet, result->id);
-    struct fleet_command *command = &fleet->commands[slot];
-    if (!command->id || result->late)
-        return; /* a late answer was counted as timed out; METRIC_COMMAND_ROUND_TRIP keeps to what the app saw */
-    struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, command->vehicle),
-                                    (uint16_t)scenario_region_of(fleet->scenario, command->vehicle), command->path};
-    struct ledger_commands *ledger = measure_commands(fleet->measure);
-    if (result->outcome == CLOUD_COMMAND_TIMED_OUT || result->outcome == CLOUD_COMMAND_NOT_SENT) {
-        command->timed_out = 1;
-        ledger->timed_out++;
-        measure_count(fleet->measure, COUNTER_COMMANDS_TIMED_OUT, who, now_us, 1);
-        measure_command_victim(fleet->measure, VICTIM_TIMED_OUT, command->vehicle, command->asked_us);
-        return;
-    }
-    command->answered = 1;
-    ledger->answered++;
-    measure_count(fleet->measure, COUNTER_COMMANDS_ANSWERED, who, now_us, 1);
-    measure_sample(fleet->measure, METRIC_COMMAND_ROUND_TRIP, who, command->vehicle, command->asked_us,
-                   now_us - command->asked_us);
-}
-
-void fleet_command_options(struct fleet *fleet, struct cloud_command_options *options, uint64_t id_base)
-{
-    *options = (struct cloud_command_options){.request_topic = fleet->topic_request,
-                                              .response_topic = fleet->topic_response,
-                                              .id_base = id_base,
-                                              .result = command_result,
-                                              .pass = command_passes,
-                                              .context = fleet};
-}
-
-void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle,
-                       uint16_t app, struct span name, int64_t timeout_us, bool online)
-{
-    if (fleet->command_count * 2 >= fleet->command_capacity && !grow_commands(fleet))
-        return;
-    char thing[SCENARIO_NAME + 16];
-    size_t length = scenario_vehicle_name(fleet->scenario, vehicle, thing, sizeof thing);
-    struct measure_dimension who = {(uint16_t)scenario_cohort_of(fleet->scenario, vehicle),
-                                    (uint16_t)scenario_region_of(fleet->scenario, vehicle),
-                                    online ? PATH_CONNECTED : PATH_QUEUED};
-    fleet->asking.vehicle = vehicle;
-    fleet->asking.app = app;
-    fleet->asking.nth = (uint64_t)now_us;
-    uint64_t id = cloud_command_send(commands, now_us, span_of(thing, length), name, timeout_us, vehicle);
-    struct fleet_command *command = &fleet->commands[command_slot(fleet, id)];
-    *command = (struct fleet_command){.id = id, .asked_us = now_us, .vehicle = vehicle, .app = app, .path = who.path};
-    fleet->command_count++;
-    struct ledger_commands *ledger = measure_commands(fleet->measure);
-    ledger->intended++;
-    ledger->sent++;
-    measure_count(fleet->measure, COUNTER_COMMANDS, who, now_us, 1);
-}
-
-void fleet_commands_finish(struct fleet *fleet, int64_t now_us)
-{
-    struct ledger_commands *ledger = measure_commands(fleet->measure);
-    for (uint64_t i = 0; i < fleet->command_capacity; i++) {
-        const struct fleet_command *command = &fleet->commands[i];
-        if (!command->id)
-            continue;
-        if (!command->answered && !command->timed_out) {
-            ledger->pending++;
-        } else if (command->timed_out && !command->received) {
-            ledger->lost++;
-            measure_command_victim(fleet->measure, VICTIM_LOST, command->vehicle, command->asked_us);
-        }
-    }
 }

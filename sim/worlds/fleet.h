@@ -7,16 +7,28 @@
 #define WORLDS_FLEET_H
 
 #include "cloud/services.h"
+#include "memory.h"
 #include "sim/world.h"
 #include "vehicle/agent.h"
 
-struct fleet_command { /* one command an app asked for */
+struct fleet_command { /* one command an app asked for, while it is open */
     uint64_t id;
     int64_t asked_us;
     uint32_t vehicle;
-    uint16_t app;
     uint8_t path;
-    uint8_t received, executed, answered, timed_out;
+    bool received : 1, executed : 1, answered : 1, timed_out : 1;
+};
+/* Closed ones: whether they were executed, by id. */
+#define FLEET_CLOSED_BITS 8 /* of the id's end: ids of one service are consecutive */
+struct fleet_closed {
+    uint64_t key;                            /* 1 + the id without its end; 0: free */
+    uint64_t closed[(1 << FLEET_CLOSED_BITS) / 64], executed[(1 << FLEET_CLOSED_BITS) / 64];
+};
+/* fleet_command.c. Open-addressing tables; what has closed takes two bits. */
+struct fleet_commands {
+    struct fleet_command *open;
+    struct fleet_closed *closed;
+    uint64_t open_capacity, open_count, closed_capacity, closed_count;
 };
 
 struct fleet {
@@ -28,27 +40,31 @@ struct fleet {
     struct tcu_profile *profiles; /* [cohort * SCENARIO_SHARES + firmware] */
     uint8_t *scratch;
     char topic_telemetry[64], topic_request[64], topic_response[64], topic_presence[64];
-    /* open-addressing table of commands by id */
-    struct fleet_command *commands;
-    uint64_t command_capacity, command_count;
+    struct fleet_commands commands;
     struct {
         uint64_t nth;
         uint32_t vehicle;
         uint16_t app;
     } asking; /* the command being sent: read by the service's loss hook */
     const struct world_actions *actions;
+    /* Where the world keeps a vehicle's trace, NULL: not here. May be NULL: cohort and region are then drawn again for each message. */
+    const struct fleet_trace *(*find_trace)(void *context, uint32_t vehicle);
+    void *find_context;
+    struct memory_heap *home; /* where the fleet's own memory comes from */
     char error[512]; /* a script's failure; the world stops when set */
     bool failed;
 };
 
-/* Per vehicle: what measurement needs to remember. */
+/* Per vehicle: what measurement needs to remember. 48 bits of microseconds are four years. */
 struct fleet_trace {
-    int64_t power_up_us, key_us, refused_us; /* -1: not happened */
-    int64_t attempt_us, link_up_us, offline_us;
-    uint64_t bytes_up, bytes_down;
-    uint16_t cohort, region;
-    bool was_online, provisioned, online, driving;
-};
+    int64_t power_up_us : 48, key_us : 48; /* -1: not happened */
+    int64_t attempt_us : 48, link_up_us : 48;
+    int64_t since_us : 48; /* offline since; while `registering`: since the first refused connect. Never both: online is registered */
+    uint64_t bytes_up : 48, bytes_down : 48;
+    uint16_t cohort;
+    uint8_t region;
+    bool was_online : 1, provisioned : 1, online : 1, driving : 1, registering : 1;
+} __attribute__((packed, aligned(2)));
 
 /* Per vehicle: its owner's day. */
 enum fleet_life_event {
@@ -60,16 +76,17 @@ enum fleet_life_event {
     LIFE_HOLE_BEGIN,
     LIFE_HOLE_END
 };
-struct fleet_life {
-    int64_t ignition_us;   /* next change */
-    int64_t command_us;    /* next command by an app user */
-    int64_t radio_us;      /* next drop or hole while driving */
-    int64_t hole_until_us; /* coverage comes back; TIME_NEVER: there is coverage */
-    uint32_t draws;        /* made from the vehicle's purposes */
+struct fleet_life { /* times: 48 bits, read and written by fleet_life.c */
+    int64_t ignition : 48; /* next change */
+    int64_t command : 48; /* next command by an app user */
+    int64_t radio : 48; /* next drop or hole while driving */
+    int64_t hole_until : 48; /* coverage comes back; never: there is coverage */
+    uint32_t draws;              /* made from the vehicle's purposes */
     int16_t day;
-    uint8_t trip, command_app;
-    bool driving, radio_is_hole;
-};
+    uint8_t command_app;
+    uint8_t trip : 6;
+    bool driving : 1, radio_is_hole : 1;
+} __attribute__((packed, aligned(8)));
 
 /* presence_template: "" or the agent's will topic. false: out of memory. */
 bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup,
@@ -79,7 +96,10 @@ const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehi
 uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tcu_port *port);
 size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out,
                             size_t capacity);
-struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path);
+static inline struct measure_dimension fleet_who(const struct fleet_trace *trace, uint8_t path)
+{
+    return (struct measure_dimension){trace->cohort, trace->region, path};
+}
 
 void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace);
 /* All of the agent's probes go through here. */
@@ -103,7 +123,8 @@ enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicl
                                       int64_t now_us);
 /* After LIFE_COMMAND (command_app says which app) was carried out: draws the next one. */
 void fleet_life_command_done(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
-/* For scripted actions. */
+/* For scripted actions. No coverage until then, or longer if it already was to last longer. */
+void fleet_life_hole(struct fleet_life *life, int64_t until_us);
 void fleet_life_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us, bool on);
 
 /* Commands. The options' hooks are filled for a command service of this fleet; the caller sets topics' owner fields afterwards. */
@@ -112,7 +133,16 @@ void fleet_command_options(struct fleet *fleet, struct cloud_command_options *op
 #define FLEET_NO_APP 0xFFFF
 void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int64_t now_us, uint32_t vehicle,
                        uint16_t app, struct span command, int64_t timeout_us, bool online);
-/* Closes the books of the commands still open. */
+/* The agent's probes of commands. */
+void fleet_command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                         const struct tcu_probe *probe);
+/* Closes the books of the commands still open. From then on all that was found out is in the measure: processes merge theirs. */
 void fleet_commands_finish(struct fleet *fleet, int64_t now_us);
+void fleet_commands_release(struct fleet *fleet);
+
+/* Zeroed, from the fleet's own heap. */
+void *fleet_take(const struct fleet *fleet, size_t count, size_t size);
+void fleet_tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, const char *event,
+                       int64_t now_us);
 
 #endif

@@ -7,6 +7,22 @@
 
 #include <math.h>
 
+/* ---- times in 48 bits -------------------------------------------------------------------------------------------------- */
+
+#define LATEST (INT64_MAX >> 16) /* stands for never; four years on */
+
+static inline int64_t from_short(int64_t time)
+{
+    return time == LATEST ? TIME_NEVER : time;
+}
+
+static inline int64_t to_short(int64_t time_us)
+{
+    return time_us < LATEST ? time_us : LATEST;
+}
+
+_Static_assert(sizeof(struct fleet_life) == 32, "bytes a vehicle");
+
 static int64_t to_world(const struct fleet *fleet, int64_t calendar_us)
 {
     if (calendar_us == TIME_NEVER || fleet->speedup == 1)
@@ -55,18 +71,18 @@ static void find_next_start(const struct fleet *fleet, uint32_t vehicle, struct 
         uint32_t count = trips_on(fleet, vehicle, day, trips);
         if (life->trip < count) {
             life->day = day;
-            life->ignition_us = to_world(fleet, trips[life->trip].start_us);
+            life->ignition = to_short(to_world(fleet, trips[life->trip].start_us));
             return;
         }
     }
-    life->ignition_us = TIME_NEVER;
+    life->ignition = LATEST;
 }
 
 static void find_end(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life)
 {
     struct trip trips[TRIPS_PER_DAY_MAX];
     uint32_t count = trips_on(fleet, vehicle, life->day, trips);
-    life->ignition_us = life->trip < count ? to_world(fleet, trips[life->trip].end_us) : TIME_NEVER;
+    life->ignition = to_short(life->trip < count ? to_world(fleet, trips[life->trip].end_us) : TIME_NEVER);
 }
 
 /* Trips that are over at power-up are skipped; one under way is joined. */
@@ -74,7 +90,7 @@ static void start_trips(const struct fleet *fleet, uint32_t vehicle, struct flee
 {
     struct trip trips[TRIPS_PER_DAY_MAX];
     find_next_start(fleet, vehicle, life);
-    while (life->ignition_us <= now_us) {
+    while (from_short(life->ignition) <= now_us) {
         uint32_t count = trips_on(fleet, vehicle, life->day, trips);
         int64_t trip_end_us = life->trip < count ? to_world(fleet, trips[life->trip].end_us) : 0;
         if (trip_end_us > now_us)
@@ -98,7 +114,7 @@ static bool uses_app(const struct fleet *fleet, uint32_t vehicle, uint32_t app)
 static void find_next_command(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
 {
     const struct scenario *scenario = fleet->scenario;
-    life->command_us = TIME_NEVER;
+    life->command = LATEST;
     for (uint32_t a = 0; a < scenario->app_count; a++) {
         const struct scenario_app *app = &scenario->apps[a];
         if (app->per_day <= 0 || !uses_app(fleet, vehicle, a))
@@ -116,8 +132,8 @@ static void find_next_command(const struct fleet *fleet, uint32_t vehicle, struc
         int64_t world_us = to_world(fleet, (int64_t)at_us);
         if (world_us <= now_us)
             world_us = now_us + 1;
-        if (world_us < life->command_us) {
-            life->command_us = world_us;
+        if (world_us < from_short(life->command)) {
+            life->command = to_short(world_us);
             life->command_app = (uint8_t)a;
         }
     }
@@ -135,7 +151,7 @@ static void find_next_trouble(const struct fleet *fleet, uint32_t vehicle, struc
     int64_t hole_us = link_next_hole_us(radio, &random);
     life->radio_is_hole = hole_us < drop_us;
     int64_t wait_us = life->radio_is_hole ? hole_us : drop_us;
-    life->radio_us = wait_us == TIME_NEVER ? TIME_NEVER : now_us + wait_us;
+    life->radio = to_short(wait_us == TIME_NEVER ? TIME_NEVER : now_us + wait_us);
 }
 
 static void begin_hole(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
@@ -143,9 +159,7 @@ static void begin_hole(const struct fleet *fleet, uint32_t vehicle, struct fleet
     struct sim_random random;
     sim_random_init(&random, fleet->scenario->seed, vehicle, SIM_FOR_LINK | 0x200);
     random.counter = life->draws++;
-    int64_t until_us = now_us + link_hole_duration_us(&cohort_of(fleet, vehicle)->radio, &random);
-    if (life->hole_until_us == TIME_NEVER || until_us > life->hole_until_us)
-        life->hole_until_us = until_us;
+    fleet_life_hole(life, now_us + link_hole_duration_us(&cohort_of(fleet, vehicle)->radio, &random));
 }
 
 /* ---- all together --------------------------------------------------------------------------------------------------- */
@@ -154,20 +168,20 @@ void fleet_life_start(const struct fleet *fleet, uint32_t vehicle, struct fleet_
 {
     const struct scenario_cohort *cohort = cohort_of(fleet, vehicle);
     *life = (struct fleet_life){
-        .ignition_us = TIME_NEVER, .command_us = TIME_NEVER, .radio_us = TIME_NEVER, .hole_until_us = TIME_NEVER};
+        .ignition = LATEST, .command = LATEST, .radio = LATEST, .hole_until = LATEST};
     if (cohort->driving_mode == DRIVING_TRIPS)
         start_trips(fleet, vehicle, life, now_us);
     else if (cohort->driving_mode == DRIVING_ALWAYS)
-        life->ignition_us = now_us;
+        life->ignition = to_short(now_us);
     find_next_command(fleet, vehicle, life, now_us);
 }
 
 int64_t fleet_life_next(const struct fleet_life *life)
 {
-    int64_t next_us = life->ignition_us < life->command_us ? life->ignition_us : life->command_us;
-    if (life->radio_us < next_us)
-        next_us = life->radio_us;
-    return life->hole_until_us < next_us ? life->hole_until_us : next_us;
+    int64_t next = life->ignition, command = life->command, radio = life->radio, hole_until = life->hole_until;
+    next = command < next ? command : next;
+    next = radio < next ? radio : next;
+    return from_short(hole_until < next ? hole_until : next);
 }
 
 static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life,
@@ -179,13 +193,13 @@ static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t v
         if (trips)
             find_end(fleet, vehicle, life);
         else
-            life->ignition_us = TIME_NEVER;
+            life->ignition = LATEST;
         find_next_trouble(fleet, vehicle, life, now_us);
         return LIFE_IGNITION_ON;
     }
-    life->radio_us = TIME_NEVER;
+    life->radio = LATEST;
     life->trip++;
-    life->ignition_us = TIME_NEVER;
+    life->ignition = LATEST;
     if (trips)
         find_next_start(fleet, vehicle, life);
     return LIFE_IGNITION_OFF;
@@ -194,20 +208,20 @@ static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t v
 enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life,
                                       int64_t now_us)
 {
-    if (life->hole_until_us <= now_us) {
-        life->hole_until_us = TIME_NEVER;
+    if (from_short(life->hole_until) <= now_us) {
+        life->hole_until = LATEST;
         return LIFE_HOLE_END;
     }
-    if (life->ignition_us <= now_us)
+    if (from_short(life->ignition) <= now_us)
         return turn_ignition(fleet, vehicle, life, now_us);
-    if (life->radio_us <= now_us) {
+    if (from_short(life->radio) <= now_us) {
         bool hole = life->radio_is_hole;
         if (hole)
             begin_hole(fleet, vehicle, life, now_us);
         find_next_trouble(fleet, vehicle, life, now_us);
         return hole ? LIFE_HOLE_BEGIN : LIFE_DROP;
     }
-    if (life->command_us <= now_us)
+    if (from_short(life->command) <= now_us)
         return LIFE_COMMAND; /* the caller reads command_app, then calls fleet_life_command_done() */
     return LIFE_NOTHING;
 }
@@ -217,14 +231,20 @@ void fleet_life_command_done(const struct fleet *fleet, uint32_t vehicle, struct
     find_next_command(fleet, vehicle, life, now_us);
 }
 
+void fleet_life_hole(struct fleet_life *life, int64_t until_us)
+{
+    if (life->hole_until == LATEST || life->hole_until < until_us)
+        life->hole_until = to_short(until_us);
+}
+
 void fleet_life_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us, bool on)
 {
     if (life->driving == on)
         return;
-    bool own_trip = life->driving && life->ignition_us != TIME_NEVER;
+    bool own_trip = life->driving && life->ignition != LATEST;
     life->driving = on;
-    life->radio_us = TIME_NEVER;
-    life->ignition_us = TIME_NEVER; /* switched on by a script: stays on until a script switches it off */
+    life->radio = LATEST;
+    life->ignition = LATEST; /* switched on by a script: stays on until a script switches it off */
     if (on) {
         find_next_trouble(fleet, vehicle, life, now_us);
         return;

@@ -62,10 +62,8 @@ void live_life(struct live_vehicle *vehicle)
 
 static void begin_hole(struct live_vehicle *vehicle, int64_t duration_us)
 {
-    int64_t until_us = vehicle->world->now_us + duration_us;
     vehicle->covered = false;
-    if (vehicle->day.hole_until_us == TIME_NEVER || vehicle->day.hole_until_us < until_us)
-        vehicle->day.hole_until_us = until_us;
+    fleet_life_hole(&vehicle->day, vehicle->world->now_us + duration_us);
     lose_link(vehicle);
 }
 

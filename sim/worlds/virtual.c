@@ -314,8 +314,7 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
     switch (action->kind) {
     case ACTION_COVERAGE_HOLE:
         vehicle->covered = false;
-        if (vehicle->day.hole_until_us == TIME_NEVER || vehicle->day.hole_until_us < now_us + action->duration_us)
-            vehicle->day.hole_until_us = now_us + action->duration_us;
+        fleet_life_hole(&vehicle->day, now_us + action->duration_us);
         virtual_link_lost(vehicle, now_us, TCU_LINK_LOST);
         break;
     case ACTION_DROP_LINKS: virtual_link_lost(vehicle, now_us, TCU_LINK_LOST); break;
@@ -611,12 +610,20 @@ static void release(struct virtual_world *world)
     fleet_destroy(&world->fleet);
 }
 
-static struct measure *make_measure(const struct scenario *scenario)
+static const struct fleet_trace *find_trace(void *context, uint32_t vehicle)
+{
+    const struct virtual_world *world = context;
+    const struct partition *partition = &world->partitions[vehicle % world->partition_count];
+    return &partition->vehicles[vehicle / world->partition_count].trace;
+}
+
+static struct measure *make_measure(const struct scenario *scenario, uint32_t partitions)
 {
     struct measure_interval excluded[64];
     struct measure_options options = {.vehicles = scenario->fleet,
                                       .cohorts = scenario->cohort_count,
                                       .regions = scenario->region_count,
+                                      .groups = partitions,
                                       .duration_us = scenario->duration_us,
                                       .excluded = excluded};
     options.excluded_count = scenario_excluded(scenario, excluded, 64);
@@ -626,14 +633,16 @@ static struct measure *make_measure(const struct scenario *scenario)
 static bool set_up(struct virtual_world *world, struct script *script)
 {
     const struct scenario *scenario = world->scenario;
-    world->result->measure = make_measure(scenario);
     world->partition_count = world->options->partitions ? world->options->partitions : PARTITIONS_DEFAULT;
+    world->result->measure = make_measure(scenario, world->partition_count);
     world->partitions = calloc(world->partition_count, sizeof *world->partitions);
     if (!world->result->measure || !world->partitions ||
         !fleet_init(&world->fleet, script, world->result->measure, 1, scenario->start_epoch_us, "", ""))
         return false;
     world->actions = (struct world_actions){act, note, world};
     world->fleet.actions = &world->actions;
+    world->fleet.find_trace = find_trace;
+    world->fleet.find_context = world;
     world->agent_stride = fleet_largest_profile_memory(&world->fleet, &virtual_port);
     for (uint32_t p = 0; p < world->partition_count; p++)
         if (!make_partition(world, p))
