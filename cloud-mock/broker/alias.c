@@ -1,20 +1,13 @@
 /* alias.c: topic aliases (3.3.2.3.4), both ways; they die with the link.
  *
- * Towards a client topics get aliases as they come; when all are given the oldest is given anew.
+ * Towards a client topics get aliases as they come; when all are given the oldest is given anew. From a client most are of topics with its
+ * own name in them: a link holds the number of a list that many links share (pattern.c), and the topic is written out when it is used.
  */
 #include "internal.h"
 
 static size_t table_size(uint16_t capacity)
 {
     return sizeof(struct alias_table) + capacity * sizeof(struct alias_topic);
-}
-
-static struct alias_table *table_make(struct cloud_broker *broker, uint16_t capacity)
-{
-    struct alias_table *table = broker_memory_get_clear(broker, table_size(capacity));
-    if (table)
-        table->capacity = capacity;
-    return table;
 }
 
 static void topic_clear(struct cloud_broker *broker, struct alias_topic *entry)
@@ -43,54 +36,111 @@ void broker_alias_free(struct cloud_broker *broker, struct alias_table *table)
     broker_memory_put(broker, table, table_size(table->capacity));
 }
 
+/* Makes room for alias `needed`; what is not known yet stays empty. */
+static bool table_reserve(struct cloud_broker *broker, struct alias_table **table, uint16_t needed, uint16_t maximum)
+{
+    uint32_t old = *table ? (*table)->capacity : 0, capacity = old ? old * 2 : 2;
+    if (needed <= old)
+        return true;
+    capacity = capacity < needed ? needed : capacity > maximum ? maximum : capacity;
+    struct alias_table *moved =
+        broker_memory_resize(broker, *table, *table ? table_size((uint16_t)old) : 0, table_size((uint16_t)capacity));
+    if (!moved)
+        return false;
+    if (!*table)
+        moved->count = moved->next = 0;
+    memset(moved->topics + old, 0, (capacity - old) * sizeof(*moved->topics));
+    moved->capacity = (uint16_t)capacity;
+    *table = moved;
+    return true;
+}
+
+/* A topic with the client's own name in it is kept by pattern; false: it is not, and nothing has changed. */
+static bool learn_pattern(struct cloud_broker *broker, struct cloud_connection *connection, uint16_t alias,
+                          struct span topic)
+{
+    uint8_t pattern = broker_pattern_of(broker, connection->session, topic);
+    if (!pattern)
+        return false;
+    const struct pattern_entry *entry = broker_pattern_list_find(broker, connection->aliases, pattern);
+    if (entry)
+        return entry->value == alias; /* a second alias for one topic goes to the table */
+    return broker_pattern_list_put(broker, &connection->aliases, pattern, alias);
+}
+
+static uint8_t learn(struct cloud_broker *broker, struct cloud_connection *connection, uint16_t alias,
+                     struct span topic)
+{
+    const struct pattern_entry *entry = broker_pattern_list_value(broker, connection->aliases, alias);
+    struct alias_table *table = connection->more ? connection->more->aliases_in : NULL;
+    bool fits = entry && broker_pattern_fits(broker_pattern(broker, entry->pattern), connection->session, topic);
+    if (entry && !fits) /* if it cannot be taken out: what stands in the table comes first */
+        broker_pattern_list_drop(broker, &connection->aliases, entry->pattern);
+    if (fits || (!broker_pattern_list_value(broker, connection->aliases, alias) &&
+                 learn_pattern(broker, connection, alias, topic))) {
+        if (table && alias <= table->capacity)
+            topic_clear(broker, &table->topics[alias - 1]);
+        return MQ5_SUCCESS;
+    }
+    if (!broker_link_more(broker, connection) ||
+        !table_reserve(broker, &connection->more->aliases_in, alias, broker->options.topic_alias_maximum))
+        return MQ5_QUOTA_EXCEEDED;
+    return topic_set(broker, &connection->more->aliases_in->topics[alias - 1], topic) ? MQ5_SUCCESS
+                                                                                      : MQ5_QUOTA_EXCEEDED;
+}
+
 uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connection *connection,
-                             struct mq5_publish *publish)
+                             struct mq5_publish *publish, uint8_t *pattern, char *room)
 {
     uint16_t alias = publish->properties.topic_alias;
     publish->properties.present &= ~MQ5_BIT(MQ5_TOPIC_ALIAS);
     if (alias == 0 || alias > broker->options.topic_alias_maximum)
         return MQ5_TOPIC_ALIAS_INVALID;
-    if (!connection->aliases_in)
-        connection->aliases_in = table_make(broker, broker->options.topic_alias_maximum);
-    if (!connection->aliases_in)
-        return MQ5_QUOTA_EXCEEDED;
-    struct alias_topic *entry = &connection->aliases_in->topics[alias - 1];
     if (publish->topic.length)
-        return topic_set(broker, entry, publish->topic) ? MQ5_SUCCESS : MQ5_QUOTA_EXCEEDED;
-    if (!entry->topic)
+        return learn(broker, connection, alias, publish->topic);
+    struct alias_table *table = connection->more ? connection->more->aliases_in : NULL;
+    if (table && alias <= table->capacity && table->topics[alias - 1].topic) {
+        publish->topic = span_of(table->topics[alias - 1].topic, table->topics[alias - 1].length);
+        return MQ5_SUCCESS;
+    }
+    const struct pattern_entry *entry = broker_pattern_list_value(broker, connection->aliases, alias);
+    if (!entry)
         return MQ5_PROTOCOL_ERROR;
-    publish->topic = span_of(entry->topic, entry->length);
+    *pattern = entry->pattern;
+    publish->topic =
+        broker_pattern_topic(broker_pattern(broker, entry->pattern), broker_client_id(connection->session), room);
     return MQ5_SUCCESS;
 }
 
 uint16_t broker_alias_for(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic,
                           bool *known)
 {
+    struct link_more *more = connection->more;
+    uint16_t count = more->aliases_out ? more->aliases_out->count : 0;
     *known = false;
-    if (!connection->aliases_out)
-        connection->aliases_out = table_make(broker, connection->alias_maximum_out);
-    struct alias_table *table = connection->aliases_out;
-    if (!table)
-        return 0;
     uint32_t hash = broker_hash(topic.data, topic.length);
-    for (uint16_t i = 0; i < table->count; i++) {
-        struct alias_topic *entry = &table->topics[i];
+    for (uint16_t i = 0; i < count; i++) {
+        struct alias_topic *entry = &more->aliases_out->topics[i];
         if (entry->hash == hash && span_equal(span_of(entry->topic, entry->length), topic)) {
             *known = true;
             return (uint16_t)(i + 1);
         }
     }
-    uint16_t place = table->count < table->capacity ? table->count : table->next;
+    bool is_new = count < more->alias_maximum_out;
+    if (is_new && !table_reserve(broker, &more->aliases_out, (uint16_t)(count + 1), more->alias_maximum_out))
+        return 0;
+    struct alias_table *table = more->aliases_out;
+    uint16_t place = is_new ? count : table->next;
     if (!topic_set(broker, &table->topics[place], topic))
         return 0;
-    if (place == table->count)
+    if (is_new)
         table->count++;
     else
-        table->next = (uint16_t)((table->next + 1) % table->capacity);
+        table->next = (uint16_t)((table->next + 1) % more->alias_maximum_out);
     return (uint16_t)(place + 1);
 }
 
 void broker_alias_forget(struct cloud_broker *broker, struct cloud_connection *connection, uint16_t alias)
 {
-    topic_clear(broker, &connection->aliases_out->topics[alias - 1]);
+    topic_clear(broker, &connection->more->aliases_out->topics[alias - 1]);
 }

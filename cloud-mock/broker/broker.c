@@ -4,8 +4,6 @@
  */
 #include "internal.h"
 
-#include <stdlib.h>
-
 const char *cloud_close_reason_name(enum cloud_close_reason reason)
 {
     static const char *const names[] = {"CLIENT_INITIATED_DISCONNECT", "CONNECTION_LOST", "MQTT_KEEP_ALIVE_TIMEOUT",
@@ -42,7 +40,7 @@ static void fill_in(struct cloud_broker_options *options)
         options->keep_alive_minimum_s = options->keep_alive_maximum_s;
 }
 
-#define FIRST_SCRATCH_BYTES 2048
+#define FIRST_SCRATCH_BYTES 512
 
 struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *options, const struct cloud_broker_ops *ops,
                                          void *context, uint64_t seed)
@@ -51,7 +49,7 @@ struct cloud_broker *cloud_broker_create(const struct cloud_broker_options *opti
     if (options->allocate)
         broker = options->allocate(options->allocate_context, NULL, 0, sizeof(*broker));
     else
-        broker = malloc(sizeof(*broker));
+        broker = memory_allocate(sizeof(*broker));
     if (!broker)
         return NULL;
     memset(broker, 0, sizeof(*broker));
@@ -78,9 +76,7 @@ static void free_session(struct cloud_broker *broker, struct session *session)
     }
     broker_subscription_remove_all(broker, session);
     broker_will_discard(broker, session);
-    if (session->received)
-        broker_memory_put(broker, session->received,
-                          sizeof(struct id_set) + session->received->capacity * sizeof(uint16_t));
+    broker_session_forget_received(broker, session);
     broker_session_free(broker, session);
 }
 
@@ -97,13 +93,15 @@ void cloud_broker_destroy(struct cloud_broker *broker)
 {
     if (!broker)
         return;
-    for (struct cloud_connection *at = broker->connections, *next; at; at = next) {
-        next = at->next;
+    for (struct cloud_connection *at; (at = broker_timer_link(broker));) {
+        broker_timer_remove(broker, &at->timer);
         broker_link_free(broker, at);
     }
     for (uint32_t i = 0; i < broker->session_table_size; i++) {
         for (struct session *session = broker->session_table[i], *next; session; session = next) {
             next = session->chain;
+            if (broker_link_of(session))
+                broker_link_free(broker, session->connection);
             free_session(broker, session);
         }
     }
@@ -113,13 +111,14 @@ void cloud_broker_destroy(struct cloud_broker *broker)
         broker_memory_put(broker, local, sizeof(*local));
     }
     broker_topic_destroy(broker);
+    broker_pattern_destroy(broker);
     broker_retained_destroy(broker);
     free_tables(broker);
     broker_memory_destroy(broker);
     if (broker->options.allocate)
         broker->options.allocate(broker->options.allocate_context, broker, sizeof(*broker), 0);
     else
-        free(broker);
+        memory_free(broker);
 }
 
 struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_t now_us, void *link,
@@ -130,20 +129,16 @@ struct cloud_connection *cloud_broker_opened(struct cloud_broker *broker, int64_
     struct cloud_connection *connection = broker_memory_get_clear(broker, sizeof(*connection));
     if (!connection)
         return NULL;
-    connection->timer.kind = TIMER_LINK;
     connection->link = link;
-    connection->peer = peer;
     connection->last_input_us = now_us;
-    if (!broker_timer_set(broker, &connection->timer, now_us + BROKER_CONNECT_TIMEOUT_US)) {
-        broker_memory_put(broker, connection, sizeof(*connection));
+    struct link_more *more = peer ? broker_link_more(broker, connection) : NULL;
+    if ((peer && !more) ||
+        !broker_timer_set(broker, &connection->timer, TIMER_LINK, now_us + BROKER_CONNECT_TIMEOUT_US)) {
+        broker_link_free(broker, connection);
         return NULL;
     }
-    connection->previous = broker->connections_last;
-    if (broker->connections_last)
-        broker->connections_last->next = connection;
-    else
-        broker->connections = connection;
-    broker->connections_last = connection;
+    if (more)
+        more->peer = peer;
     broker->connection_count++;
     return connection;
 }
@@ -192,7 +187,7 @@ static enum cloud_close_reason close_reason_of(uint8_t reason)
 bool cloud_broker_kick(struct cloud_broker *broker, int64_t now_us, struct span client_id, uint8_t reason)
 {
     struct session *session = broker_session_find(broker, client_id);
-    if (!session || !session->connection)
+    if (!session || !broker_link_of(session))
         return false;
     broker_enter(broker);
     broker_link_fail(broker, session->connection, now_us, reason, NULL, close_reason_of(reason));
@@ -203,15 +198,25 @@ bool cloud_broker_kick(struct cloud_broker *broker, int64_t now_us, struct span 
 void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us)
 {
     broker_enter(broker);
-    while (broker->connections)
-        broker_link_fail(broker, broker->connections, now_us, MQ5_SERVER_SHUTTING_DOWN, NULL, CLOUD_CLOSED_SERVER);
+    for (uint32_t i = 0; i < broker->session_table_size; i++) {
+        struct session *session = broker->session_table[i];
+        while (session) { /* a session may go with its link, and others by what is told of it: from the start again */
+            bool linked = broker_link_of(session);
+            if (linked)
+                broker_link_fail(broker, session->connection, now_us, MQ5_SERVER_SHUTTING_DOWN, NULL,
+                                 CLOUD_CLOSED_SERVER);
+            session = linked ? broker->session_table[i] : session->chain;
+        }
+    }
+    for (struct cloud_connection *at; (at = broker_timer_link(broker));)
+        broker_link_fail(broker, at, now_us, MQ5_SERVER_SHUTTING_DOWN, NULL, CLOUD_CLOSED_SERVER);
     broker_leave(broker);
 }
 
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id)
 {
     const struct session *session = broker_session_find(broker, client_id);
-    return session && session->connection;
+    return session && broker_link_of(session);
 }
 
 void cloud_broker_count(const struct cloud_broker *broker, struct cloud_broker_counts *out)

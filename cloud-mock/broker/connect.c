@@ -68,7 +68,7 @@ static uint8_t check(const struct cloud_broker *broker, const struct mq5_connect
     return MQ5_SUCCESS;
 }
 
-static void learn_limits(const struct cloud_broker *broker, struct cloud_connection *connection,
+static void learn_limits(struct cloud_broker *broker, struct cloud_connection *connection,
                          const struct mq5_connect *connect)
 {
     const struct mq5_properties *properties = &connect->properties;
@@ -82,7 +82,9 @@ static void learn_limits(const struct cloud_broker *broker, struct cloud_connect
         connection->maximum_packet_size = properties->maximum_packet_size;
     if (given(connect, MQ5_TOPIC_ALIAS_MAXIMUM)) {
         uint16_t ours = broker->options.outbound_topic_aliases, theirs = properties->topic_alias_maximum;
-        connection->alias_maximum_out = theirs < ours ? theirs : ours;
+        uint16_t maximum = theirs < ours ? theirs : ours;
+        if (maximum && broker_link_more(broker, connection)) /* without memory: none */
+            connection->more->alias_maximum_out = maximum;
     }
     if (given(connect, MQ5_REQUEST_PROBLEM_INFORMATION) && !properties->request_problem_information)
         connection->flags |= LINK_NO_PROBLEM_INFORMATION;
@@ -124,11 +126,11 @@ static struct session *find_session(struct cloud_broker *broker, struct cloud_co
 {
     struct session *session = broker_session_find(broker, client_id);
     *resumed = false;
-    if (session && session->connection) {
+    if (session && broker_link_of(session)) {
         broker_link_fail(broker, session->connection, now_us, MQ5_SESSION_TAKEN_OVER, NULL, CLOUD_CLOSED_TAKEN_OVER);
         session = broker_session_find(broker, client_id);
     }
-    if (session && connect->clean_start && !session->connection) {
+    if (session && connect->clean_start && !broker_link_of(session)) {
         broker_session_end(broker, session, now_us);
         session = broker_session_find(broker, client_id);
     }
@@ -136,7 +138,7 @@ static struct session *find_session(struct cloud_broker *broker, struct cloud_co
         return NULL;
     if (session) { /* with a link: somebody came in while we told of the earlier one's end */
         *resumed = true;
-        return session->connection ? NULL : session;
+        return broker_link_of(session) ? NULL : session;
     }
     if (broker->session_count >= broker->options.maximum_sessions)
         return NULL;
@@ -202,7 +204,7 @@ static bool join(struct cloud_broker *broker, struct cloud_connection *connectio
     connection->session = session;
     connection->keep_alive_s = granted_keep_alive(broker, connect->keep_alive_s);
     session->connection = connection;
-    session->expires_us = TIME_NEVER;
+    session->flags |= SESSION_LINKED;
     session->expiry_s = granted_expiry(broker, connect);
     if (session->expiry_s == 0)
         connection->flags |= LINK_EXPIRY_ZERO;

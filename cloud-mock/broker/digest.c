@@ -29,6 +29,20 @@ static uint64_t hash_subscription(const struct subscription *subscription)
     return hash;
 }
 
+/* The same number as for one in the tree. */
+static uint64_t hash_patterned(const struct cloud_broker *broker, const struct session *session,
+                               const struct pattern_entry *entry)
+{
+    char room[PATTERN_TOPIC_BYTES];
+    struct topic_levels levels;
+    uint64_t hash = broker_mix(entry->value);
+    broker_topic_split(broker_pattern_topic(broker_pattern(broker, entry->pattern), broker_client_id(session), room),
+                       &levels);
+    while (levels.count--)
+        hash = hash_bytes(hash, levels.level[levels.count].text, levels.level[levels.count].length);
+    return hash;
+}
+
 static uint64_t hash_deliveries(const struct delivery *list)
 {
     uint64_t hash = 0;
@@ -40,19 +54,25 @@ static uint64_t hash_deliveries(const struct delivery *list)
     return hash;
 }
 
-static uint64_t hash_session(const struct session *session)
+static uint64_t hash_session(const struct cloud_broker *broker, const struct session *session)
 {
+    const struct pattern_list *patterns = session->patterns ? broker->pattern_lists[session->patterns - 1] : NULL;
+    const struct id_set *received = broker_received_of(session);
+    const struct will *will = broker_will_of(session);
+    int64_t expires_us = broker_session_present(session) ? TIME_NEVER : session->expires_us;
     uint64_t hash = hash_bytes(session->expiry_s, session->client_id, session->client_id_length), subscriptions = 0;
-    hash = broker_mix(hash + (session->connection ? 1 : 0) + (uint64_t)session->expires_us);
-    for (const struct subscription *at = session->subscriptions; at; at = at->session_next)
+    hash = broker_mix(hash + (broker_session_present(session) ? 1 : 0) + (uint64_t)expires_us);
+    for (const struct subscription *at = broker_subscriptions_of(session); at; at = at->session_next)
         subscriptions += hash_subscription(at);
+    for (uint32_t i = 0; patterns && i < patterns->count; i++)
+        subscriptions += hash_patterned(broker, session, &patterns->entries[i]);
     hash = broker_mix(hash + subscriptions);
     if (session->flow)
         hash = broker_mix(hash + hash_deliveries(session->flow->sent) + 3 * hash_deliveries(session->flow->queued));
-    if (session->received)
-        hash = hash_bytes(hash, session->received->ids, session->received->count * (uint32_t)sizeof(uint16_t));
-    if (session->will)
-        hash = broker_mix(hash + broker_message_hash(session->will->message) + (uint64_t)session->will->due_us);
+    if (received)
+        hash = hash_bytes(hash, received->ids, received->count * (uint32_t)sizeof(uint16_t));
+    if (will)
+        hash = broker_mix(hash + broker_message_hash(will->message) + (uint64_t)will->due_us);
     return hash;
 }
 
@@ -61,8 +81,8 @@ uint64_t cloud_broker_state_hash(const struct cloud_broker *broker)
     uint64_t sum = broker_retained_hash(broker);
     for (uint32_t i = 0; i < broker->session_table_size; i++)
         for (const struct session *session = broker->session_table[i]; session; session = session->chain)
-            sum += hash_session(session);
+            sum += hash_session(broker, session);
     for (const struct cloud_local *local = broker->locals; local; local = local->next)
-        sum += 5 * hash_session(local->session);
+        sum += 5 * hash_session(broker, local->session);
     return broker_mix(sum);
 }

@@ -1,6 +1,7 @@
 /* internal.h: what the files of the broker share. Private.
  *
- * Who owns whom: broker -> links (list), sessions (table by client id), topic tree -> subscriptions, retained tree -> messages.
+ * Who owns whom: broker -> links before CONNECT (in the heap of deadlines), sessions (table by client id) -> their links, topic tree ->
+ * subscriptions, retained tree -> messages. What a session has in common with others it shares (pattern.c); what few have is taken on demand.
  * A session outlives its link when its expiry interval says so. A message is stored once and counted by whoever waits to send it.
  * Hooks and deliver() may call back into the broker, so nothing that an outer call may still look at is freed before the outermost
  * call returns: sessions and links go to a graveyard (memory.c) and are marked dead.
@@ -9,23 +10,23 @@
 #define BROKER_INTERNAL_H
 
 #include "cloud/broker.h"
+#include "memory.h"
 #include "mqtt5/topic.h"
 
 #define BROKER_MAXIMUM_LEVELS     256  /* of a topic; deeper ones are answered 0x90 / 0x8F */
 #define BROKER_MAXIMUM_IN_FLIGHT  1024 /* towards a client, whatever it allows */
 #define BROKER_CONNECT_TIMEOUT_US (30 * US_PER_S)
 
-enum timer_kind { TIMER_LINK, TIMER_SESSION, TIMER_RETAINED };
+enum timer_kind { TIMER_LINK, TIMER_SESSION, TIMER_RETAINED, TIMER_KINDS = 3 /* a mask */ };
 
 /* Head of everything that has a deadline. The deadline in the heap is never later than the true one. */
 struct timer {
     uint32_t place; /* in the heap, plus one; 0: not in it */
-    uint8_t kind;
 };
 
 struct timer_entry {
     int64_t deadline_us;
-    struct timer *timer;
+    uintptr_t owner; /* of the timer, plus its kind: what owns one is aligned to 8 */
 };
 
 /* A stored message. Texts follow in this order: topic, payload, content type, response topic, correlation, user properties. */
@@ -111,21 +112,60 @@ struct will {
     uint32_t delay_s;
 };
 
-enum { SESSION_DEAD = 1, SESSION_LOCAL = 2 };
+/* A topic or filter with the client's own name as one of its levels: "cmd/NAME/request" is prefix "cmd/", suffix "/request". Many sessions
+ * hold the same ones. Known by a number from 1 on, for as long as somebody holds it or until its place is needed. */
+#define PATTERN_MAXIMUM     255
+#define PATTERN_ROUTE_NODES 6
+#define PATTERN_TOPIC_BYTES 256 /* longer topics are not made into patterns */
+struct pattern {
+    uint32_t references;  /* lists it stands in */
+    uint32_t subscribers; /* sessions with it among their subscriptions */
+    uint32_t hash;
+    uint16_t prefix_length, suffix_length, level_count, name_level;
+    /* Whom a message to it reaches whatever the name is: the nodes a walk of the tree would come by, as of `route_generation`. */
+    uint64_t route_generation;
+    const struct topic_node *route[PATTERN_ROUTE_NODES];
+    uint8_t route_count, route_self; /* route_self: how many come before the one whose name it is */
+    bool route_known;                /* false: it depends on the name */
+    char text[];                     /* prefix, suffix */
+};
+
+/* A list of patterns with a value each, one copy for all who hold the same: subscriptions (options) of a session, aliases (number) of a link.
+ * Never changed: who wants another one gets another number. 0: the empty one. */
+#define PATTERN_LIST_MAXIMUM 1023
+#define PATTERN_LIST_LENGTH  32
+struct pattern_entry {
+    uint16_t value;
+    uint8_t pattern;
+};
+struct pattern_list {
+    uint32_t references;
+    uint16_t count;
+    struct pattern_entry entries[];
+};
+
+/* What few sessions have. */
+struct session_more {
+    struct subscription *subscriptions; /* those in the tree */
+    struct id_set *received;            /* QoS 2 received, PUBREL awaited */
+    struct will *will;
+};
+
+enum { SESSION_DEAD = 1, SESSION_LOCAL = 2, SESSION_LINKED = 4 };
 struct session {
     struct timer timer;
+    uint32_t hash;
     struct session *chain; /* in the table; when dead: in the graveyard */
     union {
-        struct cloud_connection *connection; /* NULL: away */
-        struct cloud_local *local;
+        struct cloud_connection *connection; /* if SESSION_LINKED: see broker_link_of() */
+        struct cloud_local *local;           /* if SESSION_LOCAL */
+        int64_t expires_us;                  /* otherwise */
     };
-    struct subscription *subscriptions;
     struct flow *flow;
-    struct id_set *received; /* QoS 2 received, PUBREL awaited */
-    struct will *will;
-    int64_t expires_us; /* TIME_NEVER while connected */
-    uint32_t hash, match, expiry_s;
+    struct session_more *more;
+    uint32_t match, expiry_s;
     uint16_t last_packet_id, subscription_count, client_id_length;
+    uint16_t patterns; /* the list of subscriptions by pattern, their values are options */
     uint8_t flags;
     char client_id[];
 };
@@ -144,18 +184,29 @@ struct cut_packet {
     uint8_t bytes[];
 };
 
+/* What few links have. */
+struct link_more {
+    const struct cloud_peer *peer;
+    struct cut_packet *cut;
+    struct alias_table *aliases_in; /* topics that are no pattern */
+    struct alias_table *aliases_out;
+    uint16_t alias_maximum_out;
+};
+
 enum { LINK_DEAD = 1, LINK_V5 = 2, LINK_NO_PROBLEM_INFORMATION = 4, LINK_EXPIRY_ZERO = 8, LINK_DRAINING = 16 };
 struct cloud_connection {
-    struct timer timer; /* until CONNECT; then the session's is used */
-    struct cloud_connection *next, *previous;
-    void *link;
-    const struct cloud_peer *peer;
-    struct session *session; /* NULL: before CONNECT */
-    struct cut_packet *cut;
-    struct alias_table *aliases_in, *aliases_out;
-    int64_t last_input_us;
+    struct timer timer;           /* until CONNECT; then the session's is used */
     uint32_t maximum_packet_size; /* the client's; 0: none */
-    uint16_t keep_alive_s, receive_maximum, alias_maximum_out;
+    void *link;
+    struct session *session; /* NULL: before CONNECT */
+    struct link_more *more;
+    union {
+        int64_t last_input_us;
+        struct cloud_connection *next_dead; /* if LINK_DEAD */
+    };
+    uint16_t keep_alive_s, receive_maximum;
+    uint16_t aliases; /* the list of topic aliases that are patterns, their values are alias numbers */
+    uint8_t last_pattern;
     uint8_t flags;
 };
 
@@ -194,6 +245,7 @@ struct pool {
     void *free[POOL_CLASSES + 1];
     uint8_t *fresh;
     size_t fresh_left;
+    uint64_t chunk_bytes; /* of all */
 };
 
 struct cloud_broker {
@@ -207,14 +259,19 @@ struct cloud_broker {
     struct session *dead_sessions;
     struct cloud_connection *dead_connections;
 
-    struct cloud_connection *connections, *connections_last;
     struct cloud_local *locals;
     struct session **session_table;
     uint32_t session_table_size, session_count, connection_count;
 
     struct topic_node *topic_root, **topic_table;
     uint32_t topic_table_size, topic_count, topic_serial;
+    uint64_t topic_generation; /* counts nodes that came and went: what a route may depend on */
     uint64_t subscription_count;
+
+    struct pattern **patterns; /* by number less one; NULL: free */
+    uint32_t pattern_capacity, pattern_hand, patterns_subscribed;
+    struct pattern_list **pattern_lists; /* likewise */
+    uint32_t pattern_list_capacity;
 
     struct retained_node *retained_root, **retained_table;
     uint32_t retained_table_size, retained_node_count, retained_serial, retained_count;
@@ -261,9 +318,10 @@ static inline uint64_t broker_mix(uint64_t value)
 }
 
 /* timers.c */
-bool broker_timer_set(struct cloud_broker *broker, struct timer *timer,
+bool broker_timer_set(struct cloud_broker *broker, struct timer *timer, enum timer_kind kind,
                       int64_t deadline_us); /* sooner only; false: no memory */
 void broker_timer_remove(struct cloud_broker *broker, struct timer *timer);
+struct cloud_connection *broker_timer_link(const struct cloud_broker *broker); /* one before CONNECT, or NULL */
 void broker_timer_fire(struct cloud_broker *broker, int64_t now_us);
 
 /* message.c */
@@ -287,12 +345,43 @@ bool broker_topic_split(struct span topic, struct topic_levels *levels); /* fals
 struct topic_node *broker_topic_find(const struct cloud_broker *broker, const struct topic_levels *levels);
 struct topic_node *broker_topic_make(struct cloud_broker *broker, const struct topic_levels *levels);
 void broker_topic_prune(struct cloud_broker *broker, struct topic_node *node);
+/* The nodes a walk comes by whatever the level `name_level` is: false: that depends, or they are too many. */
+bool broker_topic_collect(const struct cloud_broker *broker, const struct topic_levels *levels,
+                          struct pattern *pattern);
 /* Pushes what matches onto broker->matches; false: no memory (nothing pushed). */
 bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *levels, const struct session *publisher,
                         uint32_t base);
+/* The same for a topic that is a pattern with the publisher's name and whose route is known. */
+bool broker_topic_match_pattern(struct cloud_broker *broker, uint8_t number, struct session *publisher, uint32_t base);
 /* Lets go of the matches above `base`. */
 void broker_topic_match_end(struct cloud_broker *broker, uint32_t base);
 void broker_topic_destroy(struct cloud_broker *broker);
+
+/* pattern.c */
+/* The pattern of a topic or filter for a client id; 0: it is none, or there is no room. Not counted: it may go when another one is made. */
+uint8_t broker_pattern_of(struct cloud_broker *broker, const struct session *session, struct span topic);
+uint8_t broker_pattern_find(const struct cloud_broker *broker, const struct session *session, struct span topic);
+static inline struct pattern *broker_pattern(const struct cloud_broker *broker, uint8_t number)
+{
+    return broker->patterns[number - 1];
+}
+bool broker_pattern_fits(const struct pattern *pattern, const struct session *session, struct span topic);
+/* Writes the topic for this name, at most PATTERN_TOPIC_BYTES of it. */
+struct span broker_pattern_topic(const struct pattern *pattern, struct span client_id, char *out);
+/* Brings its route up to date; false: it depends on the name. */
+bool broker_pattern_route(struct cloud_broker *broker, struct pattern *pattern, struct span topic);
+/* The session that subscribed to exactly this topic by pattern, or NULL: there is at most one. */
+struct session *broker_pattern_subscriber(const struct cloud_broker *broker, const struct topic_levels *levels,
+                                          uint8_t *number);
+/* Lists. NULL: not in it. */
+const struct pattern_entry *broker_pattern_list_find(const struct cloud_broker *broker, uint16_t list, uint8_t number);
+const struct pattern_entry *broker_pattern_list_value(const struct cloud_broker *broker, uint16_t list, uint16_t value);
+/* Exchange *list for one with the pattern in it, or without. false: no room or memory, nothing changed. */
+bool broker_pattern_list_put(struct cloud_broker *broker, uint16_t *list, uint8_t number, uint16_t value);
+bool broker_pattern_list_drop(struct cloud_broker *broker, uint16_t *list, uint8_t number);
+void broker_pattern_list_release(struct cloud_broker *broker, uint16_t list);
+void broker_pattern_subscribed(struct cloud_broker *broker, uint8_t number, bool more);
+void broker_pattern_destroy(struct cloud_broker *broker);
 
 /* shared.c */
 struct share_group *broker_share_find(const struct topic_node *node, struct span name);
@@ -304,10 +393,11 @@ void broker_share_redistribute(struct cloud_broker *broker, int64_t now_us, stru
 /* subscribe.c */
 uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter,
                                 uint8_t options, uint32_t id, bool *is_new);
-bool broker_subscription_remove(struct cloud_broker *broker, struct session *session, struct span filter);
+uint8_t broker_subscription_remove(struct cloud_broker *broker, struct session *session, struct span filter);
 void broker_subscription_remove_all(struct cloud_broker *broker, struct session *session);
-struct subscription *broker_subscription_find(const struct cloud_broker *broker, const struct session *session,
-                                              struct span filter);
+/* false: there is none. */
+bool broker_subscription_read(const struct cloud_broker *broker, const struct session *session, struct span filter,
+                              uint8_t *options, uint32_t *id);
 void broker_handle_subscribe(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                              const struct mq5_packet *packet);
 void broker_handle_unsubscribe(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
@@ -321,9 +411,10 @@ struct routed {
     const struct mq5_publish *publish; /* topic resolved */
     struct message *stored;            /* made when first needed; owned by whoever routes */
 };
-/* Stores retained messages and delivers. MQ5_SUCCESS, MQ5_NO_MATCHING_SUBSCRIBERS, MQ5_QUOTA_EXCEEDED, MQ5_TOPIC_NAME_INVALID. */
+/* Stores retained messages and delivers. MQ5_SUCCESS, MQ5_NO_MATCHING_SUBSCRIBERS, MQ5_QUOTA_EXCEEDED, MQ5_TOPIC_NAME_INVALID.
+ * pattern: of the topic with the publisher's name, 0: none is known. */
 uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish,
-                     struct session *publisher);
+                     struct session *publisher, uint8_t pattern);
 
 /* queue.c: deliveries of a session */
 struct target {
@@ -367,9 +458,11 @@ void broker_will_publish(struct cloud_broker *broker, struct session *session, i
 
 /* session.c */
 struct session *broker_session_find(const struct cloud_broker *broker, struct span client_id);
+struct session *broker_session_find_hashed(const struct cloud_broker *broker, struct span client_id, uint32_t hash);
 struct session *broker_session_create(struct cloud_broker *broker, struct span client_id, bool local);
 void broker_session_end(struct cloud_broker *broker, struct session *session, int64_t now_us);
 void broker_session_free(struct cloud_broker *broker, struct session *session);
+void broker_session_forget_received(struct cloud_broker *broker, struct session *session);
 void broker_session_away(struct cloud_broker *broker, struct session *session, int64_t now_us);
 int64_t broker_session_deadline(const struct session *session);
 void broker_session_due(struct cloud_broker *broker, struct session *session, int64_t now_us);
@@ -382,11 +475,29 @@ static inline const struct cloud_peer *broker_peer(const struct cloud_broker *br
                                                    const struct cloud_connection *connection)
 {
     const struct cloud_peer *peer = broker->ops.peer ? broker->ops.peer(broker->context, connection->link) : NULL;
-    return peer ? peer : connection->peer;
+    return peer || !connection->more ? peer : connection->more->peer;
+}
+static inline struct cloud_connection *broker_link_of(const struct session *session) /* NULL: away */
+{
+    return session->flags & SESSION_LINKED ? session->connection : NULL;
 }
 static inline bool broker_session_present(const struct session *session)
 {
-    return session->connection != NULL; /* or its local: the same word */
+    return session->flags & (SESSION_LINKED | SESSION_LOCAL);
+}
+struct session_more *broker_session_more(struct cloud_broker *broker, struct session *session); /* NULL: no memory */
+void broker_session_less(struct cloud_broker *broker, struct session *session); /* gives it back if nothing is in it */
+static inline struct will *broker_will_of(const struct session *session)
+{
+    return session->more ? session->more->will : NULL;
+}
+static inline struct id_set *broker_received_of(const struct session *session)
+{
+    return session->more ? session->more->received : NULL;
+}
+static inline struct subscription *broker_subscriptions_of(const struct session *session)
+{
+    return session->more ? session->more->subscriptions : NULL;
 }
 
 /* connect.c */
@@ -405,12 +516,15 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
 void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason,
                       const char *what, enum cloud_close_reason close_reason);
 void broker_link_free(struct cloud_broker *broker, struct cloud_connection *connection);
+struct link_more *broker_link_more(struct cloud_broker *broker,
+                                   struct cloud_connection *connection); /* NULL: no memory */
 
 /* send.c */
 bool broker_send(struct cloud_broker *broker, struct cloud_connection *connection,
                  const struct mq5_packet *packet); /* false: not sent, too large */
 void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type,
                      uint16_t packet_id, uint8_t reason);
+void broker_send_pong(struct cloud_broker *broker, struct cloud_connection *connection);
 /* Gives it an alias if the client allows. false: too large for this client. */
 bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                          struct mq5_packet *packet);
@@ -420,9 +534,10 @@ static inline enum mq5_version broker_version(const struct cloud_connection *con
 }
 
 /* alias.c */
-/* Resolves (and learns) the topic of a publish; MQ5_SUCCESS or the reason to disconnect with. */
+/* Resolves (and learns) the topic of a publish; MQ5_SUCCESS or the reason to disconnect with. *pattern: of the topic, if it is one; then it may
+ * be written to `room`, of PATTERN_TOPIC_BYTES. */
 uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connection *connection,
-                             struct mq5_publish *publish);
+                             struct mq5_publish *publish, uint8_t *pattern, char *room);
 /* 0: no alias. *known: the client has it already. */
 uint16_t broker_alias_for(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic,
                           bool *known);

@@ -36,23 +36,31 @@ static void free_cut(struct cloud_broker *broker, struct cut_packet *cut)
 
 void broker_link_free(struct cloud_broker *broker, struct cloud_connection *connection)
 {
-    free_cut(broker, connection->cut);
-    broker_alias_free(broker, connection->aliases_in);
-    broker_alias_free(broker, connection->aliases_out);
+    struct link_more *more = connection->more;
+    if (more) {
+        free_cut(broker, more->cut);
+        broker_alias_free(broker, more->aliases_in);
+        broker_alias_free(broker, more->aliases_out);
+        broker_memory_put(broker, more, sizeof(*more));
+    }
+    broker_pattern_list_release(broker, connection->aliases);
     broker_memory_put(broker, connection, sizeof(*connection));
 }
 
-static void leave_list(struct cloud_broker *broker, struct cloud_connection *connection)
+struct link_more *broker_link_more(struct cloud_broker *broker, struct cloud_connection *connection)
 {
-    if (connection->previous)
-        connection->previous->next = connection->next;
-    else
-        broker->connections = connection->next;
-    if (connection->next)
-        connection->next->previous = connection->previous;
-    else
-        broker->connections_last = connection->previous;
-    broker->connection_count--;
+    if (!connection->more)
+        connection->more = broker_memory_get_clear(broker, sizeof(struct link_more));
+    return connection->more;
+}
+
+static void give_back_more(struct cloud_broker *broker, struct cloud_connection *connection)
+{
+    struct link_more *more = connection->more;
+    if (!more || more->peer || more->cut || more->aliases_in || more->aliases_out || more->alias_maximum_out)
+        return;
+    broker_memory_put(broker, more, sizeof(*more));
+    connection->more = NULL;
 }
 
 void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
@@ -62,12 +70,14 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
         return;
     struct session *session = connection->session;
     connection->flags |= LINK_DEAD;
-    leave_list(broker, connection);
+    broker->connection_count--;
     broker_timer_remove(broker, &connection->timer);
-    connection->next = broker->dead_connections;
+    connection->next_dead = broker->dead_connections;
     broker->dead_connections = connection;
-    if (session)
-        session->connection = NULL;
+    if (session) {
+        session->flags &= ~SESSION_LINKED;
+        session->expires_us = TIME_NEVER;
+    }
     if (tell_door)
         broker->ops.close(broker->context, connection->link, reason);
     if (!session)
@@ -75,7 +85,7 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
     if (broker->ops.disconnected)
         broker->ops.disconnected(broker->context, now_us, broker_client_id(session), broker_peer(broker, connection),
                                  reason);
-    if (!(session->flags & SESSION_DEAD) && !session->connection)
+    if (!(session->flags & SESSION_DEAD) && !broker_link_of(session))
         broker_session_away(broker, session, now_us);
 }
 
@@ -135,7 +145,7 @@ static void handle(struct cloud_broker *broker, struct cloud_connection *connect
     case MQ5_PUBREL: broker_handle_release(broker, connection, now_us, &packet->ack); break;
     case MQ5_SUBSCRIBE: broker_handle_subscribe(broker, connection, now_us, packet); break;
     case MQ5_UNSUBSCRIBE: broker_handle_unsubscribe(broker, connection, now_us, packet); break;
-    case MQ5_PINGREQ: broker_send(broker, connection, &(struct mq5_packet){.type = MQ5_PINGRESP}); break;
+    case MQ5_PINGREQ: broker_send_pong(broker, connection); break;
     case MQ5_DISCONNECT: handle_disconnect(broker, connection, now_us, &packet->disconnect); break;
     default: /* a second CONNECT (3.1.0-2), or AUTH although no method was agreed upon (4.12.0-7) */
         broker_link_fail(broker, connection, now_us, MQ5_PROTOCOL_ERROR,
@@ -217,28 +227,41 @@ static bool step(struct cloud_broker *broker, struct cloud_connection *connectio
     return !(connection->flags & LINK_DEAD);
 }
 
+/* What is left of a packet waits for the rest of it. */
+static void keep_cut(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                     const struct mq5_stream *stream, struct cut_packet *cut)
+{
+    bool unfinished = stream->used && !stream->consumed_pending && !(connection->flags & LINK_DEAD);
+    if (unfinished && broker_link_more(broker, connection)) {
+        cut->used = stream->used;
+        connection->more->cut = cut;
+        return;
+    }
+    free_cut(broker, cut);
+    if (unfinished)
+        broker_link_fail(broker, connection, now_us, MQ5_QUOTA_EXCEEDED, "no memory", CLOUD_CLOSED_LIMIT);
+    else
+        give_back_more(broker, connection);
+}
+
 void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                        const uint8_t *data, size_t length)
 {
-    struct grower grower = {broker, connection->cut};
+    struct grower grower = {broker, connection->more ? connection->more->cut : NULL};
     struct mq5_stream stream = {.max_packet = broker->options.maximum_packet_size,
                                 .version = connection->session ? (uint8_t)broker_version(connection) : MQ5_V5,
                                 .sender = MQ5_FROM_CLIENT,
                                 .grow = grow_cut,
                                 .grow_context = &grower};
-    connection->cut = NULL;
     if (grower.cut) {
+        connection->more->cut = NULL;
         stream.buffer = grower.cut->bytes;
         stream.capacity = grower.cut->capacity;
         stream.used = grower.cut->used;
     }
     broker->counts.bytes_in += length;
-    while (step(broker, connection, now_us, &stream, &data, &length))
+    while (step(broker, connection, now_us, &stream, &data, &length) && (length || grower.cut))
         ;
-    if (grower.cut && stream.used && !stream.consumed_pending && !(connection->flags & LINK_DEAD)) {
-        grower.cut->used = stream.used;
-        connection->cut = grower.cut;
-    } else {
-        free_cut(broker, grower.cut);
-    }
+    if (grower.cut)
+        keep_cut(broker, connection, now_us, &stream, grower.cut);
 }

@@ -60,7 +60,7 @@ uint8_t cloud_local_publish(struct cloud_local *local, int64_t now_us, const str
         return MQ5_TOPIC_NAME_INVALID;
     broker_enter(broker);
     broker->counts.publishes_in++;
-    uint8_t reason = broker_route(broker, now_us, message, local->session);
+    uint8_t reason = broker_route(broker, now_us, message, local->session, 0);
     broker_leave(broker);
     return reason;
 }

@@ -1,14 +1,14 @@
 /* memory.c: where every byte of the broker comes from and goes to, and when the dead are buried.
  *
  * Small blocks come from lists of one size each (no header a block: a session's parts are many and small), carved from
- * chunks that are kept until the broker goes. With a hook in the options every block goes to the hook instead, so that a
+ * chunks that are kept until the broker goes, small ones first: a process may hold thousands of brokers. With a hook in the options every block goes to the hook instead, so that a
  * test can fail each one and a sanitizer sees each one.
  */
 #include "internal.h"
 
-#include <stdlib.h>
-
-#define CHUNK_BYTES 65536
+/* A chunk is an eighth of what there is, between these. */
+#define CHUNK_LEAST_BYTES 4096
+#define CHUNK_MOST_BYTES  65536
 
 struct pool_chunk {
     struct pool_chunk *next;
@@ -28,13 +28,16 @@ static bool pooled(const struct cloud_broker *broker, size_t size)
 static void *carve(struct pool *pool, size_t size)
 {
     if (pool->fresh_left < size) {
-        struct pool_chunk *chunk = malloc(CHUNK_BYTES);
+        size_t bytes = pool->chunk_bytes / 8 & ~(size_t)(CHUNK_LEAST_BYTES - 1);
+        bytes = bytes < CHUNK_LEAST_BYTES ? CHUNK_LEAST_BYTES : bytes > CHUNK_MOST_BYTES ? CHUNK_MOST_BYTES : bytes;
+        struct pool_chunk *chunk = memory_allocate(bytes);
         if (!chunk)
             return NULL;
+        pool->chunk_bytes += bytes;
         chunk->next = pool->chunks;
         pool->chunks = chunk;
         pool->fresh = (uint8_t *)(chunk + 1);
-        pool->fresh_left = CHUNK_BYTES - sizeof(*chunk);
+        pool->fresh_left = bytes - sizeof(*chunk);
     }
     void *memory = pool->fresh;
     pool->fresh += size;
@@ -56,7 +59,7 @@ void *broker_memory_get(struct cloud_broker *broker, size_t size)
     } else if (broker->options.allocate) {
         memory = broker->options.allocate(broker->options.allocate_context, NULL, 0, size);
     } else {
-        memory = malloc(size);
+        memory = memory_allocate(size);
     }
     if (memory)
         broker->memory_bytes += size;
@@ -83,7 +86,7 @@ void broker_memory_put(struct cloud_broker *broker, void *memory, size_t size)
     } else if (broker->options.allocate) {
         broker->options.allocate(broker->options.allocate_context, memory, size, 0);
     } else {
-        free(memory);
+        memory_free(memory);
     }
     broker->memory_bytes -= size;
 }
@@ -103,7 +106,7 @@ bool broker_memory_reserve(struct cloud_broker *broker, void **array, uint32_t *
 {
     if (needed <= *capacity)
         return true;
-    uint32_t wanted = *capacity < 8 ? 8 : *capacity + *capacity / 2;
+    uint32_t wanted = *capacity < 8 ? 8 : *capacity + *capacity / (*capacity < 1024 ? 2 : 8);
     if (wanted < needed)
         wanted = needed;
     void *moved = broker_memory_resize(broker, *array, *capacity * item, wanted * item);
@@ -119,7 +122,7 @@ void broker_memory_destroy(struct cloud_broker *broker)
     while (broker->pool.chunks) {
         struct pool_chunk *chunk = broker->pool.chunks;
         broker->pool.chunks = chunk->next;
-        free(chunk);
+        memory_free(chunk);
     }
 }
 
@@ -134,7 +137,7 @@ void broker_leave(struct cloud_broker *broker)
         return;
     while (broker->dead_connections) {
         struct cloud_connection *connection = broker->dead_connections;
-        broker->dead_connections = connection->next;
+        broker->dead_connections = connection->next_dead;
         broker_link_free(broker, connection);
     }
     while (broker->dead_sessions) {

@@ -223,6 +223,14 @@ static void enqueue(struct cloud_broker *broker, struct routed *routed, const st
     }
 }
 
+/* Nothing of it is to be changed for this reader, so that it need not be copied. */
+static bool same_as_sent(const struct mq5_publish *publish, const struct target *target)
+{
+    return target->id_count == 0 && publish->qos == target->qos && publish->retain == target->retain && !publish->dup &&
+           publish->packet_id == 0 &&
+           !(publish->properties.present & (MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER) | MQ5_BIT(MQ5_TOPIC_ALIAS)));
+}
+
 void broker_deliver(struct cloud_broker *broker, struct routed *routed, const struct target *target)
 {
     struct session *session = target->session;
@@ -230,12 +238,16 @@ void broker_deliver(struct cloud_broker *broker, struct routed *routed, const st
     if (session->flags & SESSION_DEAD)
         return;
     if (session->flags & SESSION_LOCAL) {
+        if (same_as_sent(routed->publish, target)) {
+            broker_local_deliver(broker, session, routed->now_us, routed->publish);
+            return;
+        }
         packet.publish = *routed->publish;
         fill(&packet, target, 0);
         broker_local_deliver(broker, session, routed->now_us, &packet.publish);
         return;
     }
-    struct cloud_connection *connection = session->connection;
+    struct cloud_connection *connection = broker_link_of(session);
     struct flow *flow = session->flow;
     if (target->qos == 0) {
         if (!connection)
@@ -305,7 +317,7 @@ static void resend_next(struct cloud_broker *broker, struct session *session, in
 static bool may_send(const struct session *session)
 {
     const struct flow *flow = session->flow;
-    if (!flow || !session->connection)
+    if (!flow || !broker_link_of(session))
         return false;
     if (flow->resend && flow->resend->state == DELIVERY_RELEASED)
         return true;
@@ -314,11 +326,11 @@ static bool may_send(const struct session *session)
 
 void broker_flow_drain(struct cloud_broker *broker, struct session *session, int64_t now_us)
 {
-    struct cloud_connection *connection = session->connection;
+    struct cloud_connection *connection = broker_link_of(session);
     if (!connection || (connection->flags & LINK_DRAINING))
         return;
     connection->flags |= LINK_DRAINING;
-    while (session->connection == connection && may_send(session)) {
+    while (broker_link_of(session) == connection && may_send(session)) {
         if (session->flow->resend)
             resend_next(broker, session, now_us);
         else

@@ -29,7 +29,7 @@ static struct retained_node *child_of(const struct cloud_broker *broker, const s
 
 static bool grow_table(struct cloud_broker *broker)
 {
-    uint32_t old_size = broker->retained_table_size, size = old_size ? old_size * 2 : 64;
+    uint32_t old_size = broker->retained_table_size, size = old_size ? old_size * 2 : 16;
     struct retained_node **old = broker->retained_table,
                          **table = broker_memory_get_clear(broker, size * sizeof(*table));
     if (!table)
@@ -56,7 +56,6 @@ static struct retained_node *add_child(struct cloud_broker *broker, struct retai
     struct retained_node *node = broker_memory_get_clear(broker, node_size(length));
     if (!node)
         return NULL;
-    node->timer.kind = TIMER_RETAINED;
     node->parent = parent;
     node->hash = hash;
     node->serial = ++broker->retained_serial;
@@ -153,7 +152,7 @@ static bool keep(struct cloud_broker *broker, struct retained_node *node, struct
         broker->retained_count++;
     node->message = message;
     message->references++;
-    if (broker_timer_set(broker, &node->timer, broker_message_expires_us(message)))
+    if (broker_timer_set(broker, &node->timer, TIMER_RETAINED, broker_message_expires_us(message)))
         return true;
     forget(broker, node);
     return false;
@@ -264,14 +263,15 @@ static void collect(struct walk *walk, struct found *found)
 static void send_one(struct cloud_broker *broker, int64_t now_us, struct session *session, struct span filter,
                      struct message *message)
 {
-    struct subscription *subscription = broker_subscription_find(broker, session, filter);
-    if (!subscription || broker_message_expires_us(message) <= now_us)
+    uint8_t options;
+    uint32_t id;
+    if (!broker_subscription_read(broker, session, filter, &options, &id) ||
+        broker_message_expires_us(message) <= now_us)
         return;
     struct mq5_publish publish;
     broker_message_view(message, now_us, &publish);
     struct routed routed = {now_us, &publish, message};
-    uint8_t qos = subscription->options & SUB_QOS;
-    uint32_t id = subscription->id;
+    uint8_t qos = options & SUB_QOS;
     broker_deliver(broker, &routed,
                    &(struct target){session, NULL, &id, id != 0, qos < publish.qos ? qos : publish.qos, true});
 }

@@ -35,14 +35,8 @@ static void deliver_match(struct cloud_broker *broker, struct routed *routed, co
         broker_memory_put(broker, ids, capacity * sizeof(uint32_t));
 }
 
-static uint8_t deliver_all(struct cloud_broker *broker, struct routed *routed, const struct topic_levels *levels,
-                           const struct session *publisher)
+static uint8_t deliver_all(struct cloud_broker *broker, struct routed *routed, uint32_t base, uint32_t id_base)
 {
-    uint32_t base = broker->match_count, id_base = broker->match_id_count;
-    if (!broker_topic_match(broker, levels, publisher, base)) {
-        broker->match_id_count = id_base;
-        return MQ5_QUOTA_EXCEEDED;
-    }
     uint32_t end = broker->match_count;
     for (uint32_t i = base; i < end; i++) {
         struct match match = broker->matches[i]; /* a copy: the array may move under a publish within */
@@ -53,18 +47,35 @@ static uint8_t deliver_all(struct cloud_broker *broker, struct routed *routed, c
     return end > base ? MQ5_SUCCESS : MQ5_NO_MATCHING_SUBSCRIBERS;
 }
 
-uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish,
-                     struct session *publisher)
+/* Levels are taken apart only for who needs them. */
+static uint8_t route_by_levels(struct cloud_broker *broker, struct routed *routed, struct session *publisher,
+                               uint32_t base)
 {
     struct topic_levels levels;
-    struct routed routed = {now_us, publish, NULL};
     uint8_t reason = MQ5_SUCCESS;
-    if (!broker_topic_split(publish->topic, &levels))
+    if (!broker_topic_split(routed->publish->topic, &levels))
         return MQ5_TOPIC_NAME_INVALID;
-    if (publish->retain)
-        reason = broker_retained_store(broker, now_us, publish, &levels, &routed);
+    if (routed->publish->retain)
+        reason = broker_retained_store(broker, routed->now_us, routed->publish, &levels, routed);
+    if (reason == MQ5_SUCCESS && !broker_topic_match(broker, &levels, publisher, base))
+        reason = MQ5_QUOTA_EXCEEDED;
+    return reason;
+}
+
+uint8_t broker_route(struct cloud_broker *broker, int64_t now_us, const struct mq5_publish *publish,
+                     struct session *publisher, uint8_t pattern)
+{
+    struct routed routed = {now_us, publish, NULL};
+    uint32_t base = broker->match_count, id_base = broker->match_id_count;
+    uint8_t reason;
+    if (pattern && !publish->retain && broker_pattern_route(broker, broker_pattern(broker, pattern), publish->topic))
+        reason = broker_topic_match_pattern(broker, pattern, publisher, base) ? MQ5_SUCCESS : MQ5_QUOTA_EXCEEDED;
+    else
+        reason = route_by_levels(broker, &routed, publisher, base);
     if (reason == MQ5_SUCCESS)
-        reason = deliver_all(broker, &routed, &levels, publisher);
+        reason = deliver_all(broker, &routed, base, id_base);
+    else
+        broker->match_id_count = id_base;
     broker_message_release(broker, routed.stored);
     return reason;
 }

@@ -30,6 +30,23 @@ bool broker_send(struct cloud_broker *broker, struct cloud_connection *connectio
     return true;
 }
 
+void broker_send_pong(struct cloud_broker *broker, struct cloud_connection *connection)
+{
+    static const uint8_t bytes[] = {MQ5_PINGRESP << 4, 0};
+    if (fits(connection, sizeof(bytes)))
+        put_on_link(broker, connection, bytes, sizeof(bytes));
+}
+
+/* A field means something only if its bit is set: what is not there need not be cleared, but for what repeats. */
+static void no_properties(struct mq5_properties *properties)
+{
+    properties->present = 0;
+    properties->user = NULL;
+    properties->subscription_ids = NULL;
+    properties->user_count = properties->subscription_id_count = 0;
+    properties->encoded = (struct span){NULL, 0};
+}
+
 /* The short forms (3.4.2.1): no reason when it is success, no properties ever. */
 void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type,
                      uint16_t packet_id, uint8_t reason)
@@ -37,9 +54,11 @@ void broker_send_ack(struct cloud_broker *broker, struct cloud_connection *conne
     if (connection->flags & LINK_DEAD)
         return;
     if (broker->ops.outbound) {
-        struct mq5_packet packet = {.type = type};
+        struct mq5_packet packet;
+        packet.type = type;
         packet.ack.packet_id = packet_id;
         packet.ack.reason = reason;
+        no_properties(&packet.ack.properties);
         if (!broker->ops.outbound(broker->context, now_us, broker_client_id(connection->session), &packet) ||
             (connection->flags & LINK_DEAD))
             return;
@@ -70,7 +89,7 @@ bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *c
         return true;
     if (!(connection->flags & LINK_V5)) {
         publish->properties = (struct mq5_properties){0};
-    } else if (connection->alias_maximum_out) {
+    } else if (connection->more && connection->more->alias_maximum_out) {
         alias = broker_alias_for(broker, connection, topic, &known);
         if (alias) {
             publish->properties.present |= MQ5_BIT(MQ5_TOPIC_ALIAS);

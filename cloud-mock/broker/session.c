@@ -12,9 +12,13 @@ static size_t session_size(uint32_t client_id_length)
 
 struct session *broker_session_find(const struct cloud_broker *broker, struct span client_id)
 {
+    return broker_session_find_hashed(broker, client_id, broker_hash(client_id.data, client_id.length));
+}
+
+struct session *broker_session_find_hashed(const struct cloud_broker *broker, struct span client_id, uint32_t hash)
+{
     if (broker->session_table_size == 0)
         return NULL;
-    uint32_t hash = broker_hash(client_id.data, client_id.length);
     struct session *session = broker->session_table[hash & (broker->session_table_size - 1)];
     while (session && !(session->hash == hash && span_equal(broker_client_id(session), client_id)))
         session = session->chain;
@@ -23,7 +27,7 @@ struct session *broker_session_find(const struct cloud_broker *broker, struct sp
 
 static bool grow_table(struct cloud_broker *broker)
 {
-    uint32_t size = broker->session_table_size ? broker->session_table_size * 2 : 64;
+    uint32_t size = broker->session_table_size ? broker->session_table_size * 2 : 16;
     struct session **table = broker_memory_get_clear(broker, size * sizeof(*table));
     if (!table)
         return false;
@@ -42,12 +46,11 @@ static bool grow_table(struct cloud_broker *broker)
 
 struct session *broker_session_create(struct cloud_broker *broker, struct span client_id, bool local)
 {
-    if (!local && broker->session_count >= broker->session_table_size && !grow_table(broker))
+    if (!local && broker->session_count >= 2 * broker->session_table_size && !grow_table(broker))
         return NULL;
     struct session *session = broker_memory_get_clear(broker, session_size(client_id.length));
     if (!session)
         return NULL;
-    session->timer.kind = TIMER_SESSION;
     session->expires_us = TIME_NEVER;
     session->client_id_length = (uint16_t)client_id.length;
     memcpy(session->client_id, client_id.data, client_id.length);
@@ -78,17 +81,41 @@ void broker_session_end(struct cloud_broker *broker, struct session *session, in
         leave_table(broker, session);
     broker_timer_remove(broker, &session->timer);
     session->flags |= SESSION_DEAD;
-    session->connection = NULL;
+    session->flags &= ~(SESSION_LINKED | SESSION_LOCAL);
+    session->expires_us = TIME_NEVER;
     struct delivery *shared = broker_flow_clear(broker, session);
     broker_subscription_remove_all(broker, session);
-    if (session->received)
-        broker_memory_put(broker, session->received,
-                          sizeof(struct id_set) + session->received->capacity * sizeof(uint16_t));
-    session->received = NULL;
+    broker_session_forget_received(broker, session);
     broker_will_publish(broker, session, now_us);
     broker_share_redistribute(broker, now_us, shared);
     session->chain = broker->dead_sessions;
     broker->dead_sessions = session;
+}
+
+struct session_more *broker_session_more(struct cloud_broker *broker, struct session *session)
+{
+    if (!session->more)
+        session->more = broker_memory_get_clear(broker, sizeof(struct session_more));
+    return session->more;
+}
+
+void broker_session_less(struct cloud_broker *broker, struct session *session)
+{
+    struct session_more *more = session->more;
+    if (!more || more->subscriptions || more->received || more->will)
+        return;
+    broker_memory_put(broker, more, sizeof(*more));
+    session->more = NULL;
+}
+
+void broker_session_forget_received(struct cloud_broker *broker, struct session *session)
+{
+    struct id_set *received = broker_received_of(session);
+    if (!received)
+        return;
+    broker_memory_put(broker, received, sizeof(struct id_set) + received->capacity * sizeof(uint16_t));
+    session->more->received = NULL;
+    broker_session_less(broker, session);
 }
 
 void broker_session_free(struct cloud_broker *broker, struct session *session)
@@ -106,12 +133,13 @@ void broker_session_away(struct cloud_broker *broker, struct session *session, i
     }
     if (session->expiry_s != MQ5_SESSION_NEVER_EXPIRES)
         session->expires_us = now_us + session->expiry_s * US_PER_S;
-    if (session->will && session->will->delay_s)
-        session->will->due_us = now_us + session->will->delay_s * US_PER_S;
+    struct will *will = broker_will_of(session);
+    if (will && will->delay_s)
+        will->due_us = now_us + will->delay_s * US_PER_S;
     else
         broker_will_publish(broker, session, now_us);
     /* The will's readers may have ended this session, or taken it over. */
-    if (!(session->flags & SESSION_DEAD) && !session->connection && !broker_session_rearm(broker, session))
+    if (!(session->flags & SESSION_DEAD) && !broker_link_of(session) && !broker_session_rearm(broker, session))
         broker_session_end(broker, session, now_us);
 }
 
@@ -130,21 +158,23 @@ static int64_t keep_alive_deadline(const struct cloud_connection *connection)
 int64_t broker_session_deadline(const struct session *session)
 {
     int64_t deadline_us = session->flow ? session->flow->next_expiry_us : TIME_NEVER;
-    if (session->connection)
+    const struct will *will = broker_will_of(session);
+    if (broker_link_of(session))
         return earlier(deadline_us, keep_alive_deadline(session->connection));
-    if (session->will)
-        deadline_us = earlier(deadline_us, session->will->due_us);
+    if (will)
+        deadline_us = earlier(deadline_us, will->due_us);
     return earlier(deadline_us, session->expires_us);
 }
 
 bool broker_session_rearm(struct cloud_broker *broker, struct session *session)
 {
-    return broker_timer_set(broker, &session->timer, broker_session_deadline(session));
+    return broker_timer_set(broker, &session->timer, TIMER_SESSION, broker_session_deadline(session));
 }
 
 void broker_session_due(struct cloud_broker *broker, struct session *session, int64_t now_us)
 {
-    if (session->connection) {
+    const struct will *will = broker_will_of(session);
+    if (broker_link_of(session)) {
         if (keep_alive_deadline(session->connection) <= now_us)
             broker_link_fail(broker, session->connection, now_us, MQ5_KEEP_ALIVE_TIMEOUT, NULL,
                              CLOUD_CLOSED_KEEP_ALIVE);
@@ -154,7 +184,7 @@ void broker_session_due(struct cloud_broker *broker, struct session *session, in
     }
     if (session->expires_us <= now_us)
         broker_session_end(broker, session, now_us);
-    else if (session->will && session->will->due_us <= now_us)
+    else if (will && will->due_us <= now_us)
         broker_will_publish(broker, session, now_us);
     else
         broker_flow_purge(broker, session, now_us);

@@ -47,18 +47,41 @@ static struct subscription *find_in(const struct cloud_broker *broker, const str
     struct share_group *group = node && place->shared ? broker_share_find(node, place->share_name) : NULL;
     if (!node || (place->shared && !group))
         return NULL;
-    for (struct subscription *at = session->subscriptions; at; at = at->session_next)
+    for (struct subscription *at = broker_subscriptions_of(session); at; at = at->session_next)
         if (place->shared ? (at->options & SUB_SHARED) && at->group == group
                           : !(at->options & SUB_SHARED) && at->node == node)
             return at;
     return NULL;
 }
 
-struct subscription *broker_subscription_find(const struct cloud_broker *broker, const struct session *session,
-                                              struct span filter)
+static bool has_wildcard(struct span filter)
+{
+    return memchr(filter.data, '+', filter.length) || memchr(filter.data, '#', filter.length);
+}
+
+/* A pattern that the session has subscribed to with this filter; 0: none. */
+static uint8_t pattern_held(const struct cloud_broker *broker, const struct session *session, struct span filter)
+{
+    uint8_t number = session->patterns && !has_wildcard(filter) ? broker_pattern_find(broker, session, filter) : 0;
+    return number && broker_pattern_list_find(broker, session->patterns, number) ? number : 0;
+}
+
+bool broker_subscription_read(const struct cloud_broker *broker, const struct session *session, struct span filter,
+                              uint8_t *options, uint32_t *id)
 {
     struct place place;
-    return place_of(filter, &place) ? find_in(broker, session, &place) : NULL;
+    uint8_t number = pattern_held(broker, session, filter);
+    if (number) {
+        *options = (uint8_t)broker_pattern_list_find(broker, session->patterns, number)->value;
+        *id = 0;
+        return true;
+    }
+    const struct subscription *subscription = place_of(filter, &place) ? find_in(broker, session, &place) : NULL;
+    if (!subscription)
+        return false;
+    *options = subscription->options;
+    *id = subscription->id;
+    return true;
 }
 
 static bool hang_up(struct cloud_broker *broker, struct subscription *subscription, const struct place *place)
@@ -83,37 +106,24 @@ static bool hang_up(struct cloud_broker *broker, struct subscription *subscripti
     return true;
 }
 
-uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter,
-                                uint8_t options, uint32_t id, bool *is_new)
+/* Into the tree and the session's list; NULL: no memory, nothing changed. */
+static struct subscription *add_to_tree(struct cloud_broker *broker, struct session *session, const struct place *place,
+                                        uint8_t options, uint32_t id)
 {
-    struct place place;
-    if (!place_of(filter, &place))
-        return MQ5_TOPIC_FILTER_INVALID;
-    if (place.shared)
-        options |= SUB_SHARED;
-    struct subscription *subscription = find_in(broker, session, &place);
-    *is_new = !subscription;
-    if (subscription) { /* 3.8.4-3: replaced in place, so that nothing is lost in between */
-        subscription->options = options;
-        subscription->id = id;
-        return options & SUB_QOS;
-    }
-    if (session->subscription_count >= broker->options.maximum_subscriptions_per_session &&
-        !(session->flags & SESSION_LOCAL))
-        return MQ5_QUOTA_EXCEEDED;
-    subscription = broker_memory_get_clear(broker, sizeof(*subscription));
-    if (!subscription)
-        return MQ5_QUOTA_EXCEEDED;
-    *subscription = (struct subscription){.session = session, .id = id, .options = options};
-    if (!hang_up(broker, subscription, &place)) {
+    struct session_more *more = broker_session_more(broker, session);
+    struct subscription *subscription = more ? broker_memory_get_clear(broker, sizeof(*subscription)) : NULL;
+    if (subscription)
+        *subscription = (struct subscription){.session = session, .id = id, .options = options};
+    if (!subscription || !hang_up(broker, subscription, place)) {
         broker_memory_put(broker, subscription, sizeof(*subscription));
-        return MQ5_QUOTA_EXCEEDED;
+        broker_session_less(broker, session);
+        return NULL;
     }
-    subscription->session_next = session->subscriptions;
-    session->subscriptions = subscription;
+    subscription->session_next = more->subscriptions;
+    more->subscriptions = subscription;
     session->subscription_count++;
     broker->subscription_count++;
-    return options & SUB_QOS;
+    return subscription;
 }
 
 /* From the tree; the session's list is the caller's business. */
@@ -136,36 +146,128 @@ static void take_down(struct cloud_broker *broker, struct subscription *subscrip
     broker->subscription_count--;
 }
 
-bool broker_subscription_remove(struct cloud_broker *broker, struct session *session, struct span filter)
+static void remove_from_tree(struct cloud_broker *broker, struct session *session, struct subscription *subscription)
 {
-    struct subscription *subscription = broker_subscription_find(broker, session, filter);
-    if (!subscription)
-        return false;
-    struct subscription **at = &session->subscriptions;
+    struct subscription **at = &session->more->subscriptions;
     while (*at != subscription)
         at = &(*at)->session_next;
     *at = subscription->session_next;
     session->subscription_count--;
     take_down(broker, subscription);
+    broker_session_less(broker, session);
+}
+
+static void count_pattern(struct cloud_broker *broker, struct session *session, uint8_t number, bool more)
+{
+    broker_pattern_subscribed(broker, number, more);
+    session->subscription_count += more ? 1 : -1;
+    broker->subscription_count += more ? 1 : -UINT64_C(1);
+}
+
+/* A filter with the session's own name in it, which nobody has in the tree, needs no place there. false: it does. */
+static bool set_by_pattern(struct cloud_broker *broker, struct session *session, struct span filter,
+                           const struct place *place, uint8_t options)
+{
+    if (place->shared || (session->flags & SESSION_LOCAL) || has_wildcard(filter))
+        return false;
+    const struct topic_node *node = broker_topic_find(broker, &place->levels);
+    uint8_t number = node && node->subscriptions ? 0 : broker_pattern_of(broker, session, filter);
+    if (!number || !broker_pattern_list_put(broker, &session->patterns, number, options))
+        return false;
+    count_pattern(broker, session, number, true);
     return true;
+}
+
+/* Hangs up in the tree what somebody has by pattern, so that others can stand beside it. false: no memory, nothing changed. */
+static bool move_to_tree(struct cloud_broker *broker, struct session *session, uint8_t number,
+                         const struct place *place, uint32_t id)
+{
+    uint8_t options = (uint8_t)broker_pattern_list_find(broker, session->patterns, number)->value;
+    struct subscription *subscription = add_to_tree(broker, session, place, options, id);
+    if (!subscription)
+        return false;
+    if (!broker_pattern_list_drop(broker, &session->patterns, number)) {
+        remove_from_tree(broker, session, subscription);
+        return false;
+    }
+    count_pattern(broker, session, number, false);
+    return true;
+}
+
+static bool make_way(struct cloud_broker *broker, const struct place *place)
+{
+    uint8_t number;
+    struct session *holder = place->shared || !broker->patterns_subscribed
+                                 ? NULL
+                                 : broker_pattern_subscriber(broker, &place->levels, &number);
+    return !holder || move_to_tree(broker, holder, number, place, 0);
+}
+
+/* 3.8.4-3: replaced in place, so that nothing is lost in between. */
+static uint8_t change(struct cloud_broker *broker, struct session *session, uint8_t number, const struct place *place,
+                      uint8_t options, uint32_t id)
+{
+    bool done = broker_pattern_list_put(broker, &session->patterns, number, options) &&
+                (id == 0 || move_to_tree(broker, session, number, place, id));
+    return done ? options & SUB_QOS : MQ5_QUOTA_EXCEEDED;
+}
+
+uint8_t broker_subscription_set(struct cloud_broker *broker, struct session *session, struct span filter,
+                                uint8_t options, uint32_t id, bool *is_new)
+{
+    struct place place;
+    if (!place_of(filter, &place))
+        return MQ5_TOPIC_FILTER_INVALID;
+    if (place.shared)
+        options |= SUB_SHARED;
+    uint8_t number = pattern_held(broker, session, filter);
+    struct subscription *subscription = number ? NULL : find_in(broker, session, &place);
+    *is_new = !number && !subscription;
+    if (number)
+        return change(broker, session, number, &place, options, id);
+    if (subscription) {
+        subscription->options = options;
+        subscription->id = id;
+        return options & SUB_QOS;
+    }
+    if (session->subscription_count >= broker->options.maximum_subscriptions_per_session &&
+        !(session->flags & SESSION_LOCAL))
+        return MQ5_QUOTA_EXCEEDED;
+    bool done = id == 0 && set_by_pattern(broker, session, filter, &place, options);
+    if (!done)
+        done = make_way(broker, &place) && add_to_tree(broker, session, &place, options, id);
+    return done ? options & SUB_QOS : MQ5_QUOTA_EXCEEDED;
+}
+
+uint8_t broker_subscription_remove(struct cloud_broker *broker, struct session *session, struct span filter)
+{
+    struct place place;
+    uint8_t number = pattern_held(broker, session, filter);
+    if (number) {
+        if (!broker_pattern_list_drop(broker, &session->patterns, number))
+            return MQ5_UNSPECIFIED_ERROR; /* no memory for what remains */
+        count_pattern(broker, session, number, false);
+        return MQ5_SUCCESS;
+    }
+    struct subscription *subscription = place_of(filter, &place) ? find_in(broker, session, &place) : NULL;
+    if (!subscription)
+        return MQ5_NO_SUBSCRIPTION_EXISTED;
+    remove_from_tree(broker, session, subscription);
+    return MQ5_SUCCESS;
 }
 
 void broker_subscription_remove_all(struct cloud_broker *broker, struct session *session)
 {
-    while (session->subscriptions) {
-        struct subscription *subscription = session->subscriptions;
-        session->subscriptions = subscription->session_next;
-        session->subscription_count--;
-        take_down(broker, subscription);
-    }
+    const struct pattern_list *list = session->patterns ? broker->pattern_lists[session->patterns - 1] : NULL;
+    while (broker_subscriptions_of(session))
+        remove_from_tree(broker, session, session->more->subscriptions);
+    for (uint32_t i = 0; list && i < list->count; i++)
+        count_pattern(broker, session, list->entries[i].pattern, false);
+    broker_pattern_list_release(broker, session->patterns);
+    session->patterns = 0;
 }
 
 /* --- the packets --- */
-
-static bool has_wildcard(struct span filter)
-{
-    return memchr(filter.data, '+', filter.length) || memchr(filter.data, '#', filter.length);
-}
 
 /* What this broker was told not to offer is a protocol error with a code of its own (3.2.2.3.11 to 13); 0: fine. */
 static uint8_t not_available(const struct cloud_broker *broker, const struct mq5_packet *packet, struct span filter)
@@ -314,9 +416,7 @@ void broker_handle_unsubscribe(struct cloud_broker *broker, struct cloud_connect
         if (!mq5_topic_filter_valid(wanted.filter))
             reasons[i++] = MQ5_TOPIC_FILTER_INVALID;
         else
-            reasons[i++] = broker_subscription_remove(broker, connection->session, wanted.filter)
-                               ? MQ5_SUCCESS
-                               : MQ5_NO_SUBSCRIPTION_EXISTED;
+            reasons[i++] = broker_subscription_remove(broker, connection->session, wanted.filter);
     }
     send_suback(broker, connection, now_us, MQ5_UNSUBACK, packet, reasons);
     if (reasons != few)

@@ -5,10 +5,15 @@
  */
 #include "internal.h"
 
+static struct timer *timer_of(struct timer_entry entry)
+{
+    return (struct timer *)(entry.owner & ~(uintptr_t)TIMER_KINDS);
+}
+
 static void place(struct cloud_broker *broker, uint32_t at, struct timer_entry entry)
 {
     broker->timers[at] = entry;
-    entry.timer->place = at + 1;
+    timer_of(entry)->place = at + 1;
 }
 
 static void sift_up(struct cloud_broker *broker, uint32_t at, struct timer_entry entry)
@@ -40,9 +45,9 @@ static void sift_down(struct cloud_broker *broker, uint32_t at, struct timer_ent
     place(broker, at, entry);
 }
 
-bool broker_timer_set(struct cloud_broker *broker, struct timer *timer, int64_t deadline_us)
+bool broker_timer_set(struct cloud_broker *broker, struct timer *timer, enum timer_kind kind, int64_t deadline_us)
 {
-    struct timer_entry entry = {deadline_us, timer};
+    struct timer_entry entry = {deadline_us, (uintptr_t)timer | kind};
     if (deadline_us == TIME_NEVER)
         return true;
     if (timer->place) {
@@ -73,18 +78,27 @@ void broker_timer_remove(struct cloud_broker *broker, struct timer *timer)
         sift_down(broker, at, last);
 }
 
-static int64_t true_deadline(const struct timer *timer)
+/* A link that has sent no CONNECT yet, or NULL. */
+struct cloud_connection *broker_timer_link(const struct cloud_broker *broker)
 {
-    switch (timer->kind) {
+    for (uint32_t i = 0; i < broker->timer_count; i++)
+        if ((broker->timers[i].owner & TIMER_KINDS) == TIMER_LINK)
+            return (struct cloud_connection *)timer_of(broker->timers[i]);
+    return NULL;
+}
+
+static int64_t true_deadline(const struct timer *timer, enum timer_kind kind)
+{
+    switch (kind) {
     case TIMER_LINK: return ((const struct cloud_connection *)timer)->last_input_us + BROKER_CONNECT_TIMEOUT_US;
     case TIMER_SESSION: return broker_session_deadline((const struct session *)timer);
     default: return broker_message_expires_us(((const struct retained_node *)timer)->message);
     }
 }
 
-static void due(struct cloud_broker *broker, struct timer *timer, int64_t now_us)
+static void due(struct cloud_broker *broker, struct timer *timer, enum timer_kind kind, int64_t now_us)
 {
-    switch (timer->kind) {
+    switch (kind) {
     case TIMER_LINK:
         broker_link_end(broker, (struct cloud_connection *)timer, now_us, CLOUD_CLOSED_CLIENT_ERROR, true);
         break;
@@ -96,13 +110,14 @@ static void due(struct cloud_broker *broker, struct timer *timer, int64_t now_us
 void broker_timer_fire(struct cloud_broker *broker, int64_t now_us)
 {
     while (broker->timer_count && broker->timers[0].deadline_us <= now_us) {
-        struct timer *timer = broker->timers[0].timer;
-        int64_t deadline_us = true_deadline(timer);
+        struct timer *timer = timer_of(broker->timers[0]);
+        enum timer_kind kind = broker->timers[0].owner & TIMER_KINDS;
+        int64_t deadline_us = true_deadline(timer, kind);
         if (deadline_us <= now_us)
-            due(broker, timer, now_us);
+            due(broker, timer, kind, now_us);
         else if (deadline_us == TIME_NEVER)
             broker_timer_remove(broker, timer);
         else
-            sift_down(broker, 0, (struct timer_entry){deadline_us, timer});
+            sift_down(broker, 0, (struct timer_entry){deadline_us, (uintptr_t)timer | kind});
     }
 }

@@ -54,7 +54,7 @@ static struct topic_node *wildcard_of(const struct cloud_broker *broker, const s
 
 static bool grow_table(struct cloud_broker *broker)
 {
-    uint32_t size = broker->topic_table_size ? broker->topic_table_size * 2 : 64;
+    uint32_t size = broker->topic_table_size ? broker->topic_table_size * 2 : 16;
     struct topic_node **table = broker_memory_get_clear(broker, size * sizeof(*table));
     if (!table)
         return false;
@@ -104,6 +104,7 @@ static struct topic_node *add_child(struct cloud_broker *broker, struct topic_no
     *bucket = node;
     parent->children = (parent->children + 1) | wildcard_flag(text, length);
     broker->topic_count++;
+    broker->topic_generation++;
     return node;
 }
 
@@ -144,6 +145,7 @@ void broker_topic_prune(struct cloud_broker *broker, struct topic_node *node)
         *at = node->chain;
         parent->children = (parent->children - 1) & ~wildcard_flag(node->level, node->length);
         broker->topic_count--;
+        broker->topic_generation++;
         broker_memory_put(broker, node, node_size(node->length));
         node = parent;
     }
@@ -181,11 +183,11 @@ static bool match_add_id(struct cloud_broker *broker, struct match *match, uint3
 }
 
 /* Overlapping subscriptions of one session are one match with the highest QoS and all identifiers (3.3.4). */
-static bool match_session(struct cloud_broker *broker, const struct subscription *subscription, uint32_t base)
+static bool match_session(struct cloud_broker *broker, struct session *session, uint8_t options, uint32_t id,
+                          uint32_t base)
 {
-    struct session *session = subscription->session;
     struct match *match;
-    uint8_t qos = subscription->options & SUB_QOS;
+    uint8_t qos = options & SUB_QOS;
     if (session->match >= base && session->match < broker->match_count && !broker->matches[session->match].group &&
         broker->matches[session->match].session == session) {
         match = &broker->matches[session->match];
@@ -197,9 +199,9 @@ static bool match_session(struct cloud_broker *broker, const struct subscription
     }
     if (qos > match->qos)
         match->qos = qos;
-    if (subscription->options & SUB_RETAIN_AS_PUBLISHED)
+    if (options & SUB_RETAIN_AS_PUBLISHED)
         match->retain_as_published = true;
-    return match_add_id(broker, match, subscription->id);
+    return match_add_id(broker, match, id);
 }
 
 static bool match_group(struct cloud_broker *broker, struct share_group *group)
@@ -229,7 +231,7 @@ static bool match_node(struct cloud_broker *broker, const struct topic_node *nod
         if (at->options & SUB_GROUP)
             ok = match_group(broker, (struct share_group *)at);
         else if (!(at->options & SUB_NO_LOCAL) || at->session != publisher)
-            ok = match_session(broker, at, base);
+            ok = match_session(broker, at->session, at->options, at->id, base);
         if (!ok)
             return false;
         at = at->next;
@@ -246,6 +248,93 @@ void broker_topic_match_end(struct cloud_broker *broker, uint32_t base)
     }
 }
 
+/* What a session has by pattern; the node of that topic, if there is one, has no subscription but shared ones. */
+static bool match_patterned(struct cloud_broker *broker, struct session *session, uint8_t number,
+                            const struct session *publisher, uint32_t base)
+{
+    const struct pattern_entry *entry = broker_pattern_list_find(broker, session->patterns, number);
+    if (!entry || ((entry->value & SUB_NO_LOCAL) && session == publisher))
+        return true;
+    return match_session(broker, session, (uint8_t)entry->value, 0, base);
+}
+
+static bool match_subscriber(struct cloud_broker *broker, const struct topic_levels *levels,
+                             const struct session *publisher, uint32_t base)
+{
+    uint8_t number = 0;
+    struct session *session = broker->patterns_subscribed ? broker_pattern_subscriber(broker, levels, &number) : NULL;
+    return !session || match_patterned(broker, session, number, publisher, base);
+}
+
+bool broker_topic_match_pattern(struct cloud_broker *broker, uint8_t number, struct session *publisher, uint32_t base)
+{
+    const struct pattern *pattern = broker_pattern(broker, number);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i <= pattern->route_count; i++) {
+        if (i == pattern->route_self && pattern->subscribers)
+            ok = match_patterned(broker, publisher, number, publisher, base);
+        if (ok && i < pattern->route_count)
+            ok = match_node(broker, pattern->route[i], publisher, base);
+    }
+    if (!ok)
+        broker_topic_match_end(broker, base);
+    return ok;
+}
+
+static bool collect_node(struct pattern *pattern, const struct topic_node *node)
+{
+    if (pattern->route_count == PATTERN_ROUTE_NODES)
+        return false;
+    pattern->route[pattern->route_count++] = node;
+    return true;
+}
+
+/* The same walk as below. Where a name may make a difference nothing is known: a node for one name among those for all. */
+bool broker_topic_collect(const struct cloud_broker *broker, const struct topic_levels *levels, struct pattern *pattern)
+{
+    struct {
+        const struct topic_node *node;
+        uint32_t depth;
+    } todo[BROKER_MAXIMUM_LEVELS + 2];
+    uint32_t todo_count = 0;
+    bool dollar = levels->level[0].length && levels->level[0].text[0] == '$', literal = true;
+    pattern->route_count = pattern->route_self = 0;
+    if (pattern->name_level == 0) /* the name may begin with it */
+        return false;
+    todo[todo_count].node = broker->topic_root;
+    todo[todo_count++].depth = 0;
+    while (todo_count) {
+        const struct topic_node *node = todo[--todo_count].node, *child;
+        uint32_t depth = todo[todo_count].depth;
+        bool wildcards = depth > 0 || !dollar;
+        uint32_t hashes = node->children & NODE_HAS_HASH ? 1 : 0, pluses = node->children & NODE_HAS_PLUS ? 1 : 0;
+        if (wildcards && hashes && !collect_node(pattern, wildcard_of(broker, node, "#")))
+            return false;
+        if (depth == levels->count) {
+            if (!collect_node(pattern, node))
+                return false;
+            continue;
+        }
+        if (depth == pattern->name_level && (node->children & ~(NODE_HAS_PLUS | NODE_HAS_HASH)) > hashes + pluses)
+            return false;
+        if (wildcards && pluses) {
+            todo[todo_count].node = wildcard_of(broker, node, "+");
+            todo[todo_count++].depth = depth + 1;
+        }
+        child = depth == pattern->name_level ? NULL
+                                             : child_of(broker, node, levels->level[depth].text,
+                                                        levels->level[depth].hash, levels->level[depth].length);
+        if (child) {
+            todo[todo_count].node = child;
+            todo[todo_count++].depth = depth + 1;
+        } else if (literal) {
+            literal = false;
+            pattern->route_self = pattern->route_count;
+        }
+    }
+    return true;
+}
+
 bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *levels, const struct session *publisher,
                         uint32_t base)
 {
@@ -254,6 +343,7 @@ bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *
         uint32_t depth;
     } todo[BROKER_MAXIMUM_LEVELS + 2];
     uint32_t todo_count = 0;
+    bool literal = true; /* the walk begins with the nodes of the topic itself */
     /* 4.7.2-1: a wildcard at the beginning does not match $-topics. */
     bool dollar = levels->level[0].length && levels->level[0].text[0] == '$';
     bool ok = true;
@@ -267,6 +357,9 @@ bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *
             ok = match_node(broker, wildcard_of(broker, node, "#"), publisher, base);
         if (depth == levels->count) {
             ok = ok && match_node(broker, node, publisher, base);
+            if (literal)
+                ok = ok && match_subscriber(broker, levels, publisher, base);
+            literal = false;
             continue;
         }
         if (wildcards && (node->children & NODE_HAS_PLUS)) {
@@ -278,6 +371,9 @@ bool broker_topic_match(struct cloud_broker *broker, const struct topic_levels *
         if (child) {
             todo[todo_count].node = child;
             todo[todo_count++].depth = depth + 1;
+        } else if (literal) {
+            literal = false;
+            ok = ok && match_subscriber(broker, levels, publisher, base);
         }
     }
     if (!ok)
