@@ -1,6 +1,7 @@
 /* fill.c: the table that the prelude leaves (`plan`) -> struct scenario. The prelude has checked what the file says; here every value is
  * taken as if it had not, because a scenario can reach into the objects it was given. */
 #include "internal.h"
+#include "memory.h"
 #include "sim/models.h"
 
 #include <math.h>
@@ -116,7 +117,7 @@ static uint32_t enter_list(struct reader *reader, const char *key, uint32_t maxi
     lua_Unsigned count = lua_rawlen(reader->lua, -1);
     if (count > maximum)
         spoilt(reader, key);
-    if (entries && !(*entries = calloc(count ? count : 1, size)))
+    if (entries && !(*entries = memory_allocate_zero(count ? count : 1, size)))
         sandbox_fail(reader->lua, 0, "out of memory");
     return (uint32_t)count;
 }

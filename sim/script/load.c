@@ -1,5 +1,6 @@
 /* load.c: a file -> a script with its scenario. */
 #include "internal.h"
+#include "memory.h"
 #include "prelude_lua.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ static bool read_file(struct script *script, const char *path, char *error, size
         problem = "is no file; give the path of a scenario, like scenarios/smoke.lua";
     else if (status.st_size > FILE_MAX_BYTES)
         problem = "is larger than 1 MiB; a scenario is a page or two";
-    else if (!(script->file = malloc((size_t)status.st_size + 1)))
+    else if (!(script->file = memory_allocate((size_t)status.st_size + 1)))
         problem = "out of memory";
     if (!problem) {
         script->file_length = fread(script->file, 1, (size_t)status.st_size, file);
@@ -62,7 +63,7 @@ static int by_name(const void *a, const void *b)
 static bool write_hash(struct script *script)
 {
     const struct script_options *options = &script->options;
-    struct script_override *sorted = calloc(options->override_count + 1, sizeof(*sorted));
+    struct script_override *sorted = memory_allocate_zero(options->override_count + 1, sizeof(*sorted));
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
@@ -88,7 +89,7 @@ static bool write_hash(struct script *script)
     for (unsigned i = 0; done && i < length; i++)
         snprintf(script->scenario.hash + 2 * (size_t)i, 3, "%02x", digest[i]);
     EVP_MD_CTX_free(context);
-    free(sorted);
+    memory_free(sorted);
     return done;
 }
 
@@ -217,7 +218,7 @@ static bool load(struct script *script, const char *path, char *error, size_t ca
         return false;
     count_lines(script);
     snprintf(script->scenario.path, sizeof(script->scenario.path), "%s", path);
-    script->occurrences = calloc(script->line_count, sizeof(*script->occurrences));
+    script->occurrences = memory_allocate_zero(script->line_count, sizeof(*script->occurrences));
     if (!script->occurrences || !write_hash(script) ||
         !sandbox_open(&script->box, path, (size_t)(options->memory_limit ? options->memory_limit : MEMORY_BYTES))) {
         snprintf(error, capacity, "%s: out of memory", path);
@@ -232,7 +233,7 @@ static bool load(struct script *script, const char *path, char *error, size_t ca
 
 struct script *script_load(const char *path, const struct script_options *options, char *error, size_t error_capacity)
 {
-    struct script *script = calloc(1, sizeof(*script));
+    struct script *script = memory_allocate_zero(1, sizeof(*script));
     if (!script) {
         snprintf(error, error_capacity, "%s: out of memory", path);
         return NULL;
@@ -240,7 +241,7 @@ struct script *script_load(const char *path, const struct script_options *option
     if (options)
         script->options = *options;
     bool loaded = load(script, path, error, error_capacity);
-    free(script->file);
+    memory_free(script->file);
     script->file = NULL;
     script->options.overrides = NULL; /* the caller's */
     script->options.override_count = 0;
@@ -256,16 +257,16 @@ void script_free(struct script *script)
         return;
     struct scenario *scenario = &script->scenario;
     sandbox_close(&script->box);
-    free(script->file);
-    free(script->occurrences);
-    free(scenario->parameters);
-    free(scenario->regions);
-    free(scenario->cohorts);
-    free(scenario->apps);
-    free(scenario->phases);
-    free(scenario->timeline);
-    free(scenario->expectations);
-    free(script);
+    memory_free(script->file);
+    memory_free(script->occurrences);
+    memory_free(scenario->parameters);
+    memory_free(scenario->regions);
+    memory_free(scenario->cohorts);
+    memory_free(scenario->apps);
+    memory_free(scenario->phases);
+    memory_free(scenario->timeline);
+    memory_free(scenario->expectations);
+    memory_free(script);
 }
 
 const struct scenario *script_scenario(const struct script *script)

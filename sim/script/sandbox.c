@@ -2,6 +2,8 @@
  * what the allocator refuses is never retried in vain. */
 #include "sandbox.h"
 
+#include "memory.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +36,7 @@ static void *allocate(void *context, void *pointer, size_t old, size_t size)
     bool is_text = !pointer && (old & 0xF) == LUA_TSTRING;
     size_t had = pointer ? old : 0;
     if (size == 0) {
-        free(pointer);
+        memory_free(pointer);
         box->used_bytes -= had;
         return NULL;
     }
@@ -46,7 +48,9 @@ static void *allocate(void *context, void *pointer, size_t old, size_t size)
         if (is_out_of_steps(box, size - had))
             return refuse(box, SANDBOX_OUT_OF_STEPS);
     }
-    void *grown = realloc(pointer, size);
+    struct memory_heap *before = memory_enter(box->home);
+    void *grown = pointer ? memory_resize(pointer, size) : memory_allocate(size);
+    memory_enter(before);
     if (!grown)
         return size <= had ? pointer : refuse(box, SANDBOX_OUT_OF_MEMORY);
     box->used_bytes = box->used_bytes - had + size;
@@ -204,7 +208,8 @@ bool sandbox_call(struct sandbox *box, uint64_t step_limit, lua_CFunction functi
 
 bool sandbox_open(struct sandbox *box, const char *path, size_t limit_bytes)
 {
-    *box = (struct sandbox){.limit_bytes = limit_bytes};
+    *box = (struct sandbox){.limit_bytes = limit_bytes, .home = memory_enter(NULL)};
+    memory_enter(box->home);
     snprintf(box->path, sizeof(box->path), "%s", path);
     box->lua = lua_newstate(allocate, box);
     if (!box->lua)

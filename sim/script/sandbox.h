@@ -17,8 +17,11 @@
 
 enum sandbox_stop { SANDBOX_GOES_ON, SANDBOX_OUT_OF_MEMORY, SANDBOX_TEXT_TOO_LONG, SANDBOX_OUT_OF_STEPS };
 
+struct memory_heap; /* memory.h */
+
 struct sandbox {
     lua_State *lua;
+    struct memory_heap *home; /* entered when it was opened: Lua's memory comes from there, whoever's heap is entered later */
     char path[512];
     size_t used_bytes, limit_bytes;
     uint64_t steps, step_limit; /* of the call under way */
