@@ -3,8 +3,10 @@
 
 #include "memory.h"
 
-#define SIZE_AT_FIRST 16u
-#define NARROW_MAX    65534u /* the largest row number + 1 has to fit in 2 bytes */
+#define BYTES_AT_FIRST 32u
+#define BYTES_DOUBLED  8192u  /* up to here by doubling, so that what is given back has a size that others want */
+#define BYTES_STEP     4096u  /* and from here on in pages, by a quarter */
+#define NARROW_MAX     65534u /* the largest row number + 1 has to fit in 2 bytes */
 
 void index_place(struct index *index, uint32_t hash, uint32_t number)
 {
@@ -18,18 +20,26 @@ void index_place(struct index *index, uint32_t hash, uint32_t number)
     index->used++;
 }
 
+static uint64_t grown_bytes(uint64_t bytes)
+{
+    if (bytes < BYTES_DOUBLED)
+        return bytes ? bytes * 2 : BYTES_AT_FIRST;
+    return (bytes + bytes / 4 + BYTES_STEP - 1) / BYTES_STEP * BYTES_STEP;
+}
+
 bool index_room(struct index *index, uint32_t number, uint32_t (*hash)(const void *context, uint32_t number),
                 const void *context)
 {
-    bool full = (uint64_t)(index->used + 1) * 4 > (uint64_t)index->size * 3;
+    bool full = (uint64_t)(index->used + 1) * 5 > (uint64_t)index->size * 4;
     bool widen = !index->wide && number > NARROW_MAX;
     if (!full && !widen)
         return true;
-    uint64_t wanted = !full ? index->size : index->size ? index->size + (uint64_t)index->size / 4 : SIZE_AT_FIRST;
-    struct index grown = {.size = (uint32_t)wanted, .wide = index->wide || widen};
+    bool wide = index->wide || widen;
+    uint64_t wanted = full ? grown_bytes(index_bytes(index)) / (index->wide ? 4 : 2) : index->size;
     if (wanted > UINT32_MAX)
         return false;
-    grown.slots = memory_allocate_zero(grown.size, grown.wide ? 4 : 2);
+    struct index grown = {.size = (uint32_t)wanted, .wide = wide};
+    grown.slots = memory_allocate_zero(grown.size, wide ? 4 : 2);
     if (!grown.slots)
         return false;
     for (uint32_t at = 0; at < index->size; at++) {

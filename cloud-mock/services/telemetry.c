@@ -32,34 +32,41 @@ static bool take_span(struct span *rest, struct span text)
     return rest->length >= text.length && memcmp(rest->data, text.data, text.length) == 0 && step(rest, text.length);
 }
 
-/* Eight digits at once: false if one of the bytes is none. Pairs, then fours, then all eight are put together by multiplications. */
-static inline bool eight_digits(const uint8_t *text, uint64_t *value)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits are read by the word");
+
+/* The digits at the beginning of eight bytes, at once; returns how many there are. They are moved to the word's end, behind zeros, and put
+ * together as pairs, then fours, then all eight. */
+static inline uint32_t leading_digits(const uint8_t *text, uint64_t *value)
 {
     uint64_t x;
     memcpy(&x, text, sizeof x);
-    const uint64_t upper = UINT64_C(0xf0f0f0f0f0f0f0f0), zeros = UINT64_C(0x3030303030303030);
-    if ((x & upper) != zeros || ((x + UINT64_C(0x0606060606060606)) & upper) != zeros)
-        return false;
-    x -= zeros;
+    x ^= UINT64_C(0x3030303030303030);
+    uint64_t others = ((x + UINT64_C(0x0606060606060606)) | x) & UINT64_C(0xf0f0f0f0f0f0f0f0);
+    uint32_t count = others ? (uint32_t)__builtin_ctzll(others) / 8 : 8;
+    if (count == 0)
+        return 0;
+    x <<= 64 - 8 * count;
     x = (x * 10 + (x >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
     x = (x * 100 + (x >> 16)) & UINT64_C(0x0000ffff0000ffff);
     *value = (x * 10000 + (x >> 32)) & UINT32_MAX;
-    return true;
+    return count;
 }
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits are read by the word");
 
 #define DIGITS_MAX 19u
 
 static bool take_number(struct span *rest, uint64_t *value)
 {
-    uint32_t digits = 0;
-    uint64_t eight;
+    static const uint32_t powers[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    uint32_t digits = 0, count = 8;
+    uint64_t word = 0;
     *value = 0;
-    while (digits + 8 <= rest->length && digits + 8 <= DIGITS_MAX && eight_digits(rest->data + digits, &eight)) {
-        *value = *value * 100000000 + eight;
-        digits += 8;
+    while (count == 8 && digits + 8 <= rest->length && digits + 8 <= DIGITS_MAX) {
+        count = leading_digits(rest->data + digits, &word);
+        *value = *value * powers[count] + (count ? word : 0);
+        digits += count;
     }
-    while (digits < rest->length && digits < DIGITS_MAX && rest->data[digits] >= '0' && rest->data[digits] <= '9')
+    while (count == 8 && digits < rest->length && digits < DIGITS_MAX && rest->data[digits] >= '0' &&
+           rest->data[digits] <= '9')
         *value = *value * 10 + (uint64_t)(rest->data[digits++] - '0');
     step(rest, digits);
     return digits > 0;

@@ -252,6 +252,35 @@ static void telemetry(void **state)
     }
 }
 
+/* Numbers are read eight digits at a time: every length, every byte behind them, and never a byte beyond the payload. */
+static void telemetry_numbers(void **state)
+{
+    static const char digits[] = "98765432101234567890";
+    for (uint32_t length = 0; length <= 20; length++)
+        for (int end = 0; end < 256; end++) {
+            char payload[96];
+            int head = snprintf(payload, sizeof(payload), "{\"id\":\"V\",\"n\":7,\"ts\":%.*s", (int)length, digits);
+            payload[head] = (char)end;
+            uint64_t expected = 0;
+            uint32_t taken = end >= '0' && end <= '9' ? length + 1 : length;
+            for (uint32_t i = 0; i < taken && i < 19; i++)
+                expected = expected * 10 + (uint64_t)(payload[head - (int)length + (int)i] - '0');
+            for (int more = 0; more <= 9; more += 3) {
+                memset(payload + head + 1, '|', 9);
+                uint8_t *exact = malloc((size_t)(head + 1 + more));
+                memcpy(exact, payload, (size_t)(head + 1 + more));
+                struct mq5_publish message = {.topic = SPAN_LITERAL("dt/V/telemetry"),
+                                              .payload = span_of(exact, (size_t)(head + 1 + more))};
+                struct cloud_telemetry out;
+                assert_true(cloud_telemetry_read("dt/%/telemetry", &message, &out));
+                assert_int_equal(out.valid, taken > 0);
+                assert_int_equal(out.number, 7);
+                assert_int_equal(out.wall_us, (int64_t)expected);
+                free(exact);
+            }
+        }
+}
+
 static void profiles(void **state)
 {
     assert_true(cloud_profile_find("embedded")->registration);
@@ -264,9 +293,13 @@ static void profiles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_and_answered),  cmocka_unit_test(outcomes),
-        cmocka_unit_test(timed_out_then_late), cmocka_unit_test(many),
-        cmocka_unit_test(telemetry),           cmocka_unit_test(profiles),
+        cmocka_unit_test(asked_and_answered),
+        cmocka_unit_test(outcomes),
+        cmocka_unit_test(timed_out_then_late),
+        cmocka_unit_test(many),
+        cmocka_unit_test(telemetry),
+        cmocka_unit_test(telemetry_numbers),
+        cmocka_unit_test(profiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
