@@ -15,9 +15,11 @@ struct sim_group;
 
 /* Under mpirun or a batch system's launcher: joins the other ranks. Otherwise a group of one. NULL: `error` says why. */
 struct sim_group *sim_group_join(char *error, size_t error_capacity);
-void sim_group_leave(struct sim_group *group); /* collective */
-/* `-j N` from a plain shell: replaces this process by mpirun with the same arguments; returns only when that failed (`error`).
- * true is never returned. Does nothing but fail when already under mpirun with another number of ranks. */
+/* Collective. Rank 0 then exits with the run's code and every other rank with 0, so that the launcher's code is rank 0's. */
+void sim_group_leave(struct sim_group *group);
+/* `-j N` from a plain shell: runs mpirun with the same arguments, passes signals on, and ends this process with rank 0's exit code;
+ * returns only when mpirun cannot be started (`error`: one line; the caller exits with 3). True is never returned. Fails when
+ * already under a launcher. After it, ranks above 0 print nothing; SIGINT and SIGTERM reach every rank's own handlers. */
 bool sim_group_launch(char **argv, uint32_t ranks, char *error, size_t error_capacity);
 /* Whether this process was started by an MPI launcher (then -j must agree or be absent). */
 bool sim_group_launched(void);
@@ -46,9 +48,9 @@ _Noreturn void sim_group_abort(struct sim_group *group, int exit_code);
 #define SIM_MESSAGE_DATA 40
 struct sim_message {
     int64_t at_us;
-    uint32_t to, from;  /* partitions */
-    uint32_t entity;    /* in `to` */
-    uint32_t sequence;  /* of `from`: its own count of messages sent; makes the order total */
+    uint32_t to, from; /* partitions */
+    uint32_t entity;   /* in `to` */
+    uint32_t sequence; /* of `from`: its own count of messages sent; makes the order total */
     uint16_t kind, length;
     uint8_t data[SIM_MESSAGE_DATA];
 };
