@@ -167,7 +167,7 @@ void mq5_client_link_down(struct mq5_client *client, int64_t now_us);
 /* Call at or after mq5_client_next_deadline(): pings when nothing was sent, or nothing received, for the keep alive (a half-open link
  * is noticed under traffic too), and gives up when the answer does not come. TIME_NEVER: nothing to wait for. */
 void mq5_client_tick(struct mq5_client *client, int64_t now_us);
-int64_t mq5_client_next_deadline(const struct mq5_client *client);
+static inline int64_t mq5_client_next_deadline(const struct mq5_client *client);
 
 enum mq5_client_result {
     MQ5C_DONE = 0,
@@ -202,9 +202,39 @@ uint16_t mq5_client_keep_alive(const struct mq5_client *client);
 /* Ping when quiet for this long, though the keep alive in force is longer; 0: as negotiated. Stays over reconnects; the next deadline
  * follows at once. */
 void mq5_client_ping_interval(struct mq5_client *client, int64_t now_us, uint16_t seconds);
-bool mq5_client_online(const struct mq5_client *client);
+static inline bool mq5_client_online(const struct mq5_client *client);
 /* This slot's topic has been said on this connection: load() may leave the topic of a publish through it empty. */
-bool mq5_client_alias_known(const struct mq5_client *client, uint8_t alias_slot);
+static inline bool mq5_client_alias_known(const struct mq5_client *client, uint8_t alias_slot);
 uint16_t mq5_client_inflight(const struct mq5_client *client);
+
+/* What is asked around every event costs no call. */
+
+/* The sooner of what the owner wants and what the server was promised; 0: never. */
+static inline uint16_t mq5_client_ping_s(const struct mq5_client *client)
+{
+    uint16_t wanted_s = client->ping_interval_s, promised_s = client->keep_alive_s;
+    return wanted_s == 0 || (promised_s != 0 && promised_s < wanted_s) ? promised_s : wanted_s;
+}
+
+static inline int64_t mq5_client_next_deadline(const struct mq5_client *client)
+{
+    uint16_t quiet_s = mq5_client_ping_s(client);
+    if (client->state != MQ5C_ONLINE || client->awaiting_ping || quiet_s == 0)
+        return client->deadline_us;
+    int64_t quiet_since_us =
+        client->last_sent_us < client->last_received_us ? client->last_sent_us : client->last_received_us;
+    return quiet_since_us + quiet_s * US_PER_S;
+}
+
+static inline bool mq5_client_online(const struct mq5_client *client)
+{
+    return client->state == MQ5C_ONLINE;
+}
+
+static inline bool mq5_client_alias_known(const struct mq5_client *client, uint8_t alias_slot)
+{
+    return alias_slot > 0 && alias_slot <= 16 && client->state == MQ5C_ONLINE &&
+           client->aliases_sent >> (alias_slot - 1) & 1;
+}
 
 #endif

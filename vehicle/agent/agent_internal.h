@@ -241,7 +241,14 @@ static inline void agent_tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t
 bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t detail);
 void agent_timer_run(struct tcu *tcu);
 void agent_connection_pump(struct tcu *tcu);
-int64_t agent_distrust_at(const struct tcu *tcu);
+/* When the oldest message in flight will have been unacknowledged for too long on this connection. */
+int64_t agent_distrust_after(const struct tcu *tcu);
+static inline int64_t agent_distrust_at(const struct tcu *tcu)
+{
+    bool waiting = tcu->queue_inflight > 0 || tcu->slots || (tcu->subscribe_sent | tcu->presence_sent);
+    return waiting ? agent_distrust_after(tcu) : TIME_NEVER;
+}
+
 void agent_keep_alive_changed(struct tcu *tcu);
 /* Everything the CONNECT says; `buffer` (AGENT_CONNECT_BYTES) and `will` hold what it points to. */
 #define AGENT_CONNECT_BYTES (AGENT_TOPIC_MAX + 8)
@@ -303,11 +310,18 @@ void agent_mqtt_disconnect(struct tcu *tcu, uint8_t reason);
 void agent_mqtt_abort(struct tcu *tcu);
 void agent_mqtt_ping_interval(struct tcu *tcu, uint16_t seconds);
 void agent_mqtt_tick(struct tcu *tcu);
-int64_t agent_mqtt_next_deadline(const struct tcu *tcu);
+int64_t agent_other_next_deadline(const struct tcu *tcu);
+static inline int64_t agent_mqtt_next_deadline(const struct tcu *tcu)
+{
+    return tcu->builtin ? mq5_client_next_deadline(agent_session(tcu)) : agent_other_next_deadline(tcu);
+}
 /* The topic behind this slot need not be said again. */
-bool agent_mqtt_alias_known(const struct tcu *tcu, uint8_t alias_slot);
+static inline bool agent_mqtt_alias_known(const struct tcu *tcu, uint8_t alias_slot)
+{
+    return tcu->builtin && mq5_client_alias_known(agent_session(tcu), alias_slot);
+}
 
-/* text.c: writers return the end; the caller has the room. */
+/* text.c: writers return the end; the caller has the room, for a number at least 27 bytes, some of them behind its end. */
 char *agent_text_number(char *out, int64_t number);
 static inline char *agent_text_copy(char *out, struct span text)
 {

@@ -290,14 +290,11 @@ void agent_connection_pump(struct tcu *tcu)
     }
 }
 
-/* When the oldest message in flight will have been unacknowledged for too long on this connection. */
-int64_t agent_distrust_at(const struct tcu *tcu)
+int64_t agent_distrust_after(const struct tcu *tcu)
 {
-    bool greeting = tcu->subscribe_sent | tcu->presence_sent; /* sent when the connection began */
-    if (!greeting && tcu->queue_inflight == 0 && !tcu->slots)
-        return TIME_NEVER;
     int64_t timeout_us = tcu->profile->acknowledge_timeout_us;
     uint32_t telemetry = agent_telemetry_oldest_sent(tcu), answer = tcu->slots ? agent_command_oldest_sent(tcu) : 0;
+    bool greeting = tcu->subscribe_sent | tcu->presence_sent; /* sent when the connection began */
     if (timeout_us == 0 || (!telemetry && !answer && !greeting))
         return TIME_NEVER;
     uint32_t oldest = !answer || (telemetry && telemetry < answer) ? telemetry : answer;

@@ -172,21 +172,16 @@ void agent_mqtt_ping_interval(struct tcu *tcu, uint16_t seconds)
 
 void agent_mqtt_tick(struct tcu *tcu)
 {
+    if (tcu->builtin && tcu->now_us < mq5_client_next_deadline(agent_session(tcu)))
+        return;
     if (tcu->builtin)
         mq5_client_tick(agent_session(tcu), tcu->now_us);
     else if (agent_other(tcu)->mqtt->tick)
         agent_other(tcu)->mqtt->tick(agent_other(tcu)->context, tcu->now_us);
 }
 
-int64_t agent_mqtt_next_deadline(const struct tcu *tcu)
+int64_t agent_other_next_deadline(const struct tcu *tcu)
 {
     const struct agent_other *other = agent_other(tcu);
-    if (tcu->builtin)
-        return mq5_client_next_deadline(agent_session(tcu));
     return other->mqtt->next_deadline ? other->mqtt->next_deadline(other->context) : TIME_NEVER;
-}
-
-bool agent_mqtt_alias_known(const struct tcu *tcu, uint8_t alias_slot)
-{
-    return tcu->builtin && mq5_client_alias_known(agent_session(tcu), alias_slot);
 }

@@ -149,7 +149,8 @@ static struct span payload(const struct tcu *tcu, const struct agent_record *rec
 {
     const struct tcu_port *port = tcu->port;
     char *at = agent_text_literal(out, "{\"id\":\"");
-    at = agent_text_copy(at, tcu_name(tcu));
+    memcpy(at, tcu->name, sizeof(tcu->name)); /* at once, whatever its length */
+    at += tcu->name_length;
     at = agent_text_literal(at, "\",\"n\":");
     at = agent_text_number(at, record->number);
     at = agent_text_literal(at, ",\"ts\":");

@@ -4,44 +4,38 @@
  * gives up on the rest. */
 #include "agent_internal.h"
 
-static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                                  "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                                  "8081828384858687888990919293949596979899";
-
-/* Two digits are looked up, eight are cut in halves twice: three divisions by a constant each. */
-static inline void put_2(char *out, uint32_t number)
+/* Eight decimal digits, the first in the lowest byte: halves, quarters and digits are split off in lanes of one word, by products
+ * with 1/100 and 1/10 that are exact for what is in them. */
+static inline uint64_t eight_digits(uint32_t number)
 {
-    memcpy(out, digit_pairs + 2 * number, 2);
+    uint64_t lanes = number / 10000 | (uint64_t)(number % 10000) << 32;
+    uint64_t part = lanes * 10486 >> 20 & UINT64_C(0x0000007F0000007F);
+    lanes = part | (lanes - part * 100) << 16;
+    part = lanes * 103 >> 10 & UINT64_C(0x000F000F000F000F);
+    lanes = part | (lanes - part * 10) << 8;
+    return lanes | UINT64_C(0x3030303030303030);
 }
 
-static inline void put_4(char *out, uint32_t number)
+static inline void put_word(char *out, uint64_t word)
 {
-    put_2(out, number / 100);
-    put_2(out + 2, number % 100);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    memcpy(out, &word, sizeof(word));
 }
 
 static inline void put_8(char *out, uint32_t number)
 {
-    put_4(out, number / 10000);
-    put_4(out + 4, number % 10000);
+    put_word(out, eight_digits(number));
 }
 
 /* Below 10^8, without leading zeros. */
 static inline char *put_short(char *out, uint32_t number)
 {
-    char digits[8];
-    unsigned length = number < 10000 ? (number < 100 ? (number < 10 ? 1 : 2) : (number < 1000 ? 3 : 4))
-                                     : (number < 1000000 ? (number < 100000 ? 5 : 6) : (number < 10000000 ? 7 : 8));
-    if (number < 10) {
-        *out = (char)('0' + number);
-    } else if (length == 8) {
-        put_8(out, number);
-    } else {
-        put_8(digits, number);
-        for (unsigned i = 0; i < length; i++)
-            out[i] = digits[8 - length + i];
-    }
-    return out + length;
+    uint64_t digits = eight_digits(number);
+    unsigned zeros = (unsigned)__builtin_ctzll((digits ^ UINT64_C(0x3030303030303030)) | UINT64_C(1) << 56) / 8;
+    put_word(out, digits >> 8 * zeros);
+    return out + 8 - zeros;
 }
 
 enum { TEN_TO_8 = 100000000 };

@@ -256,17 +256,19 @@ void mq5_client_input(struct mq5_client *client, int64_t now_us, const uint8_t *
     uint8_t generation = client->generation;
     client->in_input = 1;
     client->last_received_us = now_us;
-    while (status == MQ5_OK && client->generation == generation && client_open(client)) {
+    /* Nothing gathered and nothing left is the end of nearly every input. */
+    while (status == MQ5_OK && (length > 0 || input.stream.used > 0) && client->generation == generation &&
+           client_open(client)) {
         status = mq5_stream_next(&input.stream, &data, &length, &packet, &error);
         if (status == MQ5_OK) {
             if (!ops->inbound || ops->inbound(client, &packet))
                 mq5_client_dispatch(client, now_us, &packet);
         } else if (status != MQ5_MORE) {
             input_failed(client, now_us, status, &error);
-        } else if (client->inbound) {
-            client->inbound->stream_used = input.stream.used;
         }
     }
+    if (client->inbound && client->generation == generation)
+        client->inbound->stream_used = input.stream.consumed_pending ? 0 : input.stream.used;
     client->in_input = 0;
     mq5_inbound_settle(client);
 }
@@ -292,13 +294,6 @@ void mq5_client_link_down(struct mq5_client *client, int64_t now_us)
     mq5_outgoing_drop_operations(client);
 }
 
-/* The sooner of what the owner wants and what the server was promised; 0: never. */
-static uint16_t ping_interval_s(const struct mq5_client *client)
-{
-    uint16_t wanted_s = client->ping_interval_s, promised_s = client->keep_alive_s;
-    return wanted_s == 0 || (promised_s != 0 && promised_s < wanted_s) ? promised_s : wanted_s;
-}
-
 void mq5_client_ping_interval(struct mq5_client *client, int64_t now_us, uint16_t seconds)
 {
     client->ping_interval_s = seconds;
@@ -306,17 +301,8 @@ void mq5_client_ping_interval(struct mq5_client *client, int64_t now_us, uint16_
 
 static int64_t ping_timeout_us(const struct mq5_client *client)
 {
-    int64_t keep_alive_us = ping_interval_s(client) * US_PER_S, timeout = timeout_us(client->config->ping_timeout_us);
+    int64_t keep_alive_us = mq5_client_ping_s(client) * US_PER_S, timeout = timeout_us(client->config->ping_timeout_us);
     return timeout < keep_alive_us ? timeout : keep_alive_us;
-}
-
-int64_t mq5_client_next_deadline(const struct mq5_client *client)
-{
-    if (client->state != MQ5C_ONLINE || client->awaiting_ping || ping_interval_s(client) == 0)
-        return client->deadline_us;
-    int64_t quiet_since_us =
-        client->last_sent_us < client->last_received_us ? client->last_sent_us : client->last_received_us;
-    return quiet_since_us + ping_interval_s(client) * US_PER_S;
 }
 
 static void ping(struct mq5_client *client, int64_t now_us)
@@ -350,11 +336,6 @@ uint16_t mq5_client_keep_alive(const struct mq5_client *client)
 uint32_t mq5_client_session_expiry(const struct mq5_client *client)
 {
     return client->session_expiry_s;
-}
-
-bool mq5_client_online(const struct mq5_client *client)
-{
-    return client->state == MQ5C_ONLINE;
 }
 
 uint16_t mq5_client_inflight(const struct mq5_client *client)

@@ -49,10 +49,36 @@ bool mq5_client_load(struct mq5_client *client, uint32_t token, struct mq5_packe
 uint8_t mq5_client_peer_refuses(const struct mq5_client *client, const struct mq5_publish *publish);
 
 /* client_outgoing.c: positions count from the oldest, -1 is none. */
-struct mq5_inflight *mq5_outgoing_at(const struct mq5_client *client, uint32_t position);
+static inline uint32_t client_ring_index(const struct mq5_client *client, uint32_t position)
+{
+    uint32_t index = client->outgoing_head + position;
+    uint32_t size = client->outgoing_capacity;
+    return index >= size ? index - size : index;
+}
+
+static inline struct mq5_inflight *mq5_outgoing_at(const struct mq5_client *client, uint32_t position)
+{
+    if (client->outgoing_capacity == 1)
+        return (struct mq5_inflight *)(uintptr_t)&client->one;
+    return client->ring + client_ring_index(client, position);
+}
+
+int32_t mq5_outgoing_search(const struct mq5_client *client, uint16_t packet_id); /* behind the oldest */
+static inline int32_t mq5_outgoing_find(const struct mq5_client *client, uint16_t packet_id)
+{
+    if (client->outgoing_count > 0 && mq5_outgoing_at(client, 0)->packet_id == packet_id)
+        return 0;
+    return mq5_outgoing_search(client, packet_id);
+}
+
+bool mq5_outgoing_grow(struct mq5_client *client);
 /* Room for one more; false: the configured number is reached, or there is no memory just now. */
-bool mq5_outgoing_room(struct mq5_client *client);
-int32_t mq5_outgoing_find(const struct mq5_client *client, uint16_t packet_id);
+static inline bool mq5_outgoing_room(struct mq5_client *client)
+{
+    if (client->outgoing_count >= client->config->outgoing_maximum)
+        return false;
+    return client->outgoing_count < client->outgoing_capacity || mq5_outgoing_grow(client);
+}
 uint16_t mq5_outgoing_next_id(struct mq5_client *client);
 void mq5_outgoing_add(struct mq5_client *client, uint32_t token, enum client_operation operation, uint8_t sent);
 void mq5_outgoing_remove(struct mq5_client *client, uint32_t position);

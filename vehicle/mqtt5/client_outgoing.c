@@ -10,21 +10,7 @@
 
 enum { FIRST_RING = 4 };
 
-static uint32_t ring_index(const struct mq5_client *client, uint32_t position)
-{
-    uint32_t index = client->outgoing_head + position;
-    uint32_t size = client->outgoing_capacity;
-    return index >= size ? index - size : index;
-}
-
-struct mq5_inflight *mq5_outgoing_at(const struct mq5_client *client, uint32_t position)
-{
-    if (client->outgoing_capacity == 1)
-        return (struct mq5_inflight *)(uintptr_t)&client->one;
-    return client->ring + ring_index(client, position);
-}
-
-static bool grow(struct mq5_client *client)
+bool mq5_outgoing_grow(struct mq5_client *client)
 {
     uint32_t capacity = client->outgoing_capacity == 1 ? FIRST_RING : client->outgoing_capacity * 2u;
     if (capacity > client->config->outgoing_maximum)
@@ -43,13 +29,6 @@ static bool grow(struct mq5_client *client)
     return true;
 }
 
-bool mq5_outgoing_room(struct mq5_client *client)
-{
-    if (client->outgoing_count >= client->config->outgoing_maximum)
-        return false;
-    return client->outgoing_count < client->outgoing_capacity || grow(client);
-}
-
 static void give_ring(struct mq5_client *client)
 {
     client->config->ops->memory_give(client, client->ring, client->outgoing_capacity * sizeof(*client->ring));
@@ -57,9 +36,9 @@ static void give_ring(struct mq5_client *client)
     client->outgoing_head = 0;
 }
 
-int32_t mq5_outgoing_find(const struct mq5_client *client, uint16_t packet_id)
+int32_t mq5_outgoing_search(const struct mq5_client *client, uint16_t packet_id)
 {
-    for (uint32_t i = 0; i < client->outgoing_count; i++) {
+    for (uint32_t i = 1; i < client->outgoing_count; i++) {
         if (mq5_outgoing_at(client, i)->packet_id == packet_id)
             return (int32_t)i;
     }
@@ -106,7 +85,7 @@ void mq5_outgoing_remove(struct mq5_client *client, uint32_t position)
     if (position < client->outgoing_count / 2u + 1u) {
         for (uint32_t i = position; i > 0; i--)
             copy_entry(client, i, i - 1);
-        client->outgoing_head = (uint16_t)ring_index(client, 1);
+        client->outgoing_head = (uint16_t)client_ring_index(client, 1);
     } else {
         for (uint32_t i = position; i + 1 < client->outgoing_count; i++)
             copy_entry(client, i, i + 1);

@@ -72,12 +72,6 @@ static uint16_t use_alias(const struct mq5_client *client, uint8_t slot, struct 
     return bit;
 }
 
-bool mq5_client_alias_known(const struct mq5_client *client, uint8_t alias_slot)
-{
-    return alias_slot > 0 && alias_slot <= 16 && client->state == MQ5C_ONLINE &&
-           client->aliases_sent >> (alias_slot - 1) & 1;
-}
-
 static bool must_wait(struct mq5_client *client)
 {
     return client->quota_used >= client->peer_receive_maximum || client->resend_left > 0 ||
