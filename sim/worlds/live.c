@@ -23,6 +23,7 @@
 #define AT_ONCE_PLAIN     1024
 #define PORTS_PER_ADDRESS 28000
 #define HOUSEKEEPING_S    0.1
+#define SLICE_US          (2 * US_PER_MS)
 #define DRAIN_US          (5 * US_PER_S)
 #define DRAIN_LOOK_US     (50 * US_PER_MS)
 #define DRAIN_STOPPED_US  US_PER_S
@@ -194,11 +195,16 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
     }
 }
 
+/* When the rig is behind, a slice at a time: the sockets have their turn in between, or acknowledgements and services would wait for all of it. */
 static void run_due(struct live_world *world)
 {
     static const struct sim_handlers handlers = {handle, NULL};
     live_tick(world);
-    sim_queue_run(world->queue, world->now_us + 1, &handlers, world);
+    int64_t until_us = sim_queue_next_time(world->queue);
+    if (until_us > world->now_us)
+        return;
+    until_us = until_us < world->now_us - SLICE_US ? until_us + SLICE_US : world->now_us + 1;
+    sim_queue_run(world->queue, until_us, &handlers, world);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------------ */

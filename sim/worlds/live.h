@@ -97,6 +97,7 @@ struct live_door {
 struct live_bus { /* a remote bus whose handlers see world time */
     struct cloud_bus bus;
     struct cloud_bus *remote;
+    bool wire; /* live_wire.c's; else Paho's */
     struct live_world *world;
     struct live_handler {
         struct live_bus *bus;
@@ -278,6 +279,11 @@ bool live_services_start(struct live_world *world); /* probes the brokers, attac
 void live_services_poll(struct live_world *world);
 void live_services_stop(struct live_world *world);
 void live_presence_clear(struct live_world *world); /* takes this run's retained messages off somebody else's broker */
+
+/* live_wire.c: a bus on the world's loop, to a door in clear. */
+struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_door *door,
+                                    const struct cloud_bus_remote_options *options);
+uint64_t live_wire_reconnects(const struct cloud_bus *bus);
 
 /* live_act.c: life, scripts. */
 void live_life(struct live_vehicle *vehicle);

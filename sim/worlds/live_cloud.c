@@ -16,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#define SERVICE_QUEUE     50000 /* messages on their way to a processor: the vehicles' are bounded by what they do */
 #define CLOUD_DESCRIPTORS 128 /* of a cloud's process, for other things than vehicles */
 
 /* ---- addresses ----------------------------------------------------------------------------------------------------- */
@@ -237,6 +238,7 @@ static void child_options(struct live_world *world, struct live_broker *broker, 
     options->cloud.broker.keep_alive_maximum_s = scenario->cloud.keep_alive_maximum_s;
     options->cloud.broker.maximum_session_expiry_s = scenario->cloud.session_expiry_maximum_s;
     options->cloud.broker.receive_maximum = scenario->cloud.receive_maximum;
+    options->cloud.broker.maximum_queued_per_session = SERVICE_QUEUE;
     options->cloud.broker.topic_alias_maximum = scenario->cloud.topic_alias_maximum;
     options->cloud.registration.draw_delay = draw_activation;
     options->cloud.registration.draw_context = &broker->activation;

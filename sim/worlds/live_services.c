@@ -139,11 +139,11 @@ struct attachment {
     struct live_broker *broker;
     char service[32], error[400];
     struct cloud_bus *bus;
+    bool wire, threaded;
 };
 
-static void *attach(void *context)
+static void attach(struct attachment *attachment, bool by_wire)
 {
-    struct attachment *attachment = context;
     struct live_world *world = attachment->world;
     struct live_broker *broker = attachment->broker;
     char id[96], ca[600], suffix[16] = "";
@@ -166,7 +166,16 @@ static void *attach(void *context)
         options.certificate_file = world->service_certificate[0] ? world->service_certificate : NULL;
         options.key_file = world->service_key[0] ? world->service_key : NULL;
     }
-    attachment->bus = cloud_bus_remote(&options, BUS_TIMEOUT_MS, attachment->error, sizeof attachment->error);
+    if (by_wire)
+        attachment->bus = live_wire_connect(world, &broker->doors[IDENTITY_NONE], &options);
+    else
+        attachment->bus = cloud_bus_remote(&options, BUS_TIMEOUT_MS, attachment->error, sizeof attachment->error);
+    attachment->wire = attachment->bus && by_wire;
+}
+
+static void *attach_by_paho(void *context)
+{
+    attach(context, false);
     return NULL;
 }
 
@@ -175,16 +184,21 @@ static bool attach_one(struct live_world *world, struct live_broker *broker, str
 {
     *attachment = (struct attachment){.world = world, .broker = broker};
     snprintf(attachment->service, sizeof attachment->service, "%s", service);
-    return pthread_create(&attachment->thread, NULL, attach, attachment) == 0;
+    if (strncmp(broker->service_uri, "mqtt:", 5) == 0)
+        attach(attachment, true);
+    attachment->threaded =
+        !attachment->bus && pthread_create(&attachment->thread, NULL, attach_by_paho, attachment) == 0;
+    return attachment->bus || attachment->threaded;
 }
 
 static bool take_bus(struct live_world *world, struct live_broker *broker, struct attachment *attachment)
 {
-    pthread_join(attachment->thread, NULL);
+    if (attachment->threaded)
+        pthread_join(attachment->thread, NULL);
     if (!attachment->bus)
         return live_fail(world, "%s", attachment->error);
     broker->buses[broker->bus_count++] =
-        (struct live_bus){.bus = {&bus_ops}, .remote = attachment->bus, .world = world};
+        (struct live_bus){.bus = {&bus_ops}, .remote = attachment->bus, .wire = attachment->wire, .world = world};
     return true;
 }
 
@@ -221,7 +235,7 @@ static void detach_all(struct live_broker *broker)
     pthread_t threads[LIVE_BUSES];
     bool begun[LIVE_BUSES];
     for (uint32_t i = 0; i < broker->bus_count; i++) {
-        begun[i] = pthread_create(&threads[i], NULL, detach, &broker->buses[i].bus) == 0;
+        begun[i] = !broker->buses[i].wire && pthread_create(&threads[i], NULL, detach, &broker->buses[i].bus) == 0;
         if (!begun[i])
             bus_close(&broker->buses[i].bus);
     }
@@ -329,7 +343,8 @@ void live_services_poll(struct live_world *world)
 {
     for (uint32_t b = 0; b < world->broker_count; b++)
         for (uint32_t i = 0; i < world->brokers[b].bus_count; i++)
-            cloud_bus_poll(world->brokers[b].buses[i].remote);
+            if (!world->brokers[b].buses[i].wire)
+                cloud_bus_poll(world->brokers[b].buses[i].remote);
     live_commands_touched(world);
 }
 
@@ -357,8 +372,11 @@ void live_presence_clear(struct live_world *world)
 
 static void note_overflow(struct live_world *world, const struct live_bus *bus)
 {
-    struct cloud_bus_counts counts;
-    cloud_bus_count(bus->remote, &counts);
+    struct cloud_bus_counts counts = {0};
+    if (bus->wire)
+        counts.reconnects = live_wire_reconnects(bus->remote);
+    else
+        cloud_bus_count(bus->remote, &counts);
     if (counts.overflowed)
         live_note(world->result, "%llu messages were lost in the rig: its services could not keep up",
                   (unsigned long long)counts.overflowed);

@@ -1,0 +1,520 @@
+/* live_wire.c: a service's connection to a broker in clear, on the world's own loop: what a telemetry processor takes in at full speed goes
+ * through here, without a thread or a copy between the socket and the handler. TLS brokers are reached through Paho (cloud/bus.h), and so is
+ * every broker that does not answer here, because Paho's bus explains why.
+ *
+ * One subscription a wire. QoS 1 both ways; a session kept by the broker, so that what is published while the connection is down is not lost:
+ * unacknowledged messages are sent again. The address is looked up once.
+ */
+#include "live.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ATTEMPT_MS       5000
+#define SUBSCRIBE_MS     10000
+#define INPUT_BYTES      32768
+#define READS_AT_ONCE    8
+#define KEEP_ALIVE_S     30
+#define PING_AFTER_US    (10 * US_PER_S)
+#define SILENCE_US       (45 * US_PER_S)
+#define LOOK_S           1.0 /* for a ping that is due, a connection to be made anew */
+#define SESSION_EXPIRY_S 600
+#define UNANSWERED_MAX   60000 /* packet ids */
+
+enum wire_state { WIRE_DOWN, WIRE_TCP, WIRE_ASKED, WIRE_ONLINE };
+
+struct wire_message { /* QoS 1, encoded, until it is acknowledged */
+    struct wire_message *next;
+    uint16_t id;
+    bool sent;
+    uint32_t length;
+    uint8_t bytes[];
+};
+
+struct live_wire {
+    struct cloud_bus bus;
+    struct live_world *world;
+    ev_io io;
+    ev_timer look;
+    struct sockaddr_storage address;
+    socklen_t address_length;
+    char id[96], user_name[128], password[128];
+    bool has_user_name, has_password, began;
+    enum wire_state state;
+    struct mq5_stream stream;
+    uint8_t *output;
+    size_t output_begin, output_end, output_capacity;
+    struct wire_message *first, **last;
+    uint32_t in_flight, unanswered, receive_maximum;
+    uint16_t next_id, subscribe_id;
+    char filter[200];
+    uint8_t filter_qos, filter_reason;
+    bool filter_answered;
+    cloud_bus_handler *handler;
+    void *context;
+    int64_t heard_us, said_us;
+    uint64_t reconnects;
+};
+
+/* ---- output ---------------------------------------------------------------------------------------------------------- */
+
+static void watch(struct live_wire *wire)
+{
+    int wanted = EV_READ | (wire->state == WIRE_TCP || wire->output_begin < wire->output_end ? EV_WRITE : 0);
+    if (ev_is_active(&wire->io) && (wire->io.events & (EV_READ | EV_WRITE)) == wanted)
+        return;
+    ev_io_stop(wire->world->loop, &wire->io);
+    ev_io_set(&wire->io, wire->io.fd, wanted);
+    ev_io_start(wire->world->loop, &wire->io);
+}
+
+static void drop_link(struct live_wire *wire)
+{
+    if (wire->io.fd >= 0) {
+        ev_io_stop(wire->world->loop, &wire->io);
+        close(wire->io.fd);
+    }
+    ev_io_set(&wire->io, -1, 0);
+    wire->state = WIRE_DOWN;
+    wire->output_begin = wire->output_end = 0;
+    wire->stream.used = 0;
+    wire->stream.consumed_pending = 0;
+    wire->in_flight = 0;
+}
+
+static uint8_t *room(struct live_wire *wire, size_t length)
+{
+    size_t waiting = wire->output_end - wire->output_begin;
+    if (wire->output_begin) {
+        memmove(wire->output, wire->output + wire->output_begin, waiting);
+        wire->output_begin = 0;
+        wire->output_end = waiting;
+    }
+    if (waiting + length > wire->output_capacity) {
+        size_t capacity = 2 * (waiting + length) + 4096;
+        uint8_t *output = realloc(wire->output, capacity);
+        if (!output) {
+            wire->world->out_of_memory = true;
+            return NULL;
+        }
+        wire->output = output;
+        wire->output_capacity = capacity;
+    }
+    return wire->output + wire->output_end;
+}
+
+static bool say_bytes(struct live_wire *wire, const uint8_t *bytes, size_t length)
+{
+    uint8_t *out = room(wire, length);
+    if (!out)
+        return false;
+    memcpy(out, bytes, length);
+    wire->output_end += length;
+    return true;
+}
+
+static bool say(struct live_wire *wire, const struct mq5_packet *packet)
+{
+    size_t length = mq5_encoded_length(MQ5_V5, packet);
+    uint8_t *out = length ? room(wire, length) : NULL;
+    if (!out || mq5_encode(MQ5_V5, packet, out, length, &length) != MQ5_OK)
+        return false;
+    wire->output_end += length;
+    return true;
+}
+
+static void flush(struct live_wire *wire)
+{
+    if (wire->state < WIRE_ASKED)
+        return;
+    while (wire->output_begin < wire->output_end) {
+        ssize_t written = send(wire->io.fd, wire->output + wire->output_begin, wire->output_end - wire->output_begin,
+                               MSG_NOSIGNAL);
+        if (written < 0 && errno != EAGAIN && errno != EINTR) {
+            drop_link(wire);
+            return;
+        }
+        if (written < 0)
+            break;
+        wire->output_begin += (size_t)written;
+        wire->said_us = live_clock();
+    }
+    watch(wire);
+}
+
+/* Messages that wait go out as far as the broker takes them. */
+static void send_waiting(struct live_wire *wire)
+{
+    for (struct wire_message *message = wire->first; message && wire->in_flight < wire->receive_maximum;
+         message = message->next)
+        if (!message->sent) {
+            if (!say_bytes(wire, message->bytes, message->length))
+                return;
+            message->sent = true;
+            wire->in_flight++;
+        }
+}
+
+/* ---- input ----------------------------------------------------------------------------------------------------------- */
+
+static void ask_subscription(struct live_wire *wire)
+{
+    struct mq5_subscription one = {.filter = span_text(wire->filter), .qos = wire->filter_qos};
+    struct mq5_packet packet = {.type = MQ5_SUBSCRIBE};
+    packet.subscribe.packet_id = wire->subscribe_id;
+    packet.subscribe.list = &one;
+    packet.subscribe.count = 1;
+    say(wire, &packet);
+}
+
+static void greeted(struct live_wire *wire, const struct mq5_connack *connack)
+{
+    if (connack->reason) {
+        drop_link(wire);
+        return;
+    }
+    wire->state = WIRE_ONLINE;
+    wire->receive_maximum = connack->properties.present & MQ5_BIT(MQ5_RECEIVE_MAXIMUM)
+                                ? connack->properties.receive_maximum
+                                : 65535;
+    wire->reconnects += wire->began;
+    wire->began = true;
+    if (wire->filter[0] && !connack->session_present)
+        ask_subscription(wire);
+    for (struct wire_message *message = wire->first; message; message = message->next) {
+        if (message->sent && connack->session_present)
+            message->bytes[0] |= 8; /* DUP */
+        message->sent = false;
+    }
+    send_waiting(wire);
+}
+
+static void acknowledged(struct live_wire *wire, uint16_t id)
+{
+    struct wire_message **place = &wire->first;
+    while (*place && (*place)->id != id)
+        place = &(*place)->next;
+    struct wire_message *message = *place;
+    if (!message)
+        return;
+    *place = message->next;
+    if (!*place && wire->last == &message->next)
+        wire->last = place;
+    wire->in_flight -= wire->in_flight > 0;
+    wire->unanswered--;
+    free(message);
+    send_waiting(wire);
+}
+
+static void take_publish(struct live_wire *wire, const struct mq5_publish *message)
+{
+    if (message->qos == 1) {
+        struct mq5_packet answer = {.type = MQ5_PUBACK};
+        answer.ack.packet_id = message->packet_id;
+        say(wire, &answer);
+    }
+    if (wire->handler)
+        wire->handler(wire->context, wire->heard_us, message);
+}
+
+static void take_packet(struct live_wire *wire, const struct mq5_packet *packet)
+{
+    switch ((enum mq5_type)packet->type) {
+    case MQ5_CONNACK: greeted(wire, &packet->connack); break;
+    case MQ5_PUBLISH: take_publish(wire, &packet->publish); break;
+    case MQ5_PUBACK: acknowledged(wire, packet->ack.packet_id); break;
+    case MQ5_SUBACK:
+        wire->filter_reason = packet->suback.reasons.length ? packet->suback.reasons.data[0] : MQ5_UNSPECIFIED_ERROR;
+        wire->filter_answered = true;
+        break;
+    case MQ5_PINGRESP: break;
+    default: drop_link(wire); break; /* DISCONNECT, and what nobody asked for */
+    }
+}
+
+static void take_bytes(struct live_wire *wire, const uint8_t *data, size_t length)
+{
+    struct mq5_packet packet;
+    while (wire->state >= WIRE_ASKED) {
+        enum mq5_status status = mq5_stream_next(&wire->stream, &data, &length, &packet, NULL);
+        if (status == MQ5_MORE)
+            return;
+        if (status == MQ5_OK)
+            take_packet(wire, &packet);
+        else
+            drop_link(wire);
+    }
+}
+
+static void read_turn(struct live_wire *wire)
+{
+    uint8_t input[INPUT_BYTES];
+    for (int i = 0; i < READS_AT_ONCE && wire->state >= WIRE_ASKED; i++) {
+        ssize_t got = recv(wire->io.fd, input, sizeof input, 0);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (got <= 0) {
+            drop_link(wire);
+            return;
+        }
+        wire->heard_us = live_clock();
+        take_bytes(wire, input, (size_t)got);
+        if (got < INPUT_BYTES)
+            return;
+    }
+}
+
+/* ---- the link -------------------------------------------------------------------------------------------------------- */
+
+static void ask(struct live_wire *wire)
+{
+    struct mq5_packet packet = {.type = MQ5_CONNECT};
+    struct mq5_connect *connect = &packet.connect;
+    connect->version = MQ5_V5;
+    connect->clean_start = !wire->began;
+    connect->keep_alive_s = KEEP_ALIVE_S;
+    connect->client_id = span_text(wire->id);
+    connect->has_user_name = wire->has_user_name;
+    connect->user_name = span_text(wire->user_name);
+    connect->has_password = wire->has_password;
+    connect->password = span_text(wire->password);
+    connect->properties.present = MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL);
+    connect->properties.session_expiry_s = SESSION_EXPIRY_S;
+    wire->state = WIRE_ASKED;
+    if (!say(wire, &packet))
+        drop_link(wire);
+}
+
+static void dial(struct live_wire *wire)
+{
+    int on = 1, fd = socket(wire->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    ev_io_set(&wire->io, fd, EV_READ);
+    wire->heard_us = wire->said_us = live_clock();
+    if (connect(fd, (struct sockaddr *)&wire->address, wire->address_length) < 0 && errno != EINPROGRESS) {
+        drop_link(wire);
+        return;
+    }
+    wire->state = WIRE_TCP;
+    watch(wire);
+}
+
+static void dialled(struct live_wire *wire)
+{
+    int error = 0;
+    socklen_t length = sizeof error;
+    if (getsockopt(wire->io.fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0 || error)
+        drop_link(wire);
+    else
+        ask(wire);
+}
+
+static void step(struct live_wire *wire, bool readable, bool writable)
+{
+    if (wire->state == WIRE_TCP && writable)
+        dialled(wire);
+    if (wire->state >= WIRE_ASKED && readable)
+        read_turn(wire);
+    flush(wire);
+}
+
+static void on_wire(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct live_wire *wire = io->data;
+    live_tick(wire->world);
+    step(wire, events & EV_READ, events & EV_WRITE);
+    live_commands_touched(wire->world);
+}
+
+static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct live_wire *wire = timer->data;
+    static const uint8_t ping[] = {0xC0, 0};
+    int64_t now_us = live_clock();
+    if (wire->state == WIRE_DOWN) {
+        dial(wire);
+    } else if (now_us - wire->heard_us > SILENCE_US) {
+        drop_link(wire);
+    } else if (wire->state == WIRE_ONLINE && now_us - wire->said_us > PING_AFTER_US) {
+        say_bytes(wire, ping, sizeof ping);
+        flush(wire);
+    }
+}
+
+/* During set-up, when the loop does not run yet. */
+static bool run_until(struct live_wire *wire, const bool *flag, int timeout_ms)
+{
+    int64_t end_us = live_clock() + timeout_ms * US_PER_MS;
+    flush(wire);
+    while (wire->state != WIRE_DOWN && !(flag ? *flag : wire->state == WIRE_ONLINE)) {
+        bool writing = wire->state == WIRE_TCP || wire->output_begin < wire->output_end;
+        struct pollfd one = {wire->io.fd, (short)(POLLIN | (writing ? POLLOUT : 0)), 0};
+        int64_t left_us = end_us - live_clock();
+        if (left_us <= 0 || (poll(&one, 1, (int)(left_us / 1000) + 1) < 0 && errno != EINTR))
+            return false;
+        step(wire, one.revents & ~POLLOUT, one.revents & ~POLLIN);
+    }
+    return wire->state != WIRE_DOWN;
+}
+
+/* ---- the bus --------------------------------------------------------------------------------------------------------- */
+
+static uint8_t wire_subscribe(struct cloud_bus *bus, int64_t now_us, struct span filter, uint8_t qos,
+                              cloud_bus_handler *handler, void *context)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    if (wire->filter[0] || filter.length >= sizeof wire->filter)
+        return MQ5_QUOTA_EXCEEDED;
+    memcpy(wire->filter, filter.data, filter.length);
+    wire->filter[filter.length] = 0;
+    wire->filter_qos = qos;
+    wire->handler = handler;
+    wire->context = context;
+    wire->filter_answered = false;
+    wire->subscribe_id = UNANSWERED_MAX + 1;
+    if (wire->state == WIRE_ONLINE)
+        ask_subscription(wire);
+    bool answered = run_until(wire, &wire->filter_answered, SUBSCRIBE_MS);
+    uint8_t reason = answered ? wire->filter_reason : MQ5_UNSPECIFIED_ERROR;
+    if (reason >= 0x80) /* another may be tried */
+        wire->filter[0] = 0;
+    return reason;
+}
+
+static uint16_t fresh_id(struct live_wire *wire)
+{
+    for (;;) {
+        uint16_t id = wire->next_id = (uint16_t)(wire->next_id % UNANSWERED_MAX + 1);
+        struct wire_message *message = wire->first;
+        while (message && message->id != id)
+            message = message->next;
+        if (!message)
+            return id;
+    }
+}
+
+static bool keep(struct live_wire *wire, const struct mq5_publish *publish)
+{
+    struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = *publish};
+    packet.publish.packet_id = fresh_id(wire);
+    packet.publish.qos = 1;
+    size_t length = mq5_encoded_length(MQ5_V5, &packet);
+    struct wire_message *message = length ? calloc(1, sizeof *message + length) : NULL;
+    if (!message || mq5_encode(MQ5_V5, &packet, message->bytes, length, &length) != MQ5_OK) {
+        free(message);
+        return false;
+    }
+    message->id = packet.publish.packet_id;
+    message->length = (uint32_t)length;
+    *wire->last = message;
+    wire->last = &message->next;
+    wire->unanswered++;
+    return true;
+}
+
+static uint8_t wire_publish(struct cloud_bus *bus, int64_t now_us, const struct mq5_publish *message)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    if (wire->unanswered >= UNANSWERED_MAX)
+        return MQ5_QUOTA_EXCEEDED;
+    if (message->qos == 0) {
+        struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = *message};
+        if (wire->state == WIRE_ONLINE)
+            say(wire, &packet);
+    } else if (!keep(wire, message)) {
+        return MQ5_UNSPECIFIED_ERROR;
+    }
+    if (wire->state == WIRE_ONLINE)
+        send_waiting(wire);
+    flush(wire);
+    return MQ5_SUCCESS;
+}
+
+/* The broker need not keep the session any longer. */
+static void wire_close(struct cloud_bus *bus)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    struct mq5_packet goodbye = {.type = MQ5_DISCONNECT};
+    goodbye.disconnect.properties.present = MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL);
+    if (wire->state == WIRE_ONLINE && say(wire, &goodbye))
+        flush(wire);
+    drop_link(wire);
+    ev_timer_stop(wire->world->loop, &wire->look);
+    while (wire->first) {
+        struct wire_message *message = wire->first;
+        wire->first = message->next;
+        free(message);
+    }
+    free(wire->output);
+    free(wire->stream.buffer);
+    free(wire);
+}
+
+static const struct cloud_bus_ops wire_ops = {wire_subscribe, wire_publish, wire_close};
+
+static uint8_t *grow(void *context, uint8_t *buffer, uint32_t old_capacity, uint32_t wanted, uint32_t *new_capacity)
+{
+    uint8_t *bigger = realloc(buffer, wanted);
+    if (bigger)
+        *new_capacity = wanted;
+    return bigger;
+}
+
+static bool look_up(struct live_wire *wire, const struct live_door *door)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found = NULL;
+    if (getaddrinfo(door->host, door->service, &hints, &found) != 0 || !found)
+        return false;
+    memcpy(&wire->address, found->ai_addr, found->ai_addrlen);
+    wire->address_length = found->ai_addrlen;
+    freeaddrinfo(found);
+    return true;
+}
+
+static void copy_text(char *out, size_t capacity, bool *has, const char *text)
+{
+    *has = text != NULL;
+    snprintf(out, capacity, "%s", text ? text : "");
+}
+
+/* NULL: not in this way. */
+struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_door *door,
+                                    const struct cloud_bus_remote_options *options)
+{
+    struct live_wire *wire = calloc(1, sizeof *wire);
+    if (!wire || door->tls || !door->offered || (options->user_name && strlen(options->user_name) >= sizeof wire->user_name) ||
+        (options->password && strlen(options->password) >= sizeof wire->password) || !look_up(wire, door)) {
+        free(wire);
+        return NULL;
+    }
+    wire->bus.ops = &wire_ops;
+    wire->world = world;
+    wire->last = &wire->first;
+    wire->stream = (struct mq5_stream){.version = MQ5_V5, .sender = MQ5_FROM_SERVER, .grow = grow};
+    snprintf(wire->id, sizeof wire->id, "%s", options->client_id);
+    copy_text(wire->user_name, sizeof wire->user_name, &wire->has_user_name, options->user_name);
+    copy_text(wire->password, sizeof wire->password, &wire->has_password, options->password);
+    ev_io_init(&wire->io, on_wire, -1, 0);
+    ev_timer_init(&wire->look, on_look, LOOK_S, LOOK_S);
+    wire->io.data = wire->look.data = wire;
+    dial(wire);
+    if (wire->state == WIRE_DOWN || !run_until(wire, NULL, ATTEMPT_MS)) {
+        wire_close(&wire->bus);
+        return NULL;
+    }
+    ev_timer_start(world->loop, &wire->look);
+    return &wire->bus;
+}
+
+uint64_t live_wire_reconnects(const struct cloud_bus *bus)
+{
+    return ((const struct live_wire *)bus)->reconnects;
+}
