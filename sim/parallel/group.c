@@ -34,8 +34,9 @@ const struct parallel_module *parallel_load(char *error, size_t error_capacity)
 {
     char path[PATH_MAX];
     if (!parallel_find("convoy-mpi.so", path, sizeof path)) {
-        snprintf(error, error_capacity, "this build of convoy has no convoy-mpi.so, so it runs as one process only: install "
-                                        "libopenmpi-dev and build again");
+        snprintf(error, error_capacity,
+                 "this build of convoy has no convoy-mpi.so, so it runs as one process only: install "
+                 "libopenmpi-dev and build again");
         return NULL;
     }
     void *module = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
@@ -88,9 +89,9 @@ static int parents(int which)
 {
     char path[64];
     long process = 0;
-    int page = -1;
+    int page = -1, streams = 0;
     const char *text = getenv(PARALLEL_PARENT);
-    if (!text || sscanf(text, "%ld:%d", &process, &page) != 2)
+    if (!text || sscanf(text, "%ld:%d:%d", &process, &page, &streams) != 3 || (which >= 0 && !streams))
         return -1;
     snprintf(path, sizeof path, "/proc/%ld/fd/%d", process, which >= 0 ? which : page);
     return parallel_reopen(path);
@@ -154,7 +155,8 @@ static void pass_signal(int number)
 static bool join_ranks(struct sim_group *group, char *error, size_t error_capacity)
 {
     if (launched_blindly()) {
-        snprintf(error, error_capacity, "started by srun without PMIx: use srun --mpi=pmix, or mpirun inside the allocation");
+        snprintf(error, error_capacity,
+                 "started by srun without PMIx: use srun --mpi=pmix, or mpirun inside the allocation");
         return false;
     }
     group->mpi = parallel_load(error, error_capacity);
@@ -168,8 +170,9 @@ static bool join_ranks(struct sim_group *group, char *error, size_t error_capaci
         return false;
     }
     if (group->size > SIM_GROUP_RANKS_MAX || (announced() && announced() != group->size)) {
-        snprintf(error, error_capacity, "the launcher says %u processes, Open MPI %u (at most %d): use Open MPI's mpirun",
-                 announced(), group->size, SIM_GROUP_RANKS_MAX);
+        snprintf(error, error_capacity,
+                 "the launcher says %u processes, Open MPI %u (at most %d): use Open MPI's mpirun", announced(),
+                 group->size, SIM_GROUP_RANKS_MAX);
         group->mpi->leave();
         return false;
     }

@@ -5,10 +5,11 @@
 #include "module.h"
 #include "sim/group.h"
 
-/* What launch.c tells the processes it starts, in the environment: its process id and its descriptor of one page of bytes in
- * memory: "3419:5". Rank 0 takes the user's standard output and error from there instead of mpirun's pipes, and says how far it got. */
+/* What launch.c tells the processes it starts, in the environment: its process id, a descriptor of its, and 1 if its streams may be
+ * taken: "3419:5:1". Rank 0 takes the user's standard output and error there instead of mpirun's pipes, and writes to the descriptor how
+ * far it got, a letter each time. */
 #define PARALLEL_PARENT "CONVOY_PARENT"
-enum { PARALLEL_STARTED = 'S', PARALLEL_JOINED = 'J', PARALLEL_LEFT = 'L' };
+enum { PARALLEL_STARTED = 'a', PARALLEL_JOINED, PARALLEL_LEFT };
 
 /* Where a file beside the program is: in its folder, the one above (tests), or ../lib/convoy (installed). */
 bool parallel_find(const char *name, char *path, size_t capacity);

@@ -35,31 +35,53 @@ int parallel_reopen(const char *path)
 
 /* ---- signals ----------------------------------------------------------------------------------------------------------- */
 
-static volatile sig_atomic_t mpirun, asked_to_stop;
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
+#define SIGNAL_COUNT (sizeof signals / sizeof signals[0])
 
+static volatile sig_atomic_t mpirun, asked_to_stop, cut_short, page = -1;
+
+static char how_far(void)
+{
+    char letters[64], furthest = PARALLEL_STARTED;
+    ssize_t length = pread(page, letters, sizeof letters, 0);
+    for (ssize_t i = 0; i < length; i++)
+        if (letters[i] > furthest)
+            furthest = letters[i];
+    return furthest;
+}
+
+/* Until all have joined mpirun may lose what it should pass on, and there is nothing yet that a report could be about. */
 static void forward(int number)
 {
-    int passed = number == SIGINT ? SIGUSR1 : SIGUSR2;
     int error = errno;
-    if (number == SIGTSTP && mpirun > 0) {
+    if (number == SIGTSTP) {
         kill((pid_t)mpirun, SIGTSTP);
         raise(SIGSTOP);
         kill((pid_t)mpirun, SIGCONT);
-    } else if (number != SIGTSTP) {
-        asked_to_stop = number;
-        if (mpirun > 0)
-            kill((pid_t)mpirun, passed);
+    } else {
+        asked_to_stop = 1;
+        cut_short = cut_short || how_far() == PARALLEL_STARTED;
+        kill((pid_t)mpirun, cut_short ? SIGTERM : number == SIGINT ? SIGUSR1 : SIGUSR2);
     }
     errno = error;
 }
 
-static void catch_all(void)
+/* Held back until there is a child to pass them to; the child gets them untouched. */
+static void hold_signals(int how)
 {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGTSTP};
-    struct sigaction action = {.sa_handler = forward}, before;
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-            sigaction(numbers[i], &action, NULL);
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        sigaddset(&set, signals[i]);
+    sigprocmask(how, &set, NULL);
+}
+
+static void handle_signals(void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler}, before;
+    for (size_t i = 0; i < SIGNAL_COUNT; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
 }
 
 /* ---- mpirun ------------------------------------------------------------------------------------------------------------ */
@@ -111,20 +133,22 @@ static char **arguments(char *program, char *self, char **argv, uint32_t ranks)
     return list;
 }
 
-/* page: where rank 0 says how far it got, a letter each time; words: mpirun's own. -1: our streams cannot be reopened, and all goes mpirun's way. */
-static void become_mpirun(char **list, int page, int words, pid_t parent)
+/* words: a page for mpirun's own. -1: our streams cannot be reopened, and all goes mpirun's way. */
+static void become_mpirun(char **list, int words, pid_t parent)
 {
-    char text[48];
+    char text[64];
     if (geteuid() == 0) { /* Open MPI refuses root unless told twice; a container's only user is root */
         setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
         setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     }
-    snprintf(text, sizeof text, "%ld:%d", (long)parent, page);
+    snprintf(text, sizeof text, "%ld:%d:%d", (long)parent, (int)page, words >= 0);
+    setenv(PARALLEL_PARENT, text, 1);
     if (words >= 0) {
-        setenv(PARALLEL_PARENT, text, 1);
         dup2(words, STDOUT_FILENO);
         dup2(words, STDERR_FILENO);
     }
+    handle_signals(SIG_DFL);
+    hold_signals(SIG_UNBLOCK);
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() == parent)
@@ -147,11 +171,9 @@ static bool streams_reopen(void)
 /* Of mpirun's screenful one line matters: "mpirun noticed that process rank 1 with PID 0 on node vm exited on signal 9 (Killed)." */
 static void show_words(int words, bool whole)
 {
-    char text[8192];
+    char text[8192] = "";
     ssize_t length = words >= 0 ? pread(words, text, sizeof text - 1, 0) : 0;
-    if (length <= 0)
-        return;
-    text[length] = 0;
+    text[length > 0 ? length : 0] = 0;
     char *noticed = strstr(text, "process rank ");
     if (whole)
         fputs(text, stderr);
@@ -161,41 +183,39 @@ static void show_words(int words, bool whole)
         fprintf(stderr, "convoy: the run is lost: one of its processes ended early\n");
 }
 
-static int judge_end(int status, int page, int words)
+static int judge_end(int status, int words)
 {
-    char how_far = PARALLEL_STARTED;
-    int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_ON_SIGNAL;
-    if (words < 0)
-        return code;
-    lseek(STDOUT_FILENO, 0, SEEK_END); /* a file: rank 0 wrote through a description of its own */
-    lseek(STDERR_FILENO, 0, SEEK_END);
-    off_t end = lseek(page, 0, SEEK_END);
-    if (end < 1 || pread(page, &how_far, 1, end - 1) != 1 || how_far == PARALLEL_LEFT)
-        return code;
+    if (words >= 0) { /* a file: rank 0 wrote through a description of its own */
+        lseek(STDOUT_FILENO, 0, SEEK_END);
+        lseek(STDERR_FILENO, 0, SEEK_END);
+    }
+    char end = how_far();
+    if (WIFEXITED(status) && end == PARALLEL_LEFT && !cut_short)
+        return WEXITSTATUS(status);
     if (asked_to_stop)
         return EXIT_ON_SIGNAL;
-    show_words(words, how_far == PARALLEL_STARTED);
+    show_words(words, end == PARALLEL_STARTED);
     return EXIT_NO_ENVIRONMENT;
 }
 
 static _Noreturn void watch(char **list)
 {
     pid_t self = getpid();
-    int page = -1, words = -1, status = 0;
-    if (streams_reopen() && (page = parallel_page("convoy-state")) >= 0 && write(page, "S", 1) == 1)
-        words = parallel_page("convoy-mpirun");
+    int words = streams_reopen() ? parallel_page("convoy-mpirun") : -1, status = 0;
+    page = parallel_page("convoy-state");
     fflush(NULL);
-    catch_all();
-    mpirun = fork();
+    hold_signals(SIG_BLOCK);
+    mpirun = page < 0 ? -1 : fork();
     if (mpirun == 0)
-        become_mpirun(list, page, words, self);
-    if (mpirun > 0 && asked_to_stop)
-        kill((pid_t)mpirun, SIGTERM);
+        become_mpirun(list, words, self);
     if (mpirun < 0)
         fprintf(stderr, "convoy: cannot start mpirun: %s\n", strerror(errno));
+    else
+        handle_signals(forward);
+    hold_signals(SIG_UNBLOCK);
     while (mpirun > 0 && waitpid((pid_t)mpirun, &status, 0) < 0 && errno == EINTR)
         ;
-    int code = mpirun < 0 ? EXIT_NO_ENVIRONMENT : judge_end(status, page, words);
+    int code = mpirun < 0 ? EXIT_NO_ENVIRONMENT : judge_end(status, words);
     fflush(NULL);
     _exit(code);
 }
@@ -205,8 +225,8 @@ bool sim_group_launch(char **argv, uint32_t ranks, char *error, size_t error_cap
     static char program[PATH_MAX], self[PATH_MAX];
     char problem[400];
     if (sim_group_launched()) {
-        snprintf(error, error_capacity, "-j %u under another launcher that started another number of processes: leave -j away",
-                 ranks);
+        snprintf(error, error_capacity,
+                 "-j %u under another launcher that started another number of processes: leave -j away", ranks);
         return false;
     }
     if (ranks < 1 || ranks > SIM_GROUP_RANKS_MAX) {
@@ -218,7 +238,8 @@ bool sim_group_launch(char **argv, uint32_t ranks, char *error, size_t error_cap
         return false;
     }
     if (!find_mpirun(program, sizeof program)) {
-        snprintf(error, error_capacity, "-j %u needs Open MPI's mpirun: apt-get install openmpi-bin libopenmpi3", ranks);
+        snprintf(error, error_capacity, "-j %u needs Open MPI's mpirun: apt-get install openmpi-bin libopenmpi3",
+                 ranks);
         return false;
     }
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
