@@ -164,14 +164,24 @@ static void count_pattern(struct cloud_broker *broker, struct session *session, 
     broker->subscription_count += more ? 1 : -UINT64_C(1);
 }
 
-/* A filter with the session's own name in it, which nobody has in the tree, needs no place there. false: it does. */
+/* Who has this filter by pattern: it may be somebody else, by way of another level. */
+static struct session *pattern_holder(const struct cloud_broker *broker, const struct place *place, uint8_t *number)
+{
+    return place->shared || !broker->patterns_subscribed ? NULL
+                                                         : broker_pattern_subscriber(broker, &place->levels, number);
+}
+
+/* A filter with the session's own name in it, which nobody else has, needs no place in the tree. false: it does. */
 static bool set_by_pattern(struct cloud_broker *broker, struct session *session, struct span filter,
                            const struct place *place, uint8_t options)
 {
+    uint8_t other;
     if (place->shared || (session->flags & SESSION_LOCAL) || has_wildcard(filter))
         return false;
     const struct topic_node *node = broker_topic_find(broker, &place->levels);
-    uint8_t number = node && node->subscriptions ? 0 : broker_pattern_of(broker, session, filter);
+    if ((node && node->subscriptions) || pattern_holder(broker, place, &other))
+        return false;
+    uint8_t number = broker_pattern_of(broker, session, filter);
     if (!number || !broker_pattern_list_put(broker, &session->patterns, number, options))
         return false;
     count_pattern(broker, session, number, true);
@@ -197,9 +207,7 @@ static bool move_to_tree(struct cloud_broker *broker, struct session *session, u
 static bool make_way(struct cloud_broker *broker, const struct place *place)
 {
     uint8_t number;
-    struct session *holder = place->shared || !broker->patterns_subscribed
-                                 ? NULL
-                                 : broker_pattern_subscriber(broker, &place->levels, &number);
+    struct session *holder = pattern_holder(broker, place, &number);
     return !holder || move_to_tree(broker, holder, number, place, 0);
 }
 
