@@ -392,6 +392,43 @@ static void a_peer_without_qos_1_gets_answers_all_the_same(void **state)
     world_end(w);
 }
 
+/* Without memory a command is answered "busy" and may be asked again; with just enough for its slot but not for remembering it, it is
+ * rejected, for it could run twice. After a power cut a vehicle that cannot remember stays off. */
+static void without_memory_nothing_runs_twice(void **state)
+{
+    if (!world_on_demand)
+        return;
+    struct world *w = ready_as(41, MQ5_V5);
+    w->no_memory = true;
+    world_command(w, 1);
+    world_run(w, 2 * US_PER_S);
+    assert_int_equal(w->executed[1], 0);
+    assert_string_equal(w->status[1], "busy");
+    w->no_memory = false;
+    w->blocks_left = 1;
+    world_command(w, 2);
+    world_run(w, 2 * US_PER_S);
+    w->blocks_left = 0;
+    assert_int_equal(w->executed[2], 0);
+    assert_string_equal(w->status[2], "rejected");
+    world_command(w, 1);
+    world_run(w, 2 * US_PER_S);
+    assert_int_equal(w->executed[1], 1);
+    assert_string_equal(w->status[1], "succeeded");
+    world_power_cut(w);
+    assert_int_equal(w->blocks, 0);
+    w->no_memory = true;
+    world_start(w, TCU_DRIVING);
+    assert_int_equal(tcu_connection(w->tcu), TCU_OFF);
+    w->no_memory = false;
+    world_start(w, TCU_DRIVING);
+    world_run(w, 30 * US_PER_S);
+    world_command(w, 1);
+    world_run(w, 2 * US_PER_S);
+    assert_int_equal(w->executed[1], 1);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -413,6 +450,7 @@ int main(void)
         cmocka_unit_test(commands_under_way_at_a_power_cut),
         cmocka_unit_test(no_command_topic_no_subscription),
         cmocka_unit_test(a_peer_without_qos_1_gets_answers_all_the_same),
+        cmocka_unit_test(without_memory_nothing_runs_twice),
     };
     return world_both(tests);
 }

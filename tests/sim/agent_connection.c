@@ -506,11 +506,24 @@ static void memory_per_vehicle(void **state)
                      fixed + (world_on_demand ? 0 : often + mq5_client_memory(&w->profile.mqtt)));
     assert_int_equal(tcu_memory(&w->profile, &w->port, false),
                      sizeof(struct tcu) + sizeof(struct agent_other) + (world_on_demand ? 0 : often));
+    free(w);
+    /* The profile of scenarios/commute-peak.lua. */
+    w = world_new(21);
+    w->profile.queue_capacity = 64;
+    w->profile.mqtt.receive_maximum = w->profile.mqtt.maximum_packet_size = 0;
     world_begin(w);
-    world_start(w, TCU_PARKED);
+    print_message("an idle vehicle: %zu bytes\n", w->memory_size);
+    assert_int_equal(w->memory_size, world_on_demand ? 256 : 2752);
+    world_start(w, TCU_DRIVING);
+    world_command(w, 1);
+    world_run(w, 35 * US_PER_S);
+    world_command(w, 2);
+    world_run(w, 30 * US_PER_S);
+    tcu_ignition(w->tcu, w->now_us, false);
     world_run(w, 30 * US_PER_S);
     assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
-    assert_int_equal(w->blocks, 0);
+    assert_int_equal(w->executed[2], 1); /* what stays is the outcome of its commands */
+    assert_int_equal(w->block_bytes, world_on_demand ? sizeof(struct agent_recent) : 0);
     world_end(w);
 }
 

@@ -28,6 +28,7 @@ static void draw_profile(struct world *w)
     w->server_keep_alive_s = (uint16_t)(world_below(w, 2) * 20);
     w->latency_us = (int64_t)(1 + world_below(w, 300)) * US_PER_MS;
     w->jitter_us = world_below(w, 200000);
+    w->memory_luck = world_on_demand ? world_below(w, 2) * 4 : 0;
     w->split = world_below(w, 2) * (1 + world_below(w, 30));
 }
 
@@ -61,7 +62,8 @@ static void trouble(struct world *w, uint32_t *number)
         if (world_below(w, 3) == 0) {
             world_power_cut(w);
             forget_what_the_power_took(w);
-            world_start(w, TCU_DRIVING);
+            for (unsigned i = 0; i < 1000 && tcu_connection(w->tcu) == TCU_OFF; i++)
+                world_start(w, TCU_DRIVING); /* stays off for want of memory */
         }
         break;
     case 10: w->no_pingresp = !w->no_pingresp; break;
@@ -85,6 +87,7 @@ static void calm(struct world *w)
     w->fail_links = w->refuse = w->refuse_silently = w->http_failures = 0;
     w->half_open = w->swallow_acks = w->forget_session = w->no_pingresp = false;
     w->execute_us = 100 * US_PER_MS;
+    w->memory_luck = 0;
 }
 
 static void live(uint64_t seed)

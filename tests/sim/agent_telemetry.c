@@ -255,6 +255,38 @@ static void qos_0_and_a_peer_that_takes_no_more(void **state)
 }
 
 /* Telemetry larger than the session can encode is dropped with a word, and the rest of the agent lives on. */
+/* On demand the queue doubles while the link is away and is given back when all has been sent; when there is no memory for a longer
+ * one, the drop rule applies as if it were full. */
+static void the_queue_takes_what_it_needs(void **state)
+{
+    if (!world_on_demand)
+        return;
+    struct world *w = world_new(31);
+    w->link_hangs = true;
+    world_begin(w);
+    world_start(w, TCU_DRIVING);
+    world_run(w, 5 * US_PER_S);
+    assert_int_equal(w->blocks, 0);
+    for (unsigned length = 2; length <= 16; length++) {
+        world_run(w, 10 * US_PER_S);
+        assert_int_equal(tcu_telemetry_pending(w->tcu), length);
+        assert_int_equal(w->blocks, 1);
+        assert_int_equal(w->block_bytes, 16 * (length <= 4 ? 4 : length <= 8 ? 8 : 16));
+    }
+    w->no_memory = true;
+    world_run(w, 30 * US_PER_S);
+    assert_int_equal(tcu_telemetry_pending(w->tcu), 16);
+    for (unsigned i = 1; i <= 19; i++)
+        assert_int_equal(w->dropped[i], i <= 3);
+    w->link_hangs = false;
+    world_run(w, 60 * US_PER_S);
+    assert_int_equal(tcu_telemetry_pending(w->tcu), 0);
+    assert_int_equal(w->blocks, 0);
+    assert_int_equal(world_missing(w), 0);
+    world_check_delivered(w);
+    world_end(w);
+}
+
 static void a_message_that_cannot_be_sent_is_dropped(void **state)
 {
     struct world *w = world_new(14);
@@ -327,6 +359,7 @@ int main(void)
         cmocka_unit_test(overdue_acknowledgements_end_the_connection),
         cmocka_unit_test(a_refusing_puback_ends_the_message),
         cmocka_unit_test(qos_0_and_a_peer_that_takes_no_more),
+        cmocka_unit_test(the_queue_takes_what_it_needs),
         cmocka_unit_test(a_message_that_cannot_be_sent_is_dropped),
         cmocka_unit_test(speaks_3_1_1),
         cmocka_unit_test(bytes_may_arrive_in_any_pieces),

@@ -91,6 +91,7 @@ struct world {
     size_t block_bytes;
     bool no_memory;
     uint32_t memory_luck;       /* one in so many is refused; 0: none */
+    unsigned blocks_left;       /* 1: only one block more is to be had; 0: as many as wanted */
     bool link_hangs, half_open; /* never comes up; nothing arrives either way */
     enum tcu_identity identity;
     unsigned split; /* deliver to the vehicle in pieces of this size */
@@ -626,7 +627,8 @@ static bool world_on_demand;
 static inline void *world_port_take(void *context, size_t size)
 {
     struct world *w = context;
-    if (w->no_memory || (w->memory_luck > 0 && world_below(w, w->memory_luck) == 0))
+    if (w->no_memory || (w->memory_luck > 0 && world_below(w, w->memory_luck) == 0) ||
+        (w->blocks_left > 0 && w->blocks_left++ == 2))
         return NULL;
     w->blocks++;
     w->block_bytes += size;
