@@ -1,9 +1,10 @@
 /* decode.c (fuzz): any bytes into the decoder, whole and through a stream cut where the input says; what is
- * accepted is encoded and decoded again and must stay the same. unit.mqtt5.corpus replays the corpus without
- * libFuzzer.
+ * accepted is encoded and decoded again and must stay the same; the plain way of decoding and the careful one must agree.
+ * unit.mqtt5.corpus replays the corpus without libFuzzer.
  *
  * Input: first byte: bit 0 version, bits 1..2 sender, bit 3 small stream limits; second byte: piece length; rest:
  * packets. */
+#include "../../vehicle/mqtt5/wire.h"
 #include "../oracle/packet_json.h"
 #include "mqtt5/topic.h"
 
@@ -99,6 +100,19 @@ static struct json streamed(const uint8_t *data, size_t size, size_t piece, enum
     return json;
 }
 
+static void decode_carefully(enum mq5_version version, enum mq5_sender sender, const uint8_t *data, size_t size,
+                             enum mq5_status status, const struct mq5_packet *packet)
+{
+    struct mq5_packet careful;
+    CHECK(mq5_decode_carefully(version, sender, data, size, &careful, NULL) == status);
+    if (status != MQ5_OK)
+        return;
+    struct json quick = json_of(version, packet), slow = json_of(version, &careful);
+    CHECK(strcmp(quick.text, slow.text) == 0);
+    free(quick.text);
+    free(slow.text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mq5_packet packet;
@@ -112,6 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t piece = 1 + data[1] % 64;
     data += 2, size -= 2;
     enum mq5_status status = mq5_decode(version, (enum mq5_sender)sender, data, size, &packet, &error);
+    decode_carefully(version, (enum mq5_sender)sender, data, size, status, &packet);
     if (status == MQ5_OK) {
         struct json json = json_of(version, &packet);
         free(json.text);

@@ -254,10 +254,72 @@ static void test_every_place(void **state)
     }
 }
 
+/* Level by level, byte by byte. */
+static bool matches_slowly(struct span filter, struct span topic)
+{
+    uint32_t f = 0, t = 0;
+    if (!filter.length || !topic.length || (topic.data[0] == '$' && strchr("+#", filter.data[0])))
+        return false;
+    for (;;) {
+        if (f < filter.length && filter.data[f] == '#')
+            return true;
+        bool any = f < filter.length && filter.data[f] == '+';
+        for (f += any; t < topic.length && topic.data[t] != '/'; t++, f += !any)
+            if (!any && (f == filter.length || filter.data[f] != topic.data[t]))
+                return false;
+        if (f < filter.length && filter.data[f] != '/')
+            return false;
+        if (t == topic.length)
+            return f == filter.length || (filter.length - f == 2 && filter.data[f + 1] == '#');
+        if (f == filter.length)
+            return false;
+        f++, t++;
+    }
+}
+
+/* Long ones that agree for a while, in buffers that end where they end. */
+static void test_matching_at_random(void **unused)
+{
+    static const char letters[] = "aaaabb//////+#$";
+    uint64_t seed = 5;
+    int matched = 0;
+    for (int round = 0; round < 400000; round++) {
+        uint8_t filter[48], topic[48];
+        uint32_t words[2];
+        for (int i = 0; i < 2; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + 1;
+            words[i] = (uint32_t)(seed >> 33);
+        }
+        uint32_t filter_length = 1 + words[0] % 40, topic_length = filter_length;
+        for (uint32_t i = 0; i < filter_length; i++) {
+            seed = seed * UINT64_C(6364136223846793005) + 1;
+            filter[i] = (uint8_t)letters[(seed >> 33) % 15];
+            topic[i] = filter[i] == '+' || filter[i] == '#' ? 'a' : filter[i];
+        }
+        if (words[1] & 1)
+            topic[words[1] / 8 % topic_length] = (uint8_t)letters[words[1] / 512 % 15];
+        if (words[1] & 2)
+            topic_length = 1 + words[1] / 16384 % topic_length;
+        else if (words[1] & 4)
+            filter_length = 1 + words[1] / 16384 % filter_length;
+        uint8_t *f = malloc(filter_length), *t = malloc(topic_length);
+        memcpy(f, filter, filter_length);
+        memcpy(t, topic, topic_length);
+        bool found = mq5_topic_matches(span_of(f, filter_length), span_of(t, topic_length));
+        if (found != matches_slowly(span_of(f, filter_length), span_of(t, topic_length)))
+            fail_msg("%.*s and %.*s", (int)filter_length, filter, (int)topic_length, topic);
+        matched += found;
+        free(f);
+        free(t);
+    }
+    assert_in_range(matched, 50000, 350000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matching),
+        cmocka_unit_test(test_matching_at_random),
         cmocka_unit_test(test_matching_exhaustively),
         cmocka_unit_test(test_names_and_filters),
         cmocka_unit_test(test_longest),

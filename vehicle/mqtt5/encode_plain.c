@@ -44,10 +44,10 @@ static inline bool properties_plain(const struct mq5_properties *properties)
 /* Above MQ5_MAX_REMAINING_LENGTH if a text is too long. */
 static inline uint64_t block_length(const struct mq5_properties *properties)
 {
-    const struct mq5_user_property *user = properties->user, *end = user + properties->user_count;
+    const struct mq5_user_property *user = properties->user;
     uint64_t length = properties->present & MQ5_BIT(MQ5_TOPIC_ALIAS) ? 3 : 0;
     uint32_t bits = 0;
-    for (; user < end; user++) {
+    for (uint32_t left = properties->user_count; left > 0; left--, user++) {
         length += UINT64_C(5) + user->name.length + user->value.length;
         bits |= user->name.length | user->value.length;
     }
@@ -56,23 +56,28 @@ static inline uint64_t block_length(const struct mq5_properties *properties)
 
 static inline uint8_t *write_block(uint8_t *at, const struct mq5_properties *properties)
 {
-    const struct mq5_user_property *user = properties->user, *end = user + properties->user_count;
+    const struct mq5_user_property *user = properties->user;
     if (properties->present & MQ5_BIT(MQ5_TOPIC_ALIAS))
         at = mq5_write_u16(mq5_write_u8(at, MQ5_TOPIC_ALIAS), properties->topic_alias);
-    for (; user < end; user++)
+    for (uint32_t left = properties->user_count; left > 0; left--, user++)
         at = mq5_write_short(mq5_write_short(mq5_write_u8(at, MQ5_USER_PROPERTY), user->name), user->value);
     return at;
 }
 
-/* What the decoder would find, of a PUBLISH with an alias for its topic: `block` are its properties as written, and the only zeros
- * in them are the upper bytes of lengths and alias (decode_plain.c). */
+/* What the decoder would find: `block` are the properties as written, and the only zeros in them are the upper bytes of lengths and
+ * alias (decode_plain.c). */
 static inline bool surely_legal(const struct mq5_publish *publish, const uint8_t *block, uint64_t length)
 {
     const struct mq5_properties *properties = &publish->properties;
-    return length <= MQ5_PLAIN_BLOCK && publish->payload.length >= MQ5_PLAIN_BEHIND && publish->topic.length == 0 &&
-           (properties->present & MQ5_BIT(MQ5_TOPIC_ALIAS)) && properties->topic_alias <= UINT8_MAX &&
-           (publish->qos ? publish->packet_id != 0 : !publish->dup) &&
-           mq5_count_zeros(block, (uint32_t)length) == 1 + 2 * properties->user_count;
+    const int alias = properties->present & MQ5_BIT(MQ5_TOPIC_ALIAS) ? 1 : 0;
+    if (length > MQ5_PLAIN_BLOCK || publish->payload.length < MQ5_PLAIN_BEHIND ||
+        (publish->qos ? publish->packet_id == 0 : publish->dup))
+        return false;
+    if ((alias && properties->topic_alias > UINT8_MAX) ||
+        mq5_count_zeros(block, (uint32_t)length) != alias + 2 * properties->user_count)
+        return false;
+    return publish->topic.length == 0 ? alias
+                                      : mq5_text_check(publish->topic.data, publish->topic.length, true) == TEXT_OK;
 }
 
 static size_t write_publish(const struct mq5_publish *publish, uint8_t *out, size_t capacity, bool *judged)

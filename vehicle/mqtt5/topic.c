@@ -71,19 +71,11 @@ static inline const uint8_t *level_end(const uint8_t *at, const uint8_t *end)
     return at;
 }
 
-/* How many bytes of the filter, up to its next '/', are those of the topic. */
-static inline size_t same_bytes(const uint8_t *filter, size_t level, const uint8_t *topic, size_t left)
+/* Eight bytes of both that are the same and hold no wildcard. */
+static inline bool same_eight(const uint8_t *filter, const uint8_t *topic)
 {
-    const size_t length = level < left ? level : left;
-    size_t i = 0;
-    for (; i + 8 <= length; i += 8) {
-        uint64_t different = mq5_load(filter + i) ^ mq5_load(topic + i);
-        if (different)
-            return i + (size_t)(__builtin_ctzll(different) >> 3);
-    }
-    while (i < length && filter[i] == topic[i])
-        i++;
-    return i;
+    uint64_t eight = mq5_load(filter);
+    return eight == mq5_load(topic) && !(mq5_wildcard(eight) & MQ5_EVERY(0x80));
 }
 
 bool mq5_topic_matches(struct span filter, struct span topic)
@@ -95,15 +87,18 @@ bool mq5_topic_matches(struct span filter, struct span topic)
     if (*t == '$' && (*f == '+' || *f == '#'))
         return false;
     for (;;) { /* both stand at the beginning of a level */
-        if (f < filter_end && *f == '#')
+        bool inside = false;
+        for (; filter_end - f >= 8 && topic_end - t >= 8 && same_eight(f, t); inside = f[-1] != '/')
+            f += 8, t += 8;
+        bool wild = !inside && f < filter_end;
+        if (wild && *f == '#')
             return true;
-        if (f < filter_end && *f == '+') {
+        if (wild && *f == '+') {
             f++;
             t = level_end(t, topic_end);
         } else {
-            size_t same = same_bytes(f, (size_t)(level_end(f, filter_end) - f), t, (size_t)(topic_end - t));
-            f += same;
-            t += same;
+            while (f < filter_end && t < topic_end && *f != '/' && *f == *t)
+                f++, t++;
         }
         bool filter_level_over = f == filter_end || *f == '/', topic_level_over = t == topic_end || *t == '/';
         if (!filter_level_over || !topic_level_over)

@@ -58,6 +58,13 @@ static inline uint64_t mq5_odd(uint64_t eight)
     return (eight - MQ5_EVERY(1)) | eight;
 }
 
+/* The same for '+' and '#', which one bit tells apart. */
+static inline uint64_t mq5_wildcard(uint64_t eight)
+{
+    uint64_t other = (eight & ~MQ5_EVERY('+' ^ '#')) ^ MQ5_EVERY('#' & '+');
+    return (other - MQ5_EVERY(1)) & ~other;
+}
+
 static inline uint16_t mq5_be16(const uint8_t *at)
 {
     return (uint16_t)(at[0] << 8 | at[1]);
