@@ -43,8 +43,11 @@ _Noreturn void sim_group_abort(struct sim_group *group, int exit_code);
 /* ---- messages between partitions, conservative windows ---------------------------------------------------------------
  *
  * A partition may only be told something `lookahead_us` or more after now. The run goes in windows no longer than that: all
- * partitions work on window k alone, then what they said to each other is exchanged, sorted by (time, to, entity, from, sequence)
- * and handed over; then the next window begins at the earliest event or message of all ranks, so idle time is jumped over. */
+ * partitions work on window k alone, then what they said to each other is exchanged; the next window begins at the earliest event
+ * or message of all ranks, so idle time is jumped over. A message waits in the exchange until the window of its time opens; then
+ * all of that window's are handed over sorted by (time, to, entity, from, sequence). So a partition receives in the same order for any
+ * number of ranks and any lookahead. The exchange lives in the memory heap entered when it was created (memory.h), messages
+ * that wait included. */
 #define SIM_MESSAGE_DATA 40
 struct sim_message {
     int64_t at_us;
@@ -63,23 +66,30 @@ struct sim_exchange_options {
 /* Partition p belongs to rank p % size. */
 struct sim_exchange *sim_exchange_create(struct sim_group *group, const struct sim_exchange_options *options);
 void sim_exchange_destroy(struct sim_exchange *exchange);
+/* After a memory image has been loaded: the group is another one. false: not of the same rank and size. */
+bool sim_exchange_attach(struct sim_exchange *exchange, struct sim_group *group);
 /* While partition message->from is at now_us; at_us >= now_us + lookahead_us or an ASSERT ends the program. false: out of memory. */
 bool sim_exchange_send(struct sim_exchange *exchange, int64_t now_us, const struct sim_message *message);
 
 struct sim_exchange_hooks {
     /* Everything of this partition before until_us; may send. */
     void (*advance)(void *context, uint32_t partition, int64_t until_us);
-    /* A message for it, in order; to be queued as an event of at_us. */
+    /* A message for one of this rank's, in order, before its window opens; to be queued as an event of at_us. Must not send. */
     void (*receive)(void *context, const struct sim_message *message);
     int64_t (*next_time)(void *context, uint32_t partition); /* TIME_NEVER: idle */
-    /* Between windows, about every 100 ms of wall time at most; false on any rank: all stop. May be NULL. */
+    /* Between windows, every 100 ms of wall time at most, on all ranks between the same two (rank 0's clock decides), all partitions
+     * having come to now_us; may make collective calls, must not change the model. false on any rank: all stop after one more
+     * window. May be NULL. */
     bool (*between)(void *context, int64_t now_us);
 };
 /* Collective: all partitions to until_us. false: stopped or out of memory (on any rank; all return the same). */
 bool sim_exchange_run(struct sim_exchange *exchange, int64_t from_us, int64_t until_us,
                       const struct sim_exchange_hooks *hooks, void *context);
 struct sim_exchange_counts {
-    uint64_t windows, messages, remote_messages, jumped_us;
+    uint64_t windows;                   /* the same on all ranks, as is jumped_us */
+    uint64_t messages, remote_messages; /* sent by this rank's partitions; to other ranks */
+    uint64_t jumped_us;
+    int64_t now_us; /* where all partitions are: until_us, or where they stopped */
 };
 void sim_exchange_count(const struct sim_exchange *exchange, struct sim_exchange_counts *counts);
 
