@@ -29,6 +29,8 @@ void *memory_allocate(size_t size);
 void *memory_allocate_zero(size_t count, size_t size);
 /* Stays in the heap the block came from. NULL: the block is unchanged. */
 void *memory_resize(void *block, size_t size);
+/* The same past the limit, for what must not fail half-way; memory_exhausted() says so when it went past. NULL: no memory at all. */
+void *memory_resize_beyond(void *block, size_t size);
 void memory_free(void *block); /* of any heap or libc; NULL is nothing */
 bool memory_exhausted(void);
 

@@ -5,7 +5,8 @@
  * Structure: three levels of window buckets of 8-byte packed events, append-only chunks from a free list, a radix sort when a
  * window is opened, a small heap for events pushed into the open window. No event is ever removed: a model compares with
  * what it armed and skips stale ones (see struct sim_deadline).
- * Memory grows by chunks; sim_queue_push() returns false when the set limit is reached.
+ * Memory grows by chunks and comes from include/memory.h; sim_queue_push() returns false when the set limit, or memory's, is reached. What is in
+ * the queue already is never lost to a limit. Between runs a queue holds no pointer to anything but its own blocks.
  */
 #ifndef SIM_ENGINE_H
 #define SIM_ENGINE_H
@@ -20,6 +21,7 @@ struct sim_queue;
 struct sim_queue_options {
     int64_t window_us;    /* 0: 8,192; a power of two, 1,024 to 16,384; the results do not depend on it */
     uint64_t limit_bytes; /* 0: none */
+    uint32_t entities;    /* about how many push: up to 32,768 tables and chunks are small (9 KiB); 0: many */
 };
 
 struct sim_event {
@@ -52,13 +54,46 @@ struct sim_deadline {
     int64_t queued_us; /* earliest entry in the queue known to be ours; TIME_NEVER: none */
 };
 #define SIM_DEADLINE_NONE ((struct sim_deadline){TIME_NEVER, TIME_NEVER})
+/* What a queue begins with: the time of the event being handled; between runs the end of the last one. */
+struct sim_queue_now {
+    int64_t us;
+};
+static inline int64_t sim_queue_now_us(const struct sim_queue *queue)
+{
+    return ((const struct sim_queue_now *)queue)->us;
+}
+
+bool sim_deadline_push(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity,
+                       uint8_t class);
+void sim_deadline_requeue(struct sim_queue *queue, struct sim_deadline *deadline, uint32_t entity, uint8_t class);
+
 /* Sets the wish; pushes only if no queued entry is early enough. A time already past means now. false: limit reached, nothing changed. */
-bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us, uint32_t entity,
-                      uint8_t class);
+static inline bool sim_deadline_set(struct sim_queue *queue, struct sim_deadline *deadline, int64_t at_us,
+                                    uint32_t entity, uint8_t class)
+{
+    int64_t now_us = sim_queue_now_us(queue);
+    at_us = at_us < now_us ? now_us : at_us; /* late already: due at once */
+    if (at_us < deadline->queued_us)
+        return sim_deadline_push(queue, deadline, at_us, entity, class);
+    deadline->wanted_us = at_us;
+    return true;
+}
+
 /* To be called first in the handler of `class`: true if the deadline is due now (and clears it); false if the entry was stale or early,
  * in which case it has been queued again as needed. */
-bool sim_deadline_due(struct sim_queue *queue, struct sim_deadline *deadline, int64_t now_us, uint32_t entity,
-                      uint8_t class);
+static inline bool sim_deadline_due(struct sim_queue *queue, struct sim_deadline *deadline, int64_t now_us,
+                                    uint32_t entity, uint8_t class)
+{
+    if (deadline->queued_us <= now_us)
+        deadline->queued_us = TIME_NEVER;
+    if (deadline->wanted_us <= now_us) {
+        deadline->wanted_us = TIME_NEVER;
+        return true;
+    }
+    if (deadline->wanted_us < deadline->queued_us)
+        sim_deadline_requeue(queue, deadline, entity, class);
+    return false;
+}
 
 /* Digest: a commutative sum of 128-bit hashes, so that neither partition order nor window size can show in it. */
 struct sim_digest {

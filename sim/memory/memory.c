@@ -88,7 +88,10 @@ static inline uint32_t page_of(const void *block)
 /* A run of pages for blocks of this class. */
 static bool class_refill(struct memory_heap *heap, uint32_t class)
 {
-    uint32_t bytes = class_bytes(class), pages = class_pages(bytes);
+    uint32_t bytes = class_bytes(class);
+    /* Many blocks of one size are not to be expected before there are some. */
+    uint32_t pages =
+        heap->fresh[class] == NULL ? (uint32_t)((bytes + PAGE_BYTES - 1) >> PAGE_BITS) : class_pages(bytes);
     bool zero;
     uint32_t first = run_take(heap, pages, &zero);
     if (first == 0)
@@ -258,6 +261,20 @@ void *memory_resize(void *block, size_t size)
         return small_resize(heap_at(page.heap), class, block, size);
     ASSERT(page.kind == PAGE_LARGE);
     return large_resize(heap_at(page.heap), number, block, size);
+}
+
+void *memory_resize_beyond(void *block, size_t size)
+{
+    if (range_bytes == 0)
+        return memory_resize(block, size);
+    struct range *range = range_state();
+    uint64_t limit_pages = range->limit_pages;
+    range->limit_pages = 0;
+    void *resized = memory_resize(block, size);
+    range->limit_pages = limit_pages;
+    if (limit_pages != 0 && range->pages_in_use > limit_pages)
+        range->exhausted = true;
+    return resized;
 }
 
 /* ---- heaps ----------------------------------------------------------------------------------------------------------------- */

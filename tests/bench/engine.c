@@ -1,10 +1,14 @@
-/* Hold model: every handled event puts one back at an increment that is a hash of (entity, time), so that any correct queue
+/* What the engine keeps of a TCU that only waits, and the hold model.
+ *
+ * Hold model: every handled event puts one back at an increment that is a hash of (entity, time), so that any correct queue
  * handles the very same events. The engine's queue against a 4-ary heap of 16-byte entries, in the same run; the checksums
  * over all handled events must agree or the program fails.
  *
  *   bench_engine [--quick]      prints one JSON object a line
  */
 #include "sim/engine.h"
+#include "memory.h"
+#include "sim/random.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -149,6 +153,51 @@ static double run_heap(struct hold *hold, uint32_t entities, int64_t warm_us, in
     return took;
 }
 
+/* ---- bytes of an idle TCU ---------------------------------------------------------------------------------------------- */
+
+/* What a vehicle of the virtual world leaves with the engine: its two deadlines and its stream of luck. */
+struct idle_tcu {
+    struct sim_deadline agent, life;
+    struct sim_random random;
+};
+#define IDLE_BYTES_MOST 128
+_Static_assert(sizeof(struct idle_tcu) <= 96, "with two pending events and the tables' share: 128 bytes");
+
+static int idle(uint32_t cells, uint32_t entities)
+{
+    uint64_t before = memory_bytes();
+    struct memory_heap **heaps = calloc(cells, sizeof *heaps);
+    if (heaps == NULL)
+        abort();
+    for (uint32_t c = 0; c < cells; c++) {
+        heaps[c] = memory_heap_create();
+        struct memory_heap *entered = memory_enter(heaps[c]);
+        struct sim_queue *queue = sim_queue_create(&(struct sim_queue_options){.entities = entities});
+        struct idle_tcu *tcus = memory_allocate(entities * sizeof *tcus);
+        if (queue == NULL || tcus == NULL)
+            abort();
+        for (uint32_t i = 0; i < entities; i++) {
+            uint64_t drawn = hash((uint64_t)c << 32 | i);
+            tcus[i].agent = tcus[i].life = SIM_DEADLINE_NONE;
+            sim_random_init(&tcus[i].random, 1, c * entities + i, SIM_FOR_TRIPS);
+            /* A keep alive within four minutes, a departure within the day. */
+            if (!sim_deadline_set(queue, &tcus[i].agent, (int64_t)(drawn % (uint64_t)(4 * US_PER_MIN)), i, 1) ||
+                !sim_deadline_set(queue, &tcus[i].life, (int64_t)((drawn >> 20) % (uint64_t)US_PER_DAY), i, 2))
+                abort();
+        }
+        memory_enter(entered);
+    }
+    double bytes = (double)(memory_bytes() - before) / ((double)cells * entities);
+    for (uint32_t c = 0; c < cells; c++)
+        memory_heap_destroy(heaps[c]);
+    free(heaps);
+    printf("{\"bench\":\"engine.idle\",\"partitions\":%" PRIu32 ",\"vehicles\":%" PRIu32
+           ",\"structure_bytes\":%zu,\"idle_tcu_bytes\":%.1f}\n",
+           cells, cells * entities, sizeof(struct idle_tcu), bytes);
+    fflush(stdout);
+    return bytes <= IDLE_BYTES_MOST ? 0 : 1;
+}
+
 static int compare(const char *shape, void (*fill)(struct hold *), uint32_t entities, int64_t warm_us, int64_t end_us)
 {
     static struct hold engine, heap;
@@ -156,7 +205,10 @@ static int compare(const char *shape, void (*fill)(struct hold *), uint32_t enti
     memset(&engine, 0, sizeof engine);
     fill(&engine);
     heap = engine;
+    struct memory_heap *heap_of_queue = memory_heap_create();
+    memory_enter(heap_of_queue);
     double engine_s = run_queue(&engine, entities, warm_us, end_us, &bytes);
+    memory_heap_destroy(heap_of_queue);
     double heap_s = run_heap(&heap, entities, warm_us, end_us);
     bool same = engine.checksum == heap.checksum && engine.handled == heap.handled && engine.handled > 0;
     printf("{\"bench\":\"engine.hold\",\"shape\":\"%s\",\"pending\":%" PRIu32 ",\"events\":%" PRIu64
@@ -174,7 +226,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s [--quick]\n", argv[0]);
         return 2;
     }
-    int failed = 0;
+    if (!memory_begin(0)) {
+        fprintf(stderr, "%s: the range of addresses is not to be had\n", argv[0]);
+        return 3;
+    }
+    int failed = idle(argc == 2 ? 10 : 250, 4000);
     if (argc == 2) {
         failed |= compare("exponential 60 s", fill_exponential, 100000, 60 * US_PER_S, 600 * US_PER_S);
         failed |= compare("bimodal", fill_bimodal, 100000, 60 * US_PER_S, 1800 * US_PER_S);

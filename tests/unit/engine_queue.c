@@ -1,4 +1,5 @@
 /* The pending-event set against a plain heap that knows nothing of windows: same operations, same events in the same order. */
+#include "memory.h"
 #include "sim/engine.h"
 #include "sim/random.h"
 
@@ -119,9 +120,10 @@ static void run_prefetch(void *context, uint32_t entity, uint8_t class)
     ((struct run *)context)->prefetched++;
 }
 
-static struct sim_digest random_operations(int64_t window_us, uint64_t seed, bool with_prefetch)
+static struct sim_digest random_operations(int64_t window_us, uint32_t entities, uint64_t seed, bool with_prefetch)
 {
-    struct run run = {.queue = sim_queue_create(&(struct sim_queue_options){.window_us = window_us}), .to_push = 60000};
+    struct sim_queue_options options = {.window_us = window_us, .entities = entities};
+    struct run run = {.queue = sim_queue_create(&options), .to_push = 60000};
     struct sim_handlers handlers = {run_handle, with_prefetch ? run_prefetch : NULL};
     struct sim_random pace;
     sim_random_init(&run.random, seed, 0, SIM_FOR_SCRIPT);
@@ -157,9 +159,11 @@ static void matches_reference_for_every_window(void **state)
     for (uint64_t seed = 1; seed <= 3; seed++) {
         struct sim_digest first = {0, 0};
         for (int64_t window_us = 1024; window_us <= 16384; window_us *= 2) {
-            struct sim_digest digest = random_operations(window_us, seed, window_us > 2048);
+            struct sim_digest digest = random_operations(window_us, 0, seed, window_us > 2048);
             if (window_us == 1024)
                 first = digest;
+            assert_true(digest.low == first.low && digest.high == first.high);
+            digest = random_operations(window_us, 4096, seed, window_us == 8192);
             assert_true(digest.low == first.low && digest.high == first.high);
         }
         assert_true(first.low != 0 && first.high != 0);
@@ -193,7 +197,7 @@ static void sorts_bunched_windows(void **state)
                  {500, 2}, {700, 8192}, {5000, 3}, {30000, 1}, {30000, 8192}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int64_t start_us = 0; start_us <= 20 * US_PER_DAY; start_us += 20 * US_PER_DAY) {
-            struct sim_queue *queue = sim_queue_create(NULL);
+            struct sim_queue *queue = sim_queue_create(&(struct sim_queue_options){.entities = i % 2 ? 1000 : 0});
             struct sim_random random;
             struct order order = {0};
             sim_random_init(&random, i, 0, SIM_FOR_SCRIPT);
@@ -212,9 +216,9 @@ static void sorts_bunched_windows(void **state)
 }
 
 /* Everything handed in while idle for centuries; the far list is reviewed several times. */
-static void reaches_far_times(void **state)
+static void reach_far_times(uint32_t entities)
 {
-    struct sim_queue *queue = sim_queue_create(NULL);
+    struct sim_queue *queue = sim_queue_create(&(struct sim_queue_options){.entities = entities});
     struct order order = {0};
     int64_t year_us = 365 * US_PER_DAY;
     for (int64_t i = 999; i >= 0; i--)
@@ -229,6 +233,51 @@ static void reaches_far_times(void **state)
     assert_int_equal(sim_queue_run(queue, TIME_NEVER, &order_handlers, &order), 1);
     assert_int_equal(order.last.entity, 7);
     sim_queue_destroy(queue);
+}
+
+static void reaches_far_times(void **state)
+{
+    reach_far_times(0);
+    reach_far_times(100);
+}
+
+/* A cell of 4,096 vehicles with three pending events each over three hours, and one for the day after. */
+static void few_entities_cost_little(void **state)
+{
+    struct sim_queue *queue = sim_queue_create(&(struct sim_queue_options){.entities = 4096});
+    struct sim_random random;
+    struct order order = {0};
+    sim_random_init(&random, 1, 0, SIM_FOR_SCRIPT);
+    assert_true(sim_queue_bytes(queue) <= 14 * 1024);
+    for (uint32_t i = 0; i < 4 * 4096; i++) {
+        int64_t span_us = i % 4 ? 3 * US_PER_HOUR : 30 * US_PER_HOUR;
+        assert_true(sim_queue_push(queue, (int64_t)sim_random_below(&random, (uint64_t)span_us), i / 4, 1));
+    }
+    assert_true(sim_queue_bytes(queue) <= 16 * sim_queue_pending(queue));
+    sim_queue_run(queue, US_PER_HOUR, &order_handlers, &order);
+    assert_true(sim_queue_bytes(queue) <= 16 * 4 * 4096);
+    sim_queue_run(queue, TIME_NEVER, &order_handlers, &order);
+    assert_int_equal(order.count, 4 * 4096);
+    sim_queue_destroy(queue);
+}
+
+/* In a heap at its limit: what is inside is handled all the same. */
+static void memory_limit_refuses_softly(void **state)
+{
+    assert_true(memory_begin(1u << 20));
+    struct memory_heap *heap = memory_heap_create();
+    memory_enter(heap);
+    struct sim_queue *queue = sim_queue_create(&(struct sim_queue_options){.entities = 4096});
+    struct sim_random random;
+    struct order order = {0};
+    sim_random_init(&random, 1, 0, SIM_FOR_SCRIPT);
+    uint64_t taken = 0;
+    while (sim_queue_push(queue, (int64_t)sim_random_below(&random, US_PER_HOUR), (uint32_t)taken, 0))
+        taken++;
+    assert_true(taken > 50000 && memory_exhausted());
+    assert_int_equal(sim_queue_run(queue, TIME_NEVER, &order_handlers, &order), taken);
+    sim_queue_destroy(queue);
+    memory_end();
 }
 
 /* The limit refuses, keeps what it took, and takes again once there is room. */
@@ -388,7 +437,9 @@ int main(void)
         cmocka_unit_test(matches_reference_for_every_window),
         cmocka_unit_test(sorts_bunched_windows),
         cmocka_unit_test(reaches_far_times),
+        cmocka_unit_test(few_entities_cost_little),
         cmocka_unit_test(limit_refuses_softly),
+        cmocka_unit_test(memory_limit_refuses_softly),
         cmocka_unit_test(deadlines_fire_once_when_wanted),
         cmocka_unit_test(deadline_set_later_costs_no_entry),
         cmocka_unit_test(digest_ignores_order_only),
