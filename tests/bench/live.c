@@ -4,25 +4,22 @@
  * A connection of the live world is all of it: agent, due queue, TCP, TLS with a certificate of its own, CONNECT, the refused first attempt and the second,
  * SUBSCRIBE, measures. The cost of a run with one vehicle is taken off. Options: --vehicles N.
  */
+#include "live_run.h"
+
 #include "cloud/serve.h"
-#include "sim/world.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 static char directory[64] = "/tmp/convoy-bench-XXXXXX";
 
 static const char scenario_text[] =
     "local vehicles = param('fleet', 100, 'vehicles in all')\n"
     "local identity = param('identity', 'none', 'certificate or none')\n"
-    "scenario 'bench' { start = '2026-03-04 08:00', duration = seconds(12), seed = 1, warm_up = seconds(0) }\n"
+    "scenario 'bench' { start = '2026-03-04 08:00', duration = seconds(12 + vehicles / 50), seed = 1, warm_up = seconds(0) }\n"
     "region 'here' { latency = milliseconds(1) }\n"
     "cloud { activation = constant(milliseconds(10)), processors = 1 }\n"
     "cohort 'car' { count = vehicles, radio = 'ideal', identity = factory { kind = identity, provisioning = 'done' },\n"
@@ -32,62 +29,20 @@ static const char scenario_text[] =
     "} }\n"
     "expect 'online' (broker():connected():last()):at_least(vehicles)\n";
 
-static double cpu_s(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static void die(const char *what)
-{
-    fprintf(stderr, "bench_live: %s\n", what);
-    exit(1);
-}
-
 /* ---- live ---------------------------------------------------------------------------------------------------------- */
-
-struct live_cost {
-    double cpu_s, cloud_cpu_s;
-    int64_t attempts, online, lag_p99_us;
-    uint64_t peak_bytes;
-};
 
 static void run_live(uint32_t vehicles, const char *identity, struct live_cost *cost)
 {
-    char path[128], out[128], fleet[16], error[512];
-    snprintf(path, sizeof path, "%s/bench.lua", directory);
-    snprintf(out, sizeof out, "%s", directory);
-    snprintf(fleet, sizeof fleet, "%u", vehicles);
-    struct script_override overrides[] = {{"fleet", fleet}, {"identity", identity}};
-    struct script_options script_options = {.overrides = overrides, .override_count = 2};
-    struct script *script = script_load(path, &script_options, error, sizeof error);
-    if (!script)
-        die(error);
-    struct world_options options = {.kind = WORLD_LIVE,
-                                    .brokers = {"embedded"},
-                                    .broker_count = 1,
-                                    .connect_rate = 5000,
-                                    .out_directory = out,
-                                    .lag_bound_ms = 60000};
-    struct world_result *result = calloc(1, sizeof *result);
-    if (!result)
-        die("out of memory");
-    world_run(script, &options, result);
-    if (result->status != WORLD_COMPLETED || !result->measure)
-        die(result->error);
-    *cost = (struct live_cost){.cpu_s = result->cpu_s,
-                               .cloud_cpu_s = result->cloud_cpu_s,
-                               .attempts = measure_total(result->measure, COUNTER_CONNECT_ATTEMPTS, MEASURE_EVERYBODY),
-                               .online = measure_total(result->measure, COUNTER_CONNECTED, MEASURE_EVERYBODY),
-                               .lag_p99_us = result->lag_p99_us,
-                               .peak_bytes = result->peak_rss_bytes};
+    struct live_job job = {.scenario = scenario_text,
+                           .directory = directory,
+                           .broker = "embedded",
+                           .connect_rate = 5000,
+                           .overrides = {{"identity", identity}},
+                           .override_count = 1,
+                           .vehicles = vehicles};
+    live_run(&job, cost);
     if (cost->online != vehicles)
-        die("not every vehicle came online");
-    measure_destroy(result->measure);
-    free(result);
-    script_free(script);
+        live_die("not every vehicle came online");
 }
 
 /* ---- bare ---------------------------------------------------------------------------------------------------------- */
@@ -113,7 +68,7 @@ static size_t connect_packet(uint32_t number, uint8_t *out)
     packet.connect.client_id = span_text(id);
     size_t length = 0;
     if (mq5_encode(MQ5_V5, &packet, out, 256, &length) != MQ5_OK)
-        die("cannot encode CONNECT");
+        live_die("cannot encode CONNECT");
     return length;
 }
 
@@ -123,7 +78,7 @@ static int open_socket(int port)
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof to) < 0)
-        die("cannot connect");
+        live_die("cannot connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return fd;
 }
@@ -142,7 +97,7 @@ static bool connect_bare(struct bare *bare, uint32_t i)
         SSL_use_certificate_ASN1(ssl, bare->certificates[i], (int)bare->certificate_lengths[i]) != 1 ||
         SSL_use_PrivateKey_ASN1(EVP_PKEY_EC, ssl, bare->keys[i], (long)bare->key_lengths[i]) != 1 ||
         SSL_connect(ssl) != 1)
-        die("TLS handshake failed");
+        live_die("TLS handshake failed");
     return SSL_write(ssl, packet, (int)length) == (int)length && SSL_read(ssl, answer, sizeof answer) > 3 &&
            answer[3] == 0;
 }
@@ -159,20 +114,20 @@ static void close_bare(struct bare *bare, uint32_t i)
 /* Processor time a connection. With certificates each identity is refused once and then accepted, as in the live world. */
 static double run_bare(struct bare *bare)
 {
-    double began_s = cpu_s();
+    double began_s = live_cpu_s();
     uint32_t rounds = bare->tls ? 2 : 1;
     for (uint32_t round = 0; round < rounds; round++) {
         for (uint32_t i = 0; i < bare->count; i++) {
             bool accepted = connect_bare(bare, i);
             if (accepted != (round == rounds - 1))
-                die(accepted ? "a first connect was accepted" : "a connect was refused");
+                live_die(accepted ? "a first connect was accepted" : "a connect was refused");
             if (!accepted)
                 close_bare(bare, i);
         }
         if (round + 1 < rounds)
             usleep(200000);
     }
-    double spent_s = cpu_s() - began_s;
+    double spent_s = live_cpu_s() - began_s;
     for (uint32_t i = 0; i < bare->count; i++)
         close_bare(bare, i);
     return spent_s * 1e6 / ((double)bare->count * rounds);
@@ -183,14 +138,14 @@ static void make_identities(struct bare *bare, const char *pki_directory)
     char error[256], name[32];
     struct cloud_pki *pki = cloud_pki_open(pki_directory, true, error, sizeof error);
     if (!pki)
-        die(error);
+        live_die(error);
     for (uint32_t i = 0; i < bare->count; i++) {
         snprintf(name, sizeof name, "bare-%06u", i);
         bare->certificate_lengths[i] = sizeof bare->certificates[i];
         bare->key_lengths[i] = sizeof bare->keys[i];
         if (!cloud_pki_make(pki, CLOUD_CA_OPERATIONAL, name, time(NULL) - 3600, 86400, bare->certificates[i],
                             &bare->certificate_lengths[i], bare->keys[i], &bare->key_lengths[i]))
-            die("cannot make a certificate");
+            live_die("cannot make a certificate");
     }
     cloud_pki_close(pki);
 }
@@ -201,7 +156,7 @@ static SSL_CTX *make_context(const char *pki_directory)
     SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
     snprintf(ca, sizeof ca, "%s/ca.pem", pki_directory);
     if (!tls || SSL_CTX_load_verify_locations(tls, ca, NULL) != 1)
-        die("cannot load the CA");
+        live_die("cannot load the CA");
     SSL_CTX_set_min_proto_version(tls, TLS1_3_VERSION);
     SSL_CTX_set_mode(tls, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(tls, SSL_VERIFY_PEER, NULL);
@@ -223,7 +178,7 @@ static void run_both_bare(uint32_t count, double *plain_us, double *mutual_us)
     options.cloud.registration.activation_delay_us = 10 * US_PER_MS;
     int pid = cloud_serve_start(&options, &doors, &stop_fd, error, sizeof error);
     if (pid < 0)
-        die(error);
+        live_die(error);
     bare.certificates = calloc(count, sizeof *bare.certificates);
     bare.keys = calloc(count, sizeof *bare.keys);
     bare.certificate_lengths = calloc(count, sizeof *bare.certificate_lengths);
@@ -231,7 +186,7 @@ static void run_both_bare(uint32_t count, double *plain_us, double *mutual_us)
     bare.fds = calloc(count, sizeof *bare.fds);
     bare.links = calloc(count, sizeof *bare.links);
     if (!bare.certificates || !bare.keys || !bare.certificate_lengths || !bare.key_lengths || !bare.fds || !bare.links)
-        die("out of memory");
+        live_die("out of memory");
     make_identities(&bare, pki_directory);
     bare.port = doors.mqtt_port;
     *plain_us = run_bare(&bare);
@@ -255,15 +210,6 @@ static double a_connection_us(const struct live_cost *many, const struct live_co
     return (many->cpu_s - one->cpu_s) * 1e6 / (double)(many->attempts - one->attempts);
 }
 
-static void write_scenario(void)
-{
-    char path[128];
-    snprintf(path, sizeof path, "%s/bench.lua", directory);
-    FILE *file = fopen(path, "w");
-    if (!file || fputs(scenario_text, file) < 0 || fclose(file) != 0)
-        die("cannot write the scenario");
-}
-
 int main(int argc, char **argv)
 {
     uint32_t vehicles = argc == 3 && strcmp(argv[1], "--vehicles") == 0 ? (uint32_t)strtoul(argv[2], NULL, 10)
@@ -275,24 +221,24 @@ int main(int argc, char **argv)
     }
     signal(SIGPIPE, SIG_IGN);
     if (!mkdtemp(directory))
-        die("cannot make a scratch directory");
-    write_scenario();
+        live_die("cannot make a scratch directory");
     struct live_cost one_plain, plain, one_mutual, mutual;
     double bare_plain_us, bare_mutual_us;
     run_live(1, "none", &one_plain);
     run_live(vehicles, "none", &plain);
     run_live(1, "certificate", &one_mutual);
-    run_live(vehicles, "certificate", &mutual); /* before the bare loop: the peak of memory is the process's */
+    run_live(vehicles, "certificate", &mutual);
     run_both_bare(vehicles, &bare_plain_us, &bare_mutual_us);
     double plain_us = a_connection_us(&plain, &one_plain), mutual_us = a_connection_us(&mutual, &one_mutual);
     printf("{\"bench\": \"live\", \"vehicles\": %u,\n", vehicles);
-    printf(" \"plain\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"ratio_to_bare\": %.2f, \"connections\": "
+    printf(" \"plain\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"times_the_bare_cpu\": %.2f, \"connections\": "
            "%lld},\n",
            plain_us, bare_plain_us, plain_us / bare_plain_us, (long long)plain.attempts);
-    printf(" \"mutual_tls\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"ratio_to_bare\": %.2f, "
+    printf(" \"mutual_tls\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"times_the_bare_cpu\": %.2f, "
            "\"connections\": %lld},\n",
            mutual_us, bare_mutual_us, mutual_us / bare_mutual_us, (long long)mutual.attempts);
-    printf(" \"resident_bytes_per_vehicle\": {\"mutual_tls\": %.0f}}\n",
+    printf(" \"resident_bytes_per_vehicle\": {\"plain\": %.0f, \"mutual_tls\": %.0f}}\n",
+           ((double)plain.peak_bytes - (double)one_plain.peak_bytes) / vehicles,
            ((double)mutual.peak_bytes - (double)one_mutual.peak_bytes) / vehicles);
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", directory);
