@@ -298,8 +298,16 @@ void *broker_memory_resize(struct cloud_broker *broker, void *memory, size_t old
 /* Grows an array of `item`-sized elements so that `needed` fit; false: no memory, nothing changed. */
 bool broker_memory_reserve(struct cloud_broker *broker, void **array, uint32_t *capacity, uint32_t needed, size_t item);
 void broker_memory_destroy(struct cloud_broker *broker);
-void broker_enter(struct cloud_broker *broker);
-void broker_leave(struct cloud_broker *broker);
+void broker_bury(struct cloud_broker *broker);
+static inline void broker_enter(struct cloud_broker *broker)
+{
+    broker->depth++;
+}
+static inline void broker_leave(struct cloud_broker *broker)
+{
+    if (--broker->depth == 0 && (broker->dead_connections || broker->dead_sessions))
+        broker_bury(broker);
+}
 
 /* hash.h's fixed hash over bytes */
 static inline uint32_t broker_hash(const void *data, uint32_t length)
@@ -369,7 +377,13 @@ bool broker_pattern_fits(const struct pattern *pattern, const struct session *se
 /* Writes the topic for this name, at most PATTERN_TOPIC_BYTES of it. */
 struct span broker_pattern_topic(const struct pattern *pattern, struct span client_id, char *out);
 /* Brings its route up to date; false: it depends on the name. */
-bool broker_pattern_route(struct cloud_broker *broker, struct pattern *pattern, struct span topic);
+bool broker_pattern_route_find(struct cloud_broker *broker, struct pattern *pattern, struct span topic);
+static inline bool broker_pattern_route(struct cloud_broker *broker, struct pattern *pattern, struct span topic)
+{
+    if (pattern->route_generation == broker->topic_generation)
+        return pattern->route_known;
+    return broker_pattern_route_find(broker, pattern, topic);
+}
 /* The session that subscribed to exactly this topic by pattern, or NULL: there is at most one. */
 struct session *broker_pattern_subscriber(const struct cloud_broker *broker, const struct topic_levels *levels,
                                           uint8_t *number);

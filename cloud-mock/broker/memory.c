@@ -126,15 +126,8 @@ void broker_memory_destroy(struct cloud_broker *broker)
     }
 }
 
-void broker_enter(struct cloud_broker *broker)
+void broker_bury(struct cloud_broker *broker)
 {
-    broker->depth++;
-}
-
-void broker_leave(struct cloud_broker *broker)
-{
-    if (--broker->depth)
-        return;
     while (broker->dead_connections) {
         struct cloud_connection *connection = broker->dead_connections;
         broker->dead_connections = connection->next_dead;

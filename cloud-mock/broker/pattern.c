@@ -173,14 +173,12 @@ static bool crossed(const struct cloud_broker *broker, const struct pattern *pat
     return false;
 }
 
-bool broker_pattern_route(struct cloud_broker *broker, struct pattern *pattern, struct span topic)
+bool broker_pattern_route_find(struct cloud_broker *broker, struct pattern *pattern, struct span topic)
 {
     struct topic_levels levels;
-    if (pattern->route_generation != broker->topic_generation) {
-        pattern->route_known = !crossed(broker, pattern) && broker_topic_split(topic, &levels) &&
-                               broker_topic_collect(broker, &levels, pattern);
-        pattern->route_generation = broker->topic_generation;
-    }
+    pattern->route_known = !crossed(broker, pattern) && broker_topic_split(topic, &levels) &&
+                           broker_topic_collect(broker, &levels, pattern);
+    pattern->route_generation = broker->topic_generation;
     return pattern->route_known;
 }
 
