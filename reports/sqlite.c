@@ -38,6 +38,10 @@ static const char schema[] =
     "INTEGER, lost INTEGER);"
     "CREATE TABLE ledger_total(ledger TEXT, field TEXT, value INTEGER, PRIMARY KEY(ledger, field)) WITHOUT ROWID;"
     "CREATE TABLE memory(part TEXT, bytes INTEGER, bytes_per_vehicle REAL);"
+    "CREATE TABLE replay(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "CREATE TABLE override(position INTEGER PRIMARY KEY, name TEXT, value TEXT);"
+    "CREATE TABLE partition(number INTEGER PRIMARY KEY, digest TEXT);"
+    "CREATE TABLE action(position INTEGER PRIMARY KEY, touched INTEGER);"
     "CREATE TABLE note(position INTEGER PRIMARY KEY, text TEXT);"
     "CREATE VIEW series AS SELECT counter.name, counter_series.at_s, counter_series.value FROM counter_series"
     " JOIN counter ON counter.id = counter_series.counter;";
@@ -77,6 +81,12 @@ static void put_text(struct table *table, const char *text)
     char clean[2200];
     utf8_clean(text ? text : "", clean, sizeof(clean));
     sqlite3_bind_text(table->statement, ++table->column, clean, -1, SQLITE_TRANSIENT);
+}
+
+/* As it is, whatever it is: for ourselves to read again. */
+static void put_bytes(struct table *table, const char *text)
+{
+    sqlite3_bind_text(table->statement, ++table->column, text, -1, SQLITE_STATIC);
 }
 
 static void put_at(struct table *table, int64_t at_us)
@@ -386,6 +396,43 @@ static void fill_memory_and_notes(struct table *table)
     }
 }
 
+/* What `convoy replay` needs: the scenario as it was given, and what the partitions came to. */
+static void fill_replay(struct table *table)
+{
+    const struct report_run *run = table->run;
+    const struct world_result *result = run->result;
+    if (!run->script || !run->scenario_text || !result->partition_count || result->status != WORLD_COMPLETED)
+        return;
+    prepare(table, "INSERT INTO replay VALUES(?, ?)");
+    put_text(table, "scenario_text");
+    put_bytes(table, run->scenario_text);
+    end_row(table);
+    run_integer(table, "fleet", run->script->fleet);
+    run_integer(table, "duration_us", (uint64_t)run->script->duration_us);
+    run_integer(table, "partitions", result->partition_count);
+    prepare(table, "INSERT INTO override VALUES(?, ?, ?)");
+    for (uint32_t i = 0; i < run->script->override_count; i++) {
+        put_integer(table, i);
+        put_bytes(table, run->script->overrides[i].name);
+        put_bytes(table, run->script->overrides[i].value);
+        end_row(table);
+    }
+    prepare(table, "INSERT INTO partition VALUES(?, ?)");
+    for (uint32_t i = 0; i < result->partition_count; i++) {
+        char digest[33];
+        sim_digest_text(&result->partition_digests[i], digest);
+        put_integer(table, i);
+        put_text(table, digest);
+        end_row(table);
+    }
+    prepare(table, "INSERT INTO action VALUES(?, ?)");
+    for (uint32_t i = 0; i < result->acted_count; i++) {
+        put_integer(table, i);
+        put_integer(table, result->acted[i]);
+        end_row(table);
+    }
+}
+
 /* ---- the file ------------------------------------------------------------------------------------------------------------ */
 
 static void execute(struct table *table, const char *sql)
@@ -399,8 +446,8 @@ static void fill(struct table *table)
     execute(table, schema);
     void (*const parts[])(struct table *) = {
         fill_run,     fill_parameters, fill_expectations, fill_expectation_vehicles, fill_memory_and_notes,
-        fill_metrics, fill_counters,   fill_ledger};
-    size_t count = table->run->result->measure ? sizeof(parts) / sizeof(parts[0]) : 5;
+        fill_replay,  fill_metrics, fill_counters,   fill_ledger};
+    size_t count = table->run->result->measure ? sizeof(parts) / sizeof(parts[0]) : 6;
     for (size_t i = 0; i < count && !table->failed; i++)
         parts[i](table);
     sqlite3_finalize(table->statement);

@@ -14,6 +14,8 @@ struct report_run {
     const struct world_result *result;
     const struct expectation_result *expectations; /* scenario->expectation_count */
     const char *command;                           /* the exact command line */
+    const struct script_options *script;           /* with what the scenario was loaded; NULL: of a checkpoint, see resumed */
+    const char *scenario_text;                     /* the file's own text, for replays; NULL: not known */
     const char *version, *commit;
     int exit_code;
     int64_t started_epoch_s;

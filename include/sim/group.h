@@ -26,6 +26,7 @@ bool sim_group_launched(void);
 
 uint32_t sim_group_rank(const struct sim_group *group);
 uint32_t sim_group_size(const struct sim_group *group);
+uint32_t sim_group_local_size(const struct sim_group *group); /* ranks on this host */
 const char *sim_group_library(const struct sim_group *group); /* "Open MPI v4.1.4, ...", or "" for one process */
 
 void sim_group_barrier(struct sim_group *group);

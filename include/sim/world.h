@@ -20,6 +20,25 @@ struct world_progress {
     const char *phase;                      /* "provisioning", name of a phase, ... */
 };
 
+/* What a replayed vehicle lives. Spans are valid during the call. */
+enum world_trace_kind {
+    TRACE_SENT,     /* bytes handed to the link by the vehicle */
+    TRACE_ARRIVED,  /* ... have arrived at the broker */
+    TRACE_ANSWERED, /* bytes handed to the link by the broker */
+    TRACE_RECEIVED, /* ... have arrived at the vehicle */
+    TRACE_LINK,     /* `text`: opened, lost, closed */
+    TRACE_PROBE,    /* the agent's own word: probe, reason, number, bytes: id */
+    TRACE_CAR,      /* `text`: ignition, coverage */
+};
+struct world_trace {
+    enum world_trace_kind kind;
+    int64_t at_us;
+    struct span bytes;
+    const char *text;
+    uint8_t probe, reason;
+    uint32_t number;
+};
+
 #define WORLD_BROKERS 16
 struct world_options {
     enum world_kind kind;
@@ -40,6 +59,13 @@ struct world_options {
     uint32_t partitions;         /* virtual: 0: 16 (fixed for the digest) */
     int64_t window_us;           /* virtual: engine's window */
     uint64_t memory_limit;       /* 0: none */
+    int64_t checkpoint_every_us; /* virtual: scenario time between checkpoints in out_directory; 0: none */
+    const char *resume_directory; /* virtual: where the checkpoint is */
+    const int64_t *replay_acted;  /* virtual: a replay of one vehicle's partition; what the run's scripted actions returned */
+    uint32_t replay_acted_count;
+    int64_t replay_vehicle; /* with replay_acted: whose partition runs, and whose life goes to trace() */
+    void (*trace)(void *context, const struct world_trace *event);
+    void *trace_context;
     struct sim_group *group;     /* the processes that run this together; NULL: this one alone. Only rank 0's result is whole */
     const char *out_directory;
     volatile sig_atomic_t *stop; /* set by Ctrl-C: finish early, keep what was measured */
@@ -81,6 +107,11 @@ struct world_result {
     char cloud_profile[24];
     uint64_t registered_things, active_certificates;
     int64_t lag_p50_us, lag_p99_us, lag_max_us; /* live */
+    /* virtual: per partition, for replays (the caller frees the digests); what scripted actions returned, in order. */
+    struct sim_digest *partition_digests;
+    uint32_t partition_count;
+    const int64_t *acted;
+    uint32_t acted_count;
 };
 
 /* Preflight: what the scenario needs against what the machine has; writes one line per need; false if something is too low (*remedy: what to do). */
@@ -89,6 +120,12 @@ bool world_preflight(const struct scenario *scenario, const struct world_options
 /* Runs to the end. The script gives the scenario and takes the callbacks. */
 void world_run(struct script *script, const struct world_options *options, struct world_result *result);
 void world_run_virtual(struct script *script, const struct world_options *options, struct world_result *result);
+/* What a process of the group may take of this machine's (or this container's) free memory. */
+uint64_t world_memory_limit(const struct sim_group *group);
+/* The virtual world's heap is there from before the script is loaded, so that a checkpoint holds the script too. false: `error`. */
+bool world_begin_virtual(const struct world_options *options, char *error, size_t error_capacity);
+/* Goes on from options->resume_directory; *script is the one of the checkpoint. */
+void world_resume_virtual(const struct world_options *options, struct script **script, struct world_result *result);
 void world_run_live(struct script *script, const struct world_options *options, struct world_result *result);
 
 #endif

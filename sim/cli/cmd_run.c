@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "report/report.h"
+#include "sim/group.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -143,6 +144,8 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
                              .result = result,
                              .expectations = expectations,
                              .command = command,
+                             .script = options->scenario ? &options->script : NULL,
+                             .scenario_text = options->scenario_text,
                              .version = convoy_version,
                              .commit = convoy_commit,
                              .exit_code = exit_code(result, expectations, scenario->expectation_count),
@@ -162,63 +165,177 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
     return run.exit_code;
 }
 
+/* Rank 0 chooses, for all: a directory made by one must not look taken to the next. */
+static void agree_on_directory(struct cli_options *options, const struct scenario *scenario, char *directory, size_t capacity)
+{
+    if (sim_group_rank(options->world.group) == 0) {
+        const char *wanted = options->out ? options->out : options->world.resume_directory;
+        choose_directory(scenario, wanted, directory, capacity);
+    }
+    sim_group_broadcast(options->world.group, directory, capacity);
+    options->world.out_directory = directory;
+}
+
+/* What every rank must be able to do. true on all or on none. */
+static bool all_ranks(const struct cli_options *options, bool here, const char *elsewhere)
+{
+    int64_t failed = !here;
+    sim_group_reduce(options->world.group, SIM_GROUP_SUM, &failed, 1);
+    if (failed && here)
+        cli_complain("%s on another rank", elsewhere);
+    return failed == 0;
+}
+
+static bool ready(struct cli_options *options, const struct scenario *scenario, char *directory)
+{
+    char needs[4096], remedy[512];
+    bool enough = world_preflight(scenario, &options->world, needs, sizeof needs, remedy, sizeof remedy);
+    if (!enough)
+        cli_complain("%s", remedy);
+    if (!all_ranks(options, enough, "the machine is too small"))
+        return false;
+    bool prepared = sim_group_rank(options->world.group) > 0 || prepare_directory(directory);
+    return all_ranks(options, prepared, "no run directory");
+}
+
+static void announce(const struct cli_options *options, const struct scenario *scenario)
+{
+    char ranks[32] = "";
+    uint32_t size = sim_group_size(options->world.group);
+    if (size > 1)
+        snprintf(ranks, sizeof ranks, " · %u processes", size);
+    printf("%s · %u vehicles · %s%s · seed %llu\n", scenario->name, scenario->fleet,
+           options->world.kind == WORLD_VIRTUAL ? "virtual" : options->world.brokers[0], ranks,
+           (unsigned long long)scenario->seed);
+    fflush(stdout);
+}
+
+static int conclude(struct cli_options *options, const struct scenario *scenario, struct world_result *result,
+                    char *directory, int argc, char **argv, time_t started)
+{
+    cli_progress_clear();
+    if (result->error[0])
+        cli_complain("%s", result->error);
+    int code = result->status == WORLD_SCENARIO ? EXIT_USAGE : EXIT_ENVIRONMENT;
+    if (sim_group_rank(options->world.group) > 0) /* the verdict and the report are rank 0's */
+        return EXIT_HOLDS;
+    if (result->measure)
+        code = judge_and_report(options, scenario, result, directory, argc, argv, started);
+    else
+        rmdir(directory);
+    return code;
+}
+
 static int run_scenario(struct cli_options *options, struct script *script, int argc, char **argv)
 {
     const struct scenario *scenario = script_scenario(script);
-    char directory[512], needs[4096], remedy[512];
-    choose_directory(scenario, options->out, directory, sizeof directory);
-    options->world.out_directory = directory;
-    options->world.stop = &stop_requested;
-    options->world.progress = cli_progress;
+    char directory[512];
+    agree_on_directory(options, scenario, directory, sizeof directory);
+    if (!ready(options, scenario, directory))
+        return EXIT_ENVIRONMENT;
+    announce(options, scenario);
     options->world.progress_context = (void *)scenario;
-    if (!world_preflight(scenario, &options->world, needs, sizeof needs, remedy, sizeof remedy)) {
-        cli_complain("%s", remedy);
-        return EXIT_ENVIRONMENT;
-    }
-    if (!prepare_directory(directory))
-        return EXIT_ENVIRONMENT;
-    printf("%s · %u vehicles · %s · seed %llu\n", scenario->name, scenario->fleet,
-           options->world.kind == WORLD_VIRTUAL ? "virtual" : options->world.brokers[0],
-           (unsigned long long)scenario->seed);
-    fflush(stdout);
-    catch_signals();
     time_t started = time(NULL);
     struct world_result *result = calloc(1, sizeof *result);
     if (!result)
         return EXIT_ENVIRONMENT;
     world_run(script, &options->world, result);
-    cli_progress_clear();
-    if (result->error[0])
-        cli_complain("%s", result->error);
-    int code = result->status == WORLD_SCENARIO ? EXIT_USAGE : EXIT_ENVIRONMENT;
-    if (result->measure)
-        code = judge_and_report(options, scenario, result, directory, argc, argv, started);
-    else
-        rmdir(directory);
-    if (result->measure)
-        measure_destroy(result->measure);
+    int code = conclude(options, scenario, result, directory, argc, argv, started);
+    free(result->partition_digests);
     free(result);
     return code;
+}
+
+static int resume(struct cli_options *options, int argc, char **argv)
+{
+    char directory[512];
+    struct script *script = NULL;
+    agree_on_directory(options, NULL, directory, sizeof directory);
+    bool prepared = sim_group_rank(options->world.group) > 0 || prepare_directory(directory);
+    struct world_result *result = calloc(1, sizeof *result);
+    if (!all_ranks(options, prepared && result, "no run directory")) {
+        free(result);
+        return EXIT_ENVIRONMENT;
+    }
+    time_t started = time(NULL);
+    world_resume_virtual(&options->world, &script, result);
+    int code = EXIT_ENVIRONMENT;
+    if (script) {
+        announce(options, script_scenario(script));
+        code = conclude(options, script_scenario(script), result, directory, argc, argv, started);
+    } else {
+        cli_complain("%s", result->error);
+    }
+    free(result->partition_digests);
+    free(result);
+    return code;
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------------------ */
+
+/* Joins the other ranks, or with -j N from a plain shell becomes N of them. false: *code. */
+static bool join(struct cli_options *options, char **argv, int *code)
+{
+    char error[512];
+    *code = EXIT_ENVIRONMENT;
+    if (!sim_group_launched() && options->jobs > 1) {
+        sim_group_launch(argv - 1, (uint32_t)options->jobs, error, sizeof error); /* argv[-1] is the program */
+        cli_complain("%s", error);
+        return false;
+    }
+    options->world.group = sim_group_join(error, sizeof error);
+    if (!options->world.group) {
+        cli_complain("%s", error);
+        return false;
+    }
+    uint32_t size = sim_group_size(options->world.group);
+    if (sim_group_rank(options->world.group) > 0 &&
+        (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))) /* rank 0 speaks for all */
+        return false;
+    if (options->jobs > 0 && (uint32_t)options->jobs != size) {
+        cli_complain("-j %d, but the launcher started %u processes; leave -j away", options->jobs, size);
+        sim_group_leave(options->world.group);
+        *code = EXIT_USAGE;
+        return false;
+    }
+    return true;
+}
+
+static int load_and_run(struct cli_options *options, int argc, char **argv)
+{
+    char error[1024] = "";
+    bool virtual = options->world.kind == WORLD_VIRTUAL;
+    if (virtual && !options->world.memory_limit)
+        options->world.memory_limit = world_memory_limit(options->world.group);
+    if (virtual && !all_ranks(options, world_begin_virtual(&options->world, error, sizeof error), "no memory to be had")) {
+        if (error[0])
+            cli_complain("%s", error);
+        return EXIT_ENVIRONMENT;
+    }
+    if (options->world.resume_directory)
+        return resume(options, argc, argv);
+    options->scenario_text = cli_file_text(options->scenario);
+    struct script *script = script_load(options->scenario, &options->script, error, sizeof error);
+    if (!script)
+        fprintf(stderr, "%s\n", error);
+    else if (script_scenario(script)->expectation_count == 0)
+        cli_complain("%s has no expectation, so no verdict is possible; add expect(...)", options->scenario);
+    bool good = script && script_scenario(script)->expectation_count > 0;
+    if (!all_ranks(options, good, "the scenario cannot be loaded: is it there, and the same, on every host?"))
+        return EXIT_USAGE;
+    return run_scenario(options, script, argc, argv);
 }
 
 int cmd_run(int argc, char **argv)
 {
     struct cli_options options;
     int code;
-    char error[1024];
-    if (!cli_parse(argc, argv, true, &options, &code))
+    if (!cli_parse(argc, argv, true, &options, &code) || !join(&options, argv, &code))
         return code;
-    struct script *script = script_load(options.scenario, &options.script, error, sizeof error);
-    if (!script) {
-        fprintf(stderr, "%s\n", error);
-        return EXIT_USAGE;
-    }
-    if (script_scenario(script)->expectation_count == 0) {
-        cli_complain("%s has no expectation, so no verdict is possible; add expect(...)", options.scenario);
-        script_free(script);
-        return EXIT_USAGE;
-    }
-    code = run_scenario(&options, script, argc, argv);
-    script_free(script);
+    catch_signals();
+    options.world.stop = &stop_requested;
+    options.world.progress = cli_progress;
+    code = load_and_run(&options, argc, argv);
+    sim_group_leave(options.world.group);
     return code;
 }

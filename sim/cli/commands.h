@@ -19,22 +19,27 @@ int cmd_run(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_cloud(int argc, char **argv);
 int cmd_tcu(int argc, char **argv);
+int cmd_replay(int argc, char **argv);
 
 /* options.c: what run and check share. */
 struct cli_options {
     const char *scenario;
+    char *scenario_text; /* as it was when loaded; NULL: not read */
     struct script_override overrides[128];
     uint32_t override_count;
     struct script_options script;
     struct world_options world;
     bool json;
     const char *out;
-    int jobs;
+    int jobs; /* 0: not given */
 };
 /* false: *code is the exit code (a line has been printed). */
 bool cli_parse(int argc, char **argv, bool running, struct cli_options *options, int *code);
 /* One line on standard error: "convoy: ...". */
 void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The whole of a small file, for the caller to free; NULL: cannot be read. */
+char *cli_file_text(const char *path);
 
 /* progress.c */
 void cli_progress(void *context, const struct world_progress *progress);

@@ -21,7 +21,7 @@ static const struct command commands[] = {
     {"certify", NULL, "certify a device's firmware"},
     {"plan", NULL, "capacity planning"},
     {"diff", NULL, "compare two runs"},
-    {"replay", NULL, "one vehicle's timeline of a run"},
+    {"replay", cmd_replay, "one vehicle's decoded timeline of a virtual run"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

@@ -18,6 +18,8 @@ void cli_complain(const char *format, ...)
     va_end(arguments);
 }
 
+#define FILE_TEXT_MAX (4u << 20) /* a scenario file; larger ones are not loaded either */
+
 enum {
     OPTION_WORLD = 1000,
     OPTION_BROKER,
@@ -39,6 +41,9 @@ enum {
     OPTION_PARTITIONS,
     OPTION_WINDOW,
     OPTION_LAG_BOUND,
+    OPTION_CHECKPOINT,
+    OPTION_RESUME,
+    OPTION_MEMORY,
     OPTION_HELP,
 };
 
@@ -63,6 +68,9 @@ static const struct option long_options[] = {
     {"partitions", required_argument, NULL, OPTION_PARTITIONS},
     {"window", required_argument, NULL, OPTION_WINDOW},
     {"lag-bound", required_argument, NULL, OPTION_LAG_BOUND},
+    {"checkpoint", required_argument, NULL, OPTION_CHECKPOINT},
+    {"resume", required_argument, NULL, OPTION_RESUME},
+    {"memory", required_argument, NULL, OPTION_MEMORY},
     {"jobs", required_argument, NULL, 'j'},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -94,7 +102,11 @@ static void help(bool running)
             "  --lag-bound MS         live: p99 of the rig's own lag above which the run is inconclusive (default 50)\n"
             "  --partitions N --window US      virtual: engine settings (partitions change the digest, the window does "
             "not)\n"
-            "  -j, --jobs N           processes (this version: 1)\n");
+            "  --checkpoint D         virtual: save the run every D of scenario time (6h) in the run directory\n"
+            "  --resume DIR           virtual: go on from the checkpoint of an earlier run of this program; no SCENARIO then\n"
+            "  --memory SIZE          virtual: at most this much memory a process (900M, 20G; default: what is available);\n"
+            "                         a run that outgrows it ends with a report\n"
+            "  -j, --jobs N           processes (MPI ranks); more hosts: mpirun convoy run ..., see docs/clusters.md\n");
 }
 
 static bool number(const char *name, const char *text, double low, double high, double *out, int *code)
@@ -111,7 +123,7 @@ static bool number(const char *name, const char *text, double low, double high, 
     return true;
 }
 
-static bool duration(const char *text, int64_t *out_us, int *code)
+static bool duration(const char *name, const char *text, int64_t *out_us, int *code)
 {
     char *end;
     double value = strtod(text, &end);
@@ -121,11 +133,25 @@ static bool duration(const char *text, int64_t *out_us, int *code)
                   : strcmp(end, "d") == 0            ? 86400
                                                      : 0;
     if (end == text || unit == 0 || !(value > 0) || value * unit > 366.0 * 86400) {
-        cli_complain("--duration takes a time like 90s, 15m, 24h or 7d (at most 366d), got '%s'", text);
+        cli_complain("--%s takes a time like 90s, 15m, 24h or 7d (at most 366d), got '%s'", name, text);
         *code = EXIT_USAGE;
         return false;
     }
     *out_us = (int64_t)(value * unit * 1e6);
+    return true;
+}
+
+static bool memory_option(const char *text, struct cli_options *options, int *code)
+{
+    char *end;
+    double value = strtod(text, &end);
+    double unit = strcmp(end, "M") == 0 ? 0x1p20 : strcmp(end, "G") == 0 ? 0x1p30 : strcmp(end, "T") == 0 ? 0x1p40 : 0;
+    if (end == text || unit == 0 || !(value * unit >= 0x1p24) || value * unit > 0x1p46) {
+        cli_complain("--memory takes a size like 900M or 20G (at least 16M), got '%s'", text);
+        *code = EXIT_USAGE;
+        return false;
+    }
+    options->world.memory_limit = (uint64_t)(value * unit);
     return true;
 }
 
@@ -197,7 +223,7 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
         }
         options->script.fleet = (uint32_t)value;
         return ok;
-    case OPTION_DURATION: return duration(argument, &options->script.duration_us, code);
+    case OPTION_DURATION: return duration("duration", argument, &options->script.duration_us, code);
     case OPTION_SPEEDUP: return number("speedup", argument, 0.01, 100000, &options->world.speedup, code);
     case OPTION_SEED: return seed_option(argument, options, code);
     case OPTION_SET: return set_option(argument, options, code);
@@ -213,7 +239,7 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
     case OPTION_CONNECT_RATE: return number("connect-rate", argument, 1, 100000, &options->world.connect_rate, code);
     case OPTION_LAG_BOUND: return number("lag-bound", argument, 1, 60000, &options->world.lag_bound_ms, code);
     case OPTION_PARTITIONS:
-        ok = number("partitions", argument, 1, 1024, &value, code);
+        ok = number("partitions", argument, 1, 65536, &value, code);
         options->world.partitions = (uint32_t)value;
         return ok;
     case OPTION_WINDOW:
@@ -225,6 +251,9 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
             return false;
         }
         return ok;
+    case OPTION_CHECKPOINT: return duration("checkpoint", argument, &options->world.checkpoint_every_us, code);
+    case OPTION_RESUME: options->world.resume_directory = argument; return true;
+    case OPTION_MEMORY: return memory_option(argument, options, code);
     case 'j':
         ok = number("jobs", argument, 1, 4096, &value, code);
         options->jobs = (int)value;
@@ -245,10 +274,44 @@ static void complain_option(char **argv)
         cli_complain("unknown option '%s'; convoy %s --help lists the options", argv[optind - 1], argv[0]);
 }
 
+char *cli_file_text(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char *text = file ? calloc(1, FILE_TEXT_MAX + 1) : NULL;
+    size_t length = text ? fread(text, 1, FILE_TEXT_MAX + 1, file) : 0;
+    if (file)
+        fclose(file);
+    if (length > FILE_TEXT_MAX || length == 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+static bool one_scenario(int argc, char **argv, struct cli_options *options, int *code)
+{
+    bool resumes = options->world.resume_directory != NULL;
+    const struct script_options *script = &options->script;
+    *code = EXIT_USAGE;
+    if (resumes && optind == argc && !options->override_count && !script->fleet && !script->duration_us && !script->has_seed)
+        return true;
+    if (resumes) {
+        cli_complain("--resume goes on with the scenario of the checkpoint as it was: no SCENARIO, --set, --fleet, --duration or --seed");
+        return false;
+    }
+    if (optind + 1 != argc) {
+        cli_complain(optind >= argc ? "which scenario? convoy %s SCENARIO" : "one scenario at a time; convoy %s SCENARIO",
+                     argv[0]);
+        return false;
+    }
+    options->scenario = argv[optind];
+    return true;
+}
+
 bool cli_parse(int argc, char **argv, bool running, struct cli_options *options, int *code)
 {
     memset(options, 0, sizeof *options);
-    options->jobs = 1;
+    options->jobs = 0;
     optind = 1;
     opterr = 0;
     int option;
@@ -266,22 +329,16 @@ bool cli_parse(int argc, char **argv, bool running, struct cli_options *options,
         if (!take(option, optarg, options, code))
             return false;
     }
-    if (optind + 1 != argc) {
-        cli_complain(optind >= argc ? "which scenario? convoy %s SCENARIO"
-                                    : "one scenario at a time; convoy %s SCENARIO",
-                     argv[0]);
-        *code = EXIT_USAGE;
+    if (!one_scenario(argc, argv, options, code))
         return false;
-    }
-    options->scenario = argv[optind];
-    if (options->jobs > 1) {
-        cli_complain("more than one process (-j %d) is not in this version", options->jobs);
-        *code = EXIT_USAGE;
-        return false;
-    }
     if (options->world.kind == WORLD_VIRTUAL && (options->world.broker_count || options->world.speedup > 0)) {
         cli_complain("--%s belongs to the live world; add --world live",
                      options->world.broker_count ? "broker" : "speedup");
+        *code = EXIT_USAGE;
+        return false;
+    }
+    if (options->world.kind == WORLD_LIVE && (options->world.resume_directory || options->world.checkpoint_every_us)) {
+        cli_complain("--%s belongs to the virtual world", options->world.resume_directory ? "resume" : "checkpoint");
         *code = EXIT_USAGE;
         return false;
     }

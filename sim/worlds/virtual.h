@@ -1,12 +1,20 @@
-/* virtual.h: the virtual world's own structures. One process, fixed partitions: partition p of P holds the vehicles v with v % P == p and the
- * cloud instance that serves them. Partitions meet only at barriers (timeline entries, end of the run), so their order cannot show.
+/* virtual.h: the virtual world's own structures. Partition p of P holds the vehicles v with v % P == p and the cloud instance that serves
+ * them, in a heap of its own; it is the unit of everything: it runs alone for as long as nobody can tell it anything (to the
+ * next entry of the timeline, an hour at most), so its memory stays in the processor's cache; it is what a rank is given and what a
+ * replay runs again. P follows from the fleet's size alone, so the number of ranks cannot show in a result.
+ *
+ * All state that a run changes is reachable from struct virtual_world and lies in heaps (memory.h): that is the checkpoint.
  */
 #ifndef WORLDS_VIRTUAL_H
 #define WORLDS_VIRTUAL_H
 
 #include "fleet.h"
 
+#include "memory.h"
 #include "sim/engine.h"
+#include "sim/group.h"
+
+#include <stdalign.h>
 
 enum virtual_class { EVENT_STEP, EVENT_UP, EVENT_DOWN, EVENT_LIFE, EVENT_AGENT, EVENT_CLOUD };
 
@@ -14,18 +22,18 @@ struct segment { /* bytes under way in one direction of one link */
     struct segment *next;
     int64_t arrival_us;
     uint32_t length;
-    uint16_t size_class;
     bool end; /* the sender has closed: nothing follows */
     uint8_t data[];
 };
 
 struct virtual_link { /* a transport connection; lives until both ends have let go of it */
     struct virtual_vehicle *vehicle;
-    struct virtual_link *next; /* older links of the same vehicle, or the free list */
+    struct virtual_link *next; /* older links of the same vehicle */
     struct cloud_connection *connection;
-    struct segment *head[2], *tail[2];
+    struct segment *last[2]; /* rings: the newest, whose next is the oldest; NULL: nothing under way */
+    struct store_item *certificate; /* shown in the handshake; NULL: none */
+    uint8_t tls;             /* as struct link_setup says */
     bool vehicle_open, broker_open;
-    struct cloud_peer peer;
 };
 
 enum step_kind {
@@ -35,91 +43,178 @@ enum step_kind {
     STEP_CSR,
     STEP_HTTP_AT_SERVER,
     STEP_HTTP_REPLY,
-    STEP_EXECUTED
+    STEP_EXECUTED,
+    STEP_COMMAND /* a script's command from another partition */
 };
 
 struct step { /* something a vehicle waits for */
     struct step *next;
     int64_t at_us;
-    enum step_kind kind;
-    uint32_t slot; /* attempt number; execution slot; HTTP status */
-    uint32_t length;
-    uint32_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
+    uint32_t slot;    /* attempt number; execution slot; HTTP status */
+    uint16_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
+    uint16_t length;
+    uint8_t kind; /* enum step_kind */
     uint8_t tls;
-    int64_t phase_us[3];
+    uint8_t data[]; /* of LINK_UP: its phases, int64_t[3] */
+};
+
+struct store_item { /* shared by the vehicle's store and the links that showed it */
+    uint16_t length;
+    uint8_t holders;
+    bool packed; /* a modelled certificate in its compact form; length is the form's */
     uint8_t data[];
 };
 
+/* Followed in memory by the vehicle's agent (struct tcu). */
 struct virtual_vehicle {
+    alignas(64) struct partition *partition;
     struct sim_deadline agent, life;
-    struct tcu *tcu;
-    struct partition *partition;
     struct virtual_link *link, *older;
     struct step *steps;
     struct link_state radio;
-    struct fleet_trace trace;
     struct fleet_life day;
-    uint8_t *stored[TCU_STORE_ITEMS];
-    uint16_t stored_length[TCU_STORE_ITEMS];
-    uint32_t index; /* in the fleet */
+    struct fleet_trace trace;
+    struct store_item *certificate, *state;
     uint32_t local; /* in the partition: the event's entity */
-    uint32_t radio_draws, agent_draws, keys, attempts, requests;
-    uint16_t faults;
+    uint32_t radio_draws, agent_draws;
+    uint16_t keys, attempts, requests, faults;
     bool covered;
 };
 
-#define SEGMENT_CLASSES 6
+#define VIRTUAL_BUSES           16
+#define VIRTUAL_CERTIFICATE_MAX 1024
 struct partition {
     struct virtual_world *world;
+    struct memory_heap *heap;
     uint32_t number, count;
-    struct virtual_vehicle *vehicles;
-    uint8_t *agents;
+    uint8_t *vehicles; /* world->stride bytes each */
     struct sim_queue *queue;
     struct cloud cloud;
     struct cloud_pki *pki;
     struct cloud_registry *registry;
     struct cloud_commands *commands;
-    struct cloud_bus *buses[16];
+    struct cloud_bus *buses[VIRTUAL_BUSES];
     uint32_t bus_count;
+    uint32_t messages; /* sent to other partitions */
     struct sim_deadline cloud_deadline;
     struct sim_random cloud_random;
     struct sim_digest digest;
-    int64_t now_us;
+    struct cloud_peer peer; /* lent to a hook of the broker while it runs */
+    uint8_t peer_certificate[VIRTUAL_CERTIFICATE_MAX];
+    int64_t now_us, outage_until_us;
+    int64_t done_us; /* everything before this has happened */
     uint64_t events;
-    struct segment *free_segments[SEGMENT_CLASSES];
-    struct virtual_link *free_links;
-    uint64_t segment_bytes, link_bytes, store_bytes, agent_bytes;
-    int64_t outage_until_us;
+    uint64_t link_bytes, segment_bytes, step_bytes, store_bytes, extra_bytes; /* in use now */
 };
 
-#define VIRTUAL_PARTITIONS_MAX 1024
+#define VIRTUAL_PARTITIONS_MAX 65536
 struct virtual_world {
     struct fleet fleet;
     const struct scenario *scenario;
-    const struct world_options *options;
-    struct world_result *result;
-    struct world_actions actions;
-    struct partition *partitions;
-    uint32_t partition_count;
+    struct memory_heap *heap; /* of everything that is no partition's */
+    struct partition **partitions; /* those of this rank: numbers rank, rank + size, ... */
+    uint32_t partition_count;      /* of all ranks */
+    uint32_t held;                 /* by this rank */
+    uint32_t stride;               /* bytes from vehicle to vehicle */
+    int64_t now_us;                /* at barriers */
+    int64_t *timeline_next_us;
+    int64_t lookahead_us;           /* 0: partitions cannot tell each other anything */
     struct partition *running;      /* NULL at a barrier */
     struct virtual_vehicle *hooked; /* the vehicle whose event a script is handling */
-    uint32_t agent_stride;
-    int64_t now_us; /* at barriers */
+    struct world_actions actions;
+    int64_t *acted; /* what each scripted action returned, in order: a replay answers the same */
+    uint32_t acted_count, acted_capacity;
     bool out_of_memory;
+    /* Of this process, not of the run: set again after a checkpoint is loaded. */
+    const struct world_options *options;
+    struct world_result *result;
+    struct sim_group *group;
+    struct sim_exchange *exchange;
+    struct virtual_vehicle *traced; /* replay: whose life is told; NULL: nobody's */
+    uint32_t next_acted;            /* replay: actions of scripts so far */
+    int64_t next_checkpoint_us;
 };
 
-/* virtual_port.c: what the agent and the broker ask for. */
-extern const struct tcu_port virtual_port;
+static inline uint32_t vehicle_index(const struct virtual_vehicle *vehicle)
+{
+    const struct partition *partition = vehicle->partition;
+    return vehicle->local * partition->world->partition_count + partition->number;
+}
+
+static inline struct tcu *vehicle_tcu(struct virtual_vehicle *vehicle)
+{
+    return (struct tcu *)(vehicle + 1);
+}
+
+static inline struct virtual_vehicle *partition_vehicle(const struct partition *partition, uint32_t local)
+{
+    return (struct virtual_vehicle *)(partition->vehicles + (size_t)local * partition->world->stride);
+}
+
+static inline const struct scenario_cohort *vehicle_cohort(const struct virtual_vehicle *vehicle)
+{
+    return &vehicle->partition->world->scenario->cohorts[vehicle->trace.cohort];
+}
+
+static inline int64_t vehicle_latency(const struct virtual_vehicle *vehicle)
+{
+    return vehicle->partition->world->scenario->regions[vehicle->trace.region].latency_us;
+}
+
+/* A stream per vehicle and purpose that costs four bytes between uses. */
+static inline struct sim_random vehicle_stream(const struct virtual_vehicle *vehicle, uint32_t purpose, uint32_t draws)
+{
+    struct sim_random random;
+    sim_random_init(&random, vehicle->partition->world->scenario->seed, vehicle_index(vehicle), purpose);
+    random.counter = draws;
+    return random;
+}
+
+/* Tells the watcher of a replay what happens to the vehicle it watches. */
+static inline void virtual_tell(const struct virtual_vehicle *vehicle, int64_t at_us, enum world_trace_kind kind,
+                                struct span bytes, const char *text)
+{
+    const struct virtual_world *world = vehicle->partition->world;
+    if (__builtin_expect(world->traced != vehicle, 1))
+        return;
+    world->options->trace(world->options->trace_context,
+                          &(struct world_trace){.kind = kind, .at_us = at_us, .bytes = bytes, .text = text});
+}
+
+/* virtual_partition.c: one partition from set-up to the end; entered: its heap is the one that blocks come from. NULL: out of memory. */
+struct partition *virtual_partition_create(struct virtual_world *world, uint32_t number);
+void virtual_partition_destroy(struct partition *partition);
+uint32_t virtual_partitions_of(uint32_t fleet);
+/* Vehicles' last states and the broker's go into the digest, its counts into the result. */
+void virtual_partition_close(struct partition *partition);
+void virtual_weigh(struct virtual_world *world);
+
+/* virtual_events.c: what happens at an event, and what a script does to vehicles. */
+void virtual_advance(struct partition *partition, int64_t until_us);
+void virtual_cloud_touched(struct partition *partition);
+int64_t virtual_act(void *world, int64_t now_us, const struct world_action *action, const char **why);
+void virtual_ask(struct virtual_vehicle *vehicle, int64_t now_us, struct span command, int64_t timeout_us);
+
+/* virtual_link.c: connections and bytes under way. */
 void virtual_broker_send(void *door, void *link, const uint8_t *data, size_t length);
 void virtual_broker_close(void *door, void *link, enum cloud_close_reason reason);
-void virtual_step(struct virtual_vehicle *vehicle, int64_t now_us);
+const struct cloud_peer *virtual_broker_peer(void *door, void *link);
 void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction);
 /* The radio goes without a word: the vehicle notices, the broker does not. */
 void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why);
+void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step);
+void virtual_link_send(void *vehicle, const uint8_t *data, size_t length);
+void virtual_link_close(void *vehicle, bool abort);
+
+/* virtual_port.c: what else the agent asks for, and the steps it waits for. */
+extern const struct tcu_port virtual_port;
+void virtual_push(struct virtual_vehicle *vehicle, int64_t at_us, enum virtual_class class);
+void virtual_step(struct virtual_vehicle *vehicle, int64_t now_us);
 /* NULL: out of memory, noted in the world. */
 struct step *virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind kind, int64_t at_us, uint32_t slot,
                               const void *data, size_t length);
-void virtual_cloud_touched(struct partition *partition);
-void virtual_partition_release(struct partition *partition);
+/* The item's bytes, in `out` (VIRTUAL_CERTIFICATE_MAX) when they had to be made; empty: there is no item. */
+struct span virtual_stored(struct virtual_vehicle *vehicle, const struct store_item *item, uint8_t *out);
+void virtual_store_release(struct partition *partition, struct store_item *item);
 
 #endif

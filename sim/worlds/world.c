@@ -34,6 +34,17 @@ static void line(struct text *text, const char *format, ...)
     text->left -= used;
 }
 
+/* The first number in a file; UINT64_MAX when there is none ("max"). */
+static uint64_t number_in(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    unsigned long long value = 0;
+    bool read = file && fscanf(file, "%llu", &value) == 1;
+    if (file)
+        fclose(file);
+    return read ? value : UINT64_MAX;
+}
+
 static uint64_t available_memory(void)
 {
     FILE *file = fopen("/proc/meminfo", "r");
@@ -44,7 +55,18 @@ static uint64_t available_memory(void)
             break;
     if (file)
         fclose(file);
-    return kib ? kib * 1024 : (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t have = kib ? kib * 1024 : (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    /* A container's own limit, where it sees its control group as the root. */
+    uint64_t most = number_in("/sys/fs/cgroup/memory.max"), used = number_in("/sys/fs/cgroup/memory.current");
+    if (most != UINT64_MAX && used != UINT64_MAX && (most > used ? most - used : 0) < have)
+        have = most > used ? most - used : 0;
+    return have;
+}
+
+uint64_t world_memory_limit(const struct sim_group *group)
+{
+    uint32_t here = sim_group_local_size(group);
+    return available_memory() / 100 * 95 / here;
 }
 
 static bool uses_tls(const struct scenario *scenario)

@@ -1,0 +1,305 @@
+/* virtual_link.c: transport connections of the virtual world and the bytes under way on them.
+ *
+ * Link loss: when coverage goes, bytes under way are gone and only the vehicle notices; the broker keeps its half until its keep alive
+ * runs out or the vehicle's next connection takes over. A close by either end travels behind the bytes sent before it.
+ */
+#include "virtual.h"
+
+/* ---- segments ------------------------------------------------------------------------------------------------------ */
+
+static void segment_give(struct partition *partition, struct segment *segment)
+{
+    partition->segment_bytes -= sizeof *segment + segment->length;
+    memory_free(segment);
+}
+
+/* The oldest; NULL: nothing under way. */
+static struct segment *oldest(const struct virtual_link *link, enum link_direction direction)
+{
+    return link->last[direction] ? link->last[direction]->next : NULL;
+}
+
+static void take_oldest(struct virtual_link *link, enum link_direction direction)
+{
+    struct segment *first = link->last[direction]->next;
+    if (first == link->last[direction])
+        link->last[direction] = NULL;
+    else
+        link->last[direction]->next = first->next;
+}
+
+static void drop_segments(struct virtual_link *link, enum link_direction direction)
+{
+    struct segment *segment;
+    while ((segment = oldest(link, direction))) {
+        take_oldest(link, direction);
+        segment_give(link->vehicle->partition, segment);
+    }
+}
+
+static void transmit(struct virtual_link *link, enum link_direction direction, const uint8_t *data, size_t length,
+                     bool end)
+{
+    struct virtual_vehicle *vehicle = link->vehicle;
+    struct partition *partition = vehicle->partition;
+    struct segment *segment = memory_allocate(sizeof *segment + length);
+    if (!segment) {
+        partition->world->out_of_memory = true;
+        return;
+    }
+    partition->segment_bytes += sizeof *segment + length;
+    const struct link_profile *profile = &vehicle_cohort(vehicle)->radio;
+    virtual_tell(vehicle, partition->now_us, direction == LINK_UP ? TRACE_SENT : TRACE_ANSWERED, span_of(data, length),
+                 end ? "end of the connection" : NULL);
+    struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK, vehicle->radio_draws++);
+    int64_t arrival_us = link_transfer(profile, &vehicle->radio, &random, direction, partition->now_us,
+                                       (uint32_t)length + profile->overhead_bytes);
+    segment->arrival_us = arrival_us + vehicle_latency(vehicle);
+    segment->length = (uint32_t)length;
+    segment->end = end;
+    if (length)
+        memcpy(segment->data, data, length);
+    segment->next = segment;
+    if (link->last[direction]) {
+        segment->next = link->last[direction]->next;
+        link->last[direction]->next = segment;
+    }
+    link->last[direction] = segment;
+    virtual_push(vehicle, segment->arrival_us, direction == LINK_UP ? EVENT_UP : EVENT_DOWN);
+}
+
+/* ---- links --------------------------------------------------------------------------------------------------------- */
+
+static struct virtual_link *link_take(struct virtual_vehicle *vehicle)
+{
+    struct virtual_link *link = memory_allocate_zero(1, sizeof *link);
+    if (!link) {
+        vehicle->partition->world->out_of_memory = true;
+        return NULL;
+    }
+    vehicle->partition->link_bytes += sizeof *link;
+    link->vehicle = vehicle;
+    return link;
+}
+
+static void link_give(struct virtual_link *link)
+{
+    struct partition *partition = link->vehicle->partition;
+    partition->link_bytes -= sizeof *link;
+    virtual_store_release(partition, link->certificate);
+    memory_free(link);
+}
+
+/* Gives back the links that no end holds any more. Never from inside a handler of one of them. */
+static void sweep_links(struct virtual_vehicle *vehicle)
+{
+    struct virtual_link **place = &vehicle->older;
+    while (*place) {
+        struct virtual_link *link = *place;
+        if (link->broker_open || link->last[LINK_UP] || link->last[LINK_DOWN]) {
+            place = &link->next;
+            continue;
+        }
+        *place = link->next;
+        link_give(link);
+    }
+}
+
+static void vehicle_lets_go(struct virtual_vehicle *vehicle)
+{
+    struct virtual_link *link = vehicle->link;
+    link->vehicle_open = false;
+    drop_segments(link, LINK_DOWN);
+    link->next = vehicle->older;
+    vehicle->older = link;
+    vehicle->link = NULL;
+}
+
+void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why)
+{
+    vehicle->attempts++; /* an attempt under way comes to nothing */
+    virtual_tell(vehicle, now_us, TRACE_LINK, (struct span){NULL, 0}, "lost");
+    if (vehicle->link) {
+        drop_segments(vehicle->link, LINK_UP);
+        vehicle_lets_go(vehicle);
+    }
+    link_reset(&vehicle->radio);
+    enum tcu_connection state = tcu_connection(vehicle_tcu(vehicle));
+    if (state == TCU_ONLINE || state == TCU_CONNECTING)
+        tcu_link_down(vehicle_tcu(vehicle), now_us, why);
+}
+
+/* What the broker is shown of the other end, made when it asks: a link costs no copy of its certificate's fields. */
+const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
+{
+    struct virtual_link *link = handle;
+    struct partition *partition = link->vehicle->partition;
+    struct cloud_certificate certificate;
+    memset(&partition->peer, 0, sizeof partition->peer);
+    partition->peer.tls = link->tls > 0;
+    struct span shown = virtual_stored(link->vehicle, link->certificate, partition->peer_certificate);
+    if (shown.length && cloud_certificate_read(shown, &certificate))
+        cloud_peer_from_certificate(&partition->peer, &certificate, shown);
+    return &partition->peer;
+}
+
+static bool certified(struct virtual_vehicle *vehicle)
+{
+    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
+    struct cloud_certificate certificate;
+    struct span held = virtual_stored(vehicle, vehicle->certificate, bytes);
+    return held.length && cloud_certificate_read(held, &certificate);
+}
+
+static void record_phases(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
+{
+    struct fleet *fleet = &vehicle->partition->world->fleet;
+    struct measure_dimension who = fleet_who(&vehicle->trace, PATH_ANY);
+    int64_t began_us = vehicle->trace.attempt_us >= 0 ? vehicle->trace.attempt_us : now_us;
+    int64_t phase_us[3];
+    memcpy(phase_us, step->data, sizeof phase_us);
+    measure_sample(fleet->measure, METRIC_CONNECT_RESOLVE, who, vehicle_index(vehicle), began_us, phase_us[0]);
+    measure_sample(fleet->measure, METRIC_CONNECT_TCP, who, vehicle_index(vehicle), began_us, phase_us[1]);
+    if (step->tls)
+        measure_sample(fleet->measure, METRIC_CONNECT_TLS, who, vehicle_index(vehicle), began_us, phase_us[2]);
+    vehicle->trace.link_up_us = now_us;
+}
+
+void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
+{
+    struct partition *partition = vehicle->partition;
+    if (step->tls == 2 && !certified(vehicle)) {
+        tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_TLS_FAILED);
+        return;
+    }
+    sweep_links(vehicle);
+    struct virtual_link *link = link_take(vehicle);
+    if (!link)
+        return;
+    link->tls = step->tls;
+    if (step->tls == 2) {
+        link->certificate = vehicle->certificate;
+        link->certificate->holders++;
+    }
+    link->vehicle_open = true;
+    link->broker_open = true;
+    vehicle->link = link;
+    link_reset(&vehicle->radio);
+    vehicle->radio.last_active_us = now_us;
+    link->connection = cloud_broker_opened(partition->cloud.broker, now_us, link, NULL);
+    if (!link->connection) { /* full: the listener closes at once */
+        link->broker_open = false;
+        vehicle_lets_go(vehicle);
+        tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_PEER_CLOSED);
+        return;
+    }
+    record_phases(vehicle, now_us, step);
+    virtual_tell(vehicle, now_us, TRACE_LINK, (struct span){NULL, 0}, "open");
+    tcu_link_up(vehicle_tcu(vehicle), now_us);
+    virtual_cloud_touched(partition);
+}
+
+void virtual_link_send(void *context, const uint8_t *data, size_t length)
+{
+    struct virtual_vehicle *vehicle = context;
+    struct partition *partition = vehicle->partition;
+    if (!vehicle->link)
+        return;
+    fleet_bytes(&partition->world->fleet, &vehicle->trace, partition->now_us, LINK_UP, data, length);
+    transmit(vehicle->link, LINK_UP, data, length, false);
+}
+
+void virtual_link_close(void *context, bool abort)
+{
+    struct virtual_vehicle *vehicle = context;
+    vehicle->attempts++;
+    if (!vehicle->link)
+        return;
+    virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, abort ? "cut" : "closed");
+    if (vehicle->link->broker_open)
+        transmit(vehicle->link, LINK_UP, NULL, 0, true);
+    vehicle_lets_go(vehicle);
+}
+
+/* ---- the broker's door --------------------------------------------------------------------------------------------- */
+
+void virtual_broker_send(void *door, void *handle, const uint8_t *data, size_t length)
+{
+    struct virtual_link *link = handle;
+    if (link->vehicle_open)
+        transmit(link, LINK_DOWN, data, length, false);
+}
+
+void virtual_broker_close(void *door, void *handle, enum cloud_close_reason reason)
+{
+    struct virtual_link *link = handle;
+    link->broker_open = false;
+    link->connection = NULL;
+    drop_segments(link, LINK_UP);
+    if (link->vehicle_open)
+        transmit(link, LINK_DOWN, NULL, 0, true);
+}
+
+static void arrived_at_broker(struct virtual_link *link, int64_t now_us, const struct segment *segment)
+{
+    struct partition *partition = link->vehicle->partition;
+    if (!link->broker_open)
+        return;
+    virtual_tell(link->vehicle, now_us, TRACE_ARRIVED, span_of(segment->data, segment->length),
+                 segment->end ? "end of the connection" : NULL);
+    if (!segment->end) {
+        cloud_broker_input(partition->cloud.broker, link->connection, now_us, segment->data, segment->length);
+        return;
+    }
+    link->broker_open = false;
+    struct cloud_connection *connection = link->connection;
+    link->connection = NULL;
+    cloud_broker_closed(partition->cloud.broker, connection, now_us);
+}
+
+static void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const struct segment *segment)
+{
+    struct virtual_vehicle *vehicle = link->vehicle;
+    if (!link->vehicle_open || vehicle->link != link)
+        return;
+    virtual_tell(vehicle, now_us, TRACE_RECEIVED, span_of(segment->data, segment->length),
+                 segment->end ? "end of the connection" : NULL);
+    if (segment->end) {
+        vehicle_lets_go(vehicle);
+        tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_PEER_CLOSED);
+        return;
+    }
+    fleet_bytes(&vehicle->partition->world->fleet, &vehicle->trace, now_us, LINK_DOWN, segment->data, segment->length);
+    tcu_bytes(vehicle_tcu(vehicle), now_us, segment->data, segment->length);
+}
+
+static void link_arrivals(struct virtual_link *link, int64_t now_us, enum link_direction direction)
+{
+    struct partition *partition = link->vehicle->partition;
+    struct segment *segment;
+    while ((segment = oldest(link, direction)) && segment->arrival_us <= now_us) {
+        take_oldest(link, direction);
+        if (direction == LINK_UP)
+            arrived_at_broker(link, now_us, segment);
+        else
+            arrived_at_vehicle(link, now_us, segment);
+        segment_give(partition, segment);
+    }
+}
+
+void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction)
+{
+    /* Links are only given back by the sweep below, so the walk is safe whatever the handlers do; they may prepend to `older`. */
+    struct virtual_link *current = vehicle->link;
+    if (direction == LINK_UP)
+        for (struct virtual_link *link = vehicle->older, *next; link; link = next) {
+            next = link->next;
+            link_arrivals(link, now_us, direction);
+        }
+    if (current)
+        link_arrivals(current, now_us, direction);
+    if (vehicle->older)
+        sweep_links(vehicle);
+    if (direction == LINK_UP)
+        virtual_cloud_touched(vehicle->partition);
+}

@@ -1,0 +1,277 @@
+/* virtual_partition.c: one partition: its vehicles with their agents, its cloud instance, its event queue; set-up, what it weighs, its end. */
+#include "virtual.h"
+
+#include <stdio.h>
+
+#define PARTITION_VEHICLES 4096 /* at most: about the memory that stays in a processor's caches */
+#define PARTITIONS_AT_LEAST 16  /* so that a small fleet has work for several ranks too */
+
+uint32_t virtual_partitions_of(uint32_t fleet)
+{
+    uint32_t partitions = (fleet + PARTITION_VEHICLES - 1) / PARTITION_VEHICLES;
+    return partitions < PARTITIONS_AT_LEAST ? PARTITIONS_AT_LEAST : partitions;
+}
+
+/* ---- the cloud instance -------------------------------------------------------------------------------------------- */
+
+static int64_t draw_activation(void *context)
+{
+    struct partition *partition = context;
+    return sim_table_draw(&partition->world->scenario->cloud.activation_us, &partition->cloud_random);
+}
+
+static bool everyone_certified(const struct scenario *scenario)
+{
+    for (uint32_t c = 0; c < scenario->cohort_count; c++)
+        if (scenario->cohorts[c].identity != IDENTITY_CERTIFICATE)
+            return false;
+    return true;
+}
+
+static void cloud_settings(struct partition *partition, struct cloud_options *options)
+{
+    const struct scenario *scenario = partition->world->scenario;
+    memset(options, 0, sizeof *options);
+    cloud_broker_defaults(&options->broker);
+    options->broker.keep_alive_maximum_s = scenario->cloud.keep_alive_maximum_s;
+    options->broker.maximum_session_expiry_s = scenario->cloud.session_expiry_maximum_s;
+    options->broker.receive_maximum = scenario->cloud.receive_maximum;
+    options->broker.topic_alias_maximum = scenario->cloud.topic_alias_maximum;
+    options->registration.draw_delay = draw_activation;
+    options->registration.draw_context = partition;
+    options->registration.epoch_us = scenario->start_epoch_us;
+    options->profile = cloud_profile_find("embedded");
+    options->certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;
+    options->epoch_us = scenario->start_epoch_us;
+    options->seed = scenario->seed + partition->number;
+    options->require_certificate = everyone_certified(scenario);
+}
+
+static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct partition *partition = context;
+    fleet_delivery(&partition->world->fleet, now_us, message);
+}
+
+static void on_presence(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    struct partition *partition = context;
+    measure_count(partition->world->fleet.measure, COUNTER_PRESENCE_EVENTS, (struct measure_dimension){0, 0, PATH_ANY},
+                  now_us, 1);
+}
+
+static struct cloud_bus *partition_bus(struct partition *partition, const char *client_id)
+{
+    struct cloud_bus *bus = cloud_bus_local(partition->cloud.broker, span_text(client_id));
+    if (bus && partition->bus_count < VIRTUAL_BUSES)
+        partition->buses[partition->bus_count++] = bus;
+    return bus;
+}
+
+static void filter_of(const char *template, const char *prefix, char *out, size_t capacity)
+{
+    const char *mark = strchr(template, '%');
+    snprintf(out, capacity, "%s%.*s+%s", prefix, (int)(mark - template), template, mark + 1);
+}
+
+static bool start_services(struct partition *partition)
+{
+    struct fleet *fleet = &partition->world->fleet;
+    char filter[160];
+    filter_of(fleet->topic_telemetry, "$share/processors/", filter, sizeof filter);
+    uint32_t processors = partition->world->scenario->cloud.processors;
+    for (uint32_t i = 0; i < (processors > 12 ? 12 : processors); i++) {
+        char name[32];
+        snprintf(name, sizeof name, "processor-%u", i + 1);
+        struct cloud_bus *bus = partition_bus(partition, name);
+        if (!bus || bus->ops->subscribe(bus, 0, span_text(filter), 1, on_telemetry, partition) >= 0x80)
+            return false;
+    }
+    struct cloud_bus *watch = partition_bus(partition, "presence-watch");
+    snprintf(filter, sizeof filter, "%s/presence/#", partition->cloud.options.profile->event_prefix);
+    if (!watch || watch->ops->subscribe(watch, 0, span_text(filter), 0, on_presence, partition) >= 0x80)
+        return false;
+    struct cloud_command_options options;
+    fleet_command_options(fleet, &options, (uint64_t)(partition->number + 1) << 40);
+    struct cloud_bus *bus = partition_bus(partition, "command-service");
+    partition->commands = bus ? cloud_commands_create(&options, bus, 0) : NULL;
+    return partition->commands != NULL;
+}
+
+static bool attach_door(struct partition *partition)
+{
+    partition->cloud.peer = virtual_broker_peer;
+    return true;
+}
+
+static bool start_cloud(struct partition *partition)
+{
+    struct cloud_options options;
+    cloud_settings(partition, &options);
+    char error[160];
+    sim_random_init(&partition->cloud_random, partition->world->scenario->seed, partition->number, SIM_FOR_CLOUD);
+    partition->pki = cloud_pki_modelled(partition->world->scenario->seed + partition->number);
+    partition->registry = cloud_registry_open(NULL, error, sizeof error);
+    return partition->pki && partition->registry &&
+           cloud_create(&partition->cloud, &options, partition->pki, partition->registry, virtual_broker_send,
+                        virtual_broker_close, partition) &&
+           attach_door(partition) && start_services(partition);
+}
+
+/* ---- the vehicles -------------------------------------------------------------------------------------------------- */
+
+/* A vehicle that left the factory with its operational certificate, known to the registry and active. */
+static bool factory_identity(struct virtual_vehicle *vehicle, const char *name)
+{
+    struct partition *partition = vehicle->partition;
+    const struct scenario *scenario = partition->world->scenario;
+    int64_t now_s = scenario->start_epoch_us / US_PER_S;
+    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
+    size_t length = sizeof bytes;
+    struct cloud_certificate certificate;
+    if (!cloud_pki_make(partition->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
+                        scenario->cloud.certificate_lifetime_s, bytes, &length, NULL, NULL) ||
+        !cloud_certificate_read(span_of(bytes, length), &certificate))
+        return false;
+    return virtual_port.store_write(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, span_of(bytes, length)) &&
+           cloud_registry_put_thing(partition->registry, name, now_s) &&
+           cloud_registry_put_certificate(partition->registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, name, now_s);
+}
+
+static bool make_vehicle(struct partition *partition, uint32_t local)
+{
+    struct virtual_world *world = partition->world;
+    struct virtual_vehicle *vehicle = partition_vehicle(partition, local);
+    char name[SCENARIO_NAME + 16];
+    vehicle->partition = partition;
+    vehicle->local = local;
+    vehicle->covered = true;
+    vehicle->agent = vehicle->life = SIM_DEADLINE_NONE;
+    link_reset(&vehicle->radio);
+    uint32_t index = vehicle_index(vehicle);
+    fleet_trace_init(&world->fleet, index, &vehicle->trace);
+    size_t length = scenario_vehicle_name(world->scenario, index, name, sizeof name);
+    struct tcu *tcu = tcu_init(vehicle + 1, fleet_profile(&world->fleet, index), &virtual_port, vehicle, NULL, NULL,
+                               span_of(name, length));
+    ASSERT(tcu == vehicle_tcu(vehicle));
+    const struct scenario_cohort *cohort = vehicle_cohort(vehicle);
+    if (cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
+        !factory_identity(vehicle, name))
+        return false;
+    return virtual_schedule(vehicle, STEP_POWER_UP, fleet_power_up_us(&world->fleet, index), 0, NULL, 0) != NULL;
+}
+
+static bool fill(struct partition *partition)
+{
+    struct virtual_world *world = partition->world;
+    uint32_t fleet = world->scenario->fleet, number = partition->number;
+    partition->count = number < fleet ? (fleet - number - 1) / world->partition_count + 1 : 0;
+    partition->cloud_deadline = SIM_DEADLINE_NONE;
+    struct sim_queue_options options = {.window_us = world->options->window_us};
+    partition->queue = sim_queue_create(&options);
+    partition->vehicles = memory_allocate_zero(partition->count, world->stride);
+    if (!partition->queue || !partition->vehicles || !start_cloud(partition))
+        return false;
+    for (uint32_t i = 0; i < partition->count; i++)
+        if (!make_vehicle(partition, i))
+            return false;
+    return true;
+}
+
+struct partition *virtual_partition_create(struct virtual_world *world, uint32_t number)
+{
+    struct memory_heap *heap = memory_heap_create();
+    if (!heap)
+        return NULL;
+    struct memory_heap *outside = memory_enter(heap);
+    struct partition *partition = memory_allocate_zero(1, sizeof *partition);
+    bool made = partition != NULL;
+    if (made) {
+        partition->world = world;
+        partition->heap = heap;
+        partition->number = number;
+        made = fill(partition);
+    }
+    memory_enter(outside);
+    if (!made) {
+        memory_heap_destroy(heap);
+        return NULL;
+    }
+    return partition;
+}
+
+/* Everything of it lies in its heap: nothing is taken apart piece by piece. */
+void virtual_partition_destroy(struct partition *partition)
+{
+    memory_heap_destroy(partition->heap);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------------------------- */
+
+static void digest_row(struct sim_digest *digest, uint32_t vehicle, const struct ledger_row *row)
+{
+    sim_digest_add(digest, vehicle, 0, 0x1ED6E4, (uint64_t)row->delivered << 32 | row->acknowledged);
+    sim_digest_add(digest, vehicle, 0, 0x1ED6E5, (uint64_t)row->duplicated << 32 | row->dropped);
+}
+
+void virtual_partition_close(struct partition *partition)
+{
+    struct virtual_world *world = partition->world;
+    struct world_result *result = world->result;
+    for (uint32_t i = 0; i < partition->count; i++) {
+        struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
+        uint32_t index = vehicle_index(vehicle);
+        fleet_finish(&world->fleet, index, &vehicle->trace, vehicle_tcu(vehicle), partition->done_us);
+        sim_digest_add(&partition->digest, index, partition->done_us, 0x57A7E, tcu_state_hash(vehicle_tcu(vehicle)));
+        struct ledger_row row = measure_ledger_row(world->fleet.measure, index);
+        digest_row(&partition->digest, index, &row);
+    }
+    sim_digest_add(&partition->digest, partition->number, partition->done_us, 0xB20CE2,
+                   cloud_broker_state_hash(partition->cloud.broker));
+    sim_digest_merge(&result->digest, &partition->digest);
+    result->events += partition->events;
+    struct cloud_broker_counts counts;
+    cloud_broker_count(partition->cloud.broker, &counts);
+    result->packets += counts.packets_in + counts.packets_out;
+    result->wire_bytes += counts.bytes_in + counts.bytes_out;
+    uint64_t things, certificates, active;
+    cloud_registry_counts(partition->registry, &things, &certificates, &active);
+    result->registered_things += things;
+    result->active_certificates += active;
+}
+
+enum { WEIGHT_AGENT, WEIGHT_VEHICLE, WEIGHT_LINK, WEIGHT_UNDER_WAY, WEIGHT_STORE, WEIGHT_BROKER, WEIGHT_REGISTRY,
+       WEIGHT_EVENTS, WEIGHT_MEASURES, WEIGHT_REST, WEIGHTS };
+static const char *const weight_names[WEIGHTS] = {
+    "agent and session", "vehicle in the world", "link", "bytes and steps under way", "certificate store",
+    "broker session and subscriptions", "registry", "pending events", "measures", "services, slack of the heaps"};
+
+void virtual_weigh(struct virtual_world *world)
+{
+    uint64_t weight[WEIGHTS] = {0}, heaps = 0, known = 0;
+    for (uint32_t p = 0; p < world->held; p++) {
+        const struct partition *partition = world->partitions[p];
+        struct cloud_broker_counts counts;
+        cloud_broker_count(partition->cloud.broker, &counts);
+        weight[WEIGHT_AGENT] += (uint64_t)partition->count * (world->stride - sizeof(struct virtual_vehicle)) +
+                                partition->extra_bytes;
+        weight[WEIGHT_VEHICLE] += (uint64_t)partition->count * sizeof(struct virtual_vehicle);
+        weight[WEIGHT_LINK] += partition->link_bytes;
+        weight[WEIGHT_UNDER_WAY] += partition->segment_bytes + partition->step_bytes;
+        weight[WEIGHT_STORE] += partition->store_bytes;
+        weight[WEIGHT_BROKER] += counts.memory_bytes;
+        weight[WEIGHT_REGISTRY] += cloud_registry_bytes(partition->registry);
+        weight[WEIGHT_EVENTS] += sim_queue_bytes(partition->queue);
+        heaps += memory_heap_bytes(partition->heap);
+    }
+    for (int i = 0; i < WEIGHT_MEASURES; i++)
+        known += weight[i];
+    weight[WEIGHT_MEASURES] = measure_bytes(world->fleet.measure);
+    weight[WEIGHT_REST] = heaps > known ? heaps - known : 0;
+    struct world_result *result = world->result;
+    for (int i = 0; i < WEIGHTS; i++) {
+        snprintf(result->memory[i].part, sizeof result->memory[i].part, "%s", weight_names[i]);
+        result->memory[i].bytes = weight[i];
+    }
+    result->memory_parts = WEIGHTS;
+}
