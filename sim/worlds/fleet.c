@@ -256,6 +256,10 @@ void fleet_tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet
 {
     if (!fleet->scenario->cohorts[trace->cohort].on_event || fleet->failed)
         return;
+    if (fleet->tell) {
+        fleet->tell(fleet->actions->world, vehicle, trace->cohort, event, now_us);
+        return;
+    }
     if (!script_event(fleet->script, trace->cohort, vehicle, event, now_us, fleet->actions, fleet->error,
                       sizeof fleet->error))
         fleet->failed = true;

@@ -51,6 +51,8 @@ struct fleet {
     const struct fleet_trace *(*find_trace)(void *context, uint32_t vehicle);
     void *find_context;
     struct memory_heap *home; /* where the fleet's own memory comes from */
+    /* Takes what a script's on_event would be told, to tell it later; NULL: the script is told at once. */
+    void (*tell)(void *world, uint32_t vehicle, uint16_t cohort, const char *event, int64_t now_us);
     char error[512]; /* a script's failure; the world stops when set */
     bool failed;
 };

@@ -128,8 +128,11 @@ static void window_receive(void *context, const struct sim_message *message)
     const struct windows *windows = context;
     struct partition *partition = held(windows->world, message->to);
     struct memory_heap *outside = memory_enter(partition->heap);
-    virtual_schedule(partition_vehicle(partition, message->entity), STEP_COMMAND, message->at_us, 0, message->data,
-                     message->length);
+    if (message->kind == MESSAGE_EVENT)
+        virtual_news(partition, message);
+    else
+        virtual_schedule(partition_vehicle(partition, message->entity), STEP_COMMAND, message->at_us, 0, message->data,
+                         message->length);
     memory_enter(outside);
 }
 
@@ -319,6 +322,7 @@ static bool set_up(struct virtual_world *world, struct script *script)
     world->fleet.actions = &world->actions;
     world->fleet.find_trace = find_trace;
     world->fleet.find_context = world;
+    world->fleet.tell = virtual_tell_script;
     world->stride = (uint32_t)sizeof(struct virtual_vehicle) + (fleet_largest_profile_memory(&world->fleet, &virtual_port) + 63) / 64 * 64;
     world->lookahead_us = speaks_between_vehicles(scenario) ? smallest_latency(scenario) : 0;
     world->next_checkpoint_us = world->options->checkpoint_every_us > 0 ? world->options->checkpoint_every_us : TIME_NEVER;

@@ -16,7 +16,7 @@
 
 #include <stdalign.h>
 
-enum virtual_class { EVENT_STEP, EVENT_UP, EVENT_DOWN, EVENT_LIFE, EVENT_AGENT, EVENT_CLOUD };
+enum virtual_class { EVENT_STEP, EVENT_UP, EVENT_DOWN, EVENT_LIFE, EVENT_AGENT, EVENT_CLOUD, EVENT_SCRIPT };
 
 struct segment { /* bytes under way in one direction of one link */
     struct segment *next;
@@ -107,6 +107,17 @@ struct partition {
     uint64_t link_bytes, segment_bytes, step_bytes, store_bytes, extra_bytes; /* in use now */
 };
 
+/* on_event runs in one place, with the first partition, as a service of the cloud would: what happens to a vehicle reaches it, and its
+ * commands reach the vehicles, one network latency later. So all events come in one order whatever the number of ranks. */
+enum { MESSAGE_EVENT, MESSAGE_COMMAND };
+struct script_news { /* data of a MESSAGE_EVENT; waiting in a list in the order of their times */
+    struct script_news *next;
+    int64_t at_us;
+    uint32_t vehicle;
+    uint16_t cohort;
+    char event[16];
+};
+
 #define VIRTUAL_PARTITIONS_MAX 65536
 struct virtual_world {
     struct fleet fleet;
@@ -120,7 +131,8 @@ struct virtual_world {
     int64_t *timeline_next_us;
     int64_t lookahead_us;           /* 0: partitions cannot tell each other anything */
     struct partition *running;      /* NULL at a barrier */
-    struct virtual_vehicle *hooked; /* the vehicle whose event a script is handling */
+    struct partition *acting;       /* at a barrier: on whose vehicles a script acts */
+    struct script_news *news, *last_news; /* for on_event, the oldest first */
     struct world_actions actions;
     int64_t *acted; /* what each scripted action returned, in order: a replay answers the same */
     uint32_t acted_count, acted_capacity;
@@ -192,6 +204,9 @@ void virtual_weigh(struct virtual_world *world);
 /* virtual_events.c: what happens at an event, and what a script does to vehicles. */
 void virtual_advance(struct partition *partition, int64_t until_us);
 void virtual_cloud_touched(struct partition *partition);
+/* What on_event is to be told: sent to where it runs; arrived there; its turn. */
+void virtual_tell_script(void *world, uint32_t vehicle, uint16_t cohort, const char *event, int64_t now_us);
+void virtual_news(struct partition *partition, const struct sim_message *message);
 int64_t virtual_act(void *world, int64_t now_us, const struct world_action *action, const char **why);
 void virtual_ask(struct virtual_vehicle *vehicle, int64_t now_us, struct span command, int64_t timeout_us);
 

@@ -1,6 +1,8 @@
 /* virtual_events.c: what happens at an event, and what a script may do to vehicles while the run goes on. */
 #include "virtual.h"
 
+#include <stdio.h>
+
 void virtual_cloud_touched(struct partition *partition)
 {
     int64_t next_us = cloud_next_deadline(&partition->cloud);
@@ -80,13 +82,18 @@ static void cloud_event(struct partition *partition, int64_t now_us)
     virtual_cloud_touched(partition);
 }
 
+static void script_event_due(struct virtual_world *world, int64_t now_us);
+
 static void handle(void *context, int64_t now_us, uint32_t entity, uint8_t class)
 {
     struct partition *partition = context;
     partition->now_us = now_us;
     assert_context.now_us = now_us;
-    if (class == EVENT_CLOUD) {
-        cloud_event(partition, now_us);
+    if (class == EVENT_CLOUD || class == EVENT_SCRIPT) {
+        if (class == EVENT_CLOUD)
+            cloud_event(partition, now_us);
+        else
+            script_event_due(partition->world, now_us);
         return;
     }
     struct virtual_vehicle *vehicle = partition_vehicle(partition, entity);
@@ -103,14 +110,14 @@ static void handle(void *context, int64_t now_us, uint32_t entity, uint8_t class
         if (sim_deadline_due(partition->queue, &vehicle->agent, now_us, entity, EVENT_AGENT))
             tcu_tick(vehicle_tcu(vehicle), now_us);
         break;
-    case EVENT_CLOUD: break;
+    default: break;
     }
 }
 
 static void prefetch(void *context, uint32_t entity, uint8_t class)
 {
     const struct partition *partition = context;
-    if (class == EVENT_CLOUD)
+    if (class >= EVENT_CLOUD)
         return;
     const char *vehicle = (const char *)partition_vehicle(partition, entity);
     __builtin_prefetch(vehicle);
@@ -196,6 +203,7 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
     int64_t touched = 0;
     struct memory_heap *outside = memory_enter(partition->heap);
     partition->now_us = now_us;
+    partition->world->acting = partition;
     if (action->kind == ACTION_CLOUD_OUTAGE)
         partition->outage_until_us = now_us + action->duration_us;
     for (uint32_t i = 0; i < partition->count; i++) {
@@ -211,7 +219,7 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
     return touched;
 }
 
-/* From on_event: one vehicle, which lives in a partition of its own time. */
+/* From on_event: a command to one vehicle, which lives in a partition of its own time. */
 static int64_t act_from_event(struct virtual_world *world, int64_t now_us, const struct world_action *action,
                               const char **why)
 {
@@ -219,16 +227,12 @@ static int64_t act_from_event(struct virtual_world *world, int64_t now_us, const
         *why = "on_event may only send a command, to one vehicle";
         return -1;
     }
-    if (world->hooked && action->vehicle == (int64_t)vehicle_index(world->hooked)) {
-        virtual_ask(world->hooked, now_us, span_text(action->command), action->timeout_us);
-        virtual_cloud_touched(world->running);
-        return 1;
-    }
     struct sim_message message = {.at_us = now_us + world->lookahead_us,
                                   .to = (uint32_t)action->vehicle % world->partition_count,
                                   .from = world->running->number,
                                   .entity = (uint32_t)action->vehicle / world->partition_count,
-                                  .sequence = world->running->messages++};
+                                  .sequence = world->running->messages++,
+                                  .kind = MESSAGE_COMMAND};
     size_t length = strlen(action->command);
     ASSERT(sizeof action->timeout_us + length <= sizeof message.data);
     memcpy(message.data, &action->timeout_us, sizeof action->timeout_us);
@@ -237,6 +241,58 @@ static int64_t act_from_event(struct virtual_world *world, int64_t now_us, const
     if (!sim_exchange_send(world->exchange, now_us, &message))
         world->out_of_memory = true;
     return 1;
+}
+
+void virtual_tell_script(void *context, uint32_t vehicle, uint16_t cohort, const char *event, int64_t now_us)
+{
+    struct virtual_world *world = context;
+    struct script_news news = {.vehicle = vehicle, .cohort = cohort};
+    snprintf(news.event, sizeof news.event, "%s", event);
+    struct partition *partition = world->running;
+    if (!partition) /* a script's action at a barrier did it: known where the vehicle is */
+        partition = world->acting;
+    struct sim_message message = {.at_us = now_us + world->lookahead_us,
+                                  .from = partition->number,
+                                  .entity = vehicle / world->partition_count,
+                                  .sequence = partition->messages++,
+                                  .kind = MESSAGE_EVENT,
+                                  .length = sizeof news};
+    memcpy(message.data, &news, sizeof news);
+    if (!sim_exchange_send(world->exchange, now_us, &message))
+        world->out_of_memory = true;
+}
+
+void virtual_news(struct partition *partition, const struct sim_message *message)
+{
+    struct virtual_world *world = partition->world;
+    struct script_news *news = memory_allocate(sizeof *news);
+    if (!news || !sim_queue_push(partition->queue, message->at_us, partition->count + 1, EVENT_SCRIPT)) {
+        world->out_of_memory = true;
+        return;
+    }
+    memcpy(news, message->data, sizeof *news);
+    news->next = NULL;
+    news->at_us = message->at_us;
+    if (world->last_news)
+        world->last_news->next = news;
+    else
+        world->news = news;
+    world->last_news = news;
+}
+
+static void script_event_due(struct virtual_world *world, int64_t now_us)
+{
+    struct fleet *fleet = &world->fleet;
+    while (world->news && world->news->at_us <= now_us) {
+        struct script_news *news = world->news;
+        world->news = news->next;
+        if (!world->news)
+            world->last_news = NULL;
+        if (!fleet->failed && !script_event(fleet->script, news->cohort, news->vehicle, news->event, now_us, fleet->actions,
+                                            fleet->error, sizeof fleet->error))
+            fleet->failed = true;
+        memory_free(news);
+    }
 }
 
 static bool remember(struct virtual_world *world, int64_t touched)

@@ -253,9 +253,7 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
                                                                .probe = (uint8_t)probe->kind,
                                                                .reason = probe->reason,
                                                                .number = probe->number});
-    partition->world->hooked = vehicle;
     fleet_probe(&partition->world->fleet, index, &vehicle->trace, now_us, probe);
-    partition->world->hooked = NULL;
 }
 
 static bool port_inbound(void *context, const struct mq5_packet *packet)
