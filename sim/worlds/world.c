@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 /* Measured, with head-room: what one vehicle costs in each world (see docs/architecture.md). */
-#define VIRTUAL_BYTES_PER_VEHICLE 4096
+#define VIRTUAL_BYTES_PER_VEHICLE 1152
+#define VIRTUAL_BYTES_PER_PROCESS (24u << 20) /* program, libraries, measures */
 #define LIVE_PLAIN_BYTES          8192
 #define LIVE_TLS_BYTES            40960
 #define EMBEDDED_RATIO            2 /* the cloud's half of a connection is on this machine, too */
@@ -65,7 +66,7 @@ static uint64_t available_memory(void)
 
 uint64_t world_memory_limit(const struct sim_group *group)
 {
-    uint32_t here = sim_group_local_size(group);
+    uint32_t here = group ? sim_group_local_size(group) : 1;
     return available_memory() / 100 * 95 / here;
 }
 
@@ -74,6 +75,29 @@ static bool uses_tls(const struct scenario *scenario)
     for (uint32_t c = 0; c < scenario->cohort_count; c++)
         if (scenario->cohorts[c].identity == IDENTITY_CERTIFICATE)
             return true;
+    return false;
+}
+
+static uint32_t processes(const struct world_options *options)
+{
+    return options->group ? sim_group_size(options->group) : 1;
+}
+
+/* Of one process; the partitions share out evenly over the ranks. */
+static bool check_virtual(const struct scenario *scenario, const struct world_options *options, struct text *text,
+                          char *remedy, size_t remedy_capacity)
+{
+    uint32_t size = processes(options);
+    uint64_t needed = (uint64_t)scenario->fleet / size * VIRTUAL_BYTES_PER_VEHICLE + VIRTUAL_BYTES_PER_PROCESS;
+    uint64_t have = options->memory_limit ? options->memory_limit : world_memory_limit(options->group);
+    line(text, "  memory         %.2f GiB in each of %u process%s, available %.2f GiB\n", (double)needed / 0x1p30, size,
+         size == 1 ? "" : "es", (double)have / 0x1p30);
+    if (needed <= have)
+        return true;
+    snprintf(remedy, remedy_capacity,
+             "needs about %.1f GiB of memory in each of %u process%s, %.1f GiB are available; use --fleet to run fewer vehicles, or "
+             "more machines (docs/clusters.md)",
+             (double)needed / 0x1p30, size, size == 1 ? "" : "es", (double)have / 0x1p30);
     return false;
 }
 
@@ -98,11 +122,6 @@ static bool clear(const struct world_options *options)
         if (strncmp(options->brokers[b], "mqtt://", 7) != 0)
             return false;
     return options->broker_count > 0;
-}
-
-static uint32_t processes(const struct world_options *options)
-{
-    return options->group ? sim_group_size(options->group) : 1;
 }
 
 static bool embedded(const struct world_options *options)
@@ -167,8 +186,7 @@ bool world_preflight(const struct scenario *scenario, const struct world_options
     line(&text, "  world          %s\n", options->kind == WORLD_VIRTUAL ? "virtual" : "live");
     line(&text, "  cores          %u busy, %ld online\n", processes(options), sysconf(_SC_NPROCESSORS_ONLN));
     if (options->kind == WORLD_VIRTUAL)
-        return check_memory((uint64_t)scenario->fleet * VIRTUAL_BYTES_PER_VEHICLE, options, &text, remedy,
-                            remedy_capacity);
+        return check_virtual(scenario, options, &text, remedy, remedy_capacity);
     uint64_t per_vehicle = uses_tls(scenario) && !clear(options) ? LIVE_TLS_BYTES : LIVE_PLAIN_BYTES;
     per_vehicle *= embedded(options) ? EMBEDDED_RATIO : 1;
     bool memory = check_memory((uint64_t)scenario->fleet * per_vehicle, options, &text, remedy, remedy_capacity);
