@@ -28,7 +28,7 @@ struct segment { /* bytes under way in one direction of one link */
 
 struct virtual_link { /* a transport connection; lives until both ends have let go of it */
     struct virtual_vehicle *vehicle;
-    struct virtual_link *next; /* older links of the same vehicle */
+    struct virtual_link *next; /* older ones of the same vehicle */
     struct cloud_connection *connection;
     struct segment *last[2]; /* rings: the newest, whose next is the oldest; NULL: nothing under way */
     struct store_item *certificate; /* shown in the handshake; NULL: none */
@@ -51,9 +51,9 @@ struct step { /* something a vehicle waits for */
     struct step *next;
     int64_t at_us;
     uint32_t slot;    /* attempt number; execution slot; HTTP status */
-    uint16_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
     uint16_t length;
-    uint8_t kind; /* enum step_kind */
+    uint8_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
+    uint8_t kind;    /* enum step_kind */
     uint8_t tls;
     uint8_t data[]; /* of LINK_UP: its phases, int64_t[3] */
 };
@@ -65,21 +65,24 @@ struct store_item { /* shared by the vehicle's store and the links that showed i
     uint8_t data[];
 };
 
-/* Followed in memory by the vehicle's agent (struct tcu). */
+/* Followed in memory by the vehicle's agent (struct tcu): three cache lines, then the agent's. */
 struct virtual_vehicle {
     alignas(64) struct partition *partition;
     struct sim_deadline agent, life;
-    struct virtual_link *link, *older;
+    struct virtual_link *links; /* the newest first; it alone may still be the vehicle's */
     struct step *steps;
     struct link_state radio;
     struct fleet_life day;
-    struct fleet_trace trace;
     struct store_item *certificate, *state;
-    uint32_t local; /* in the partition: the event's entity */
+    struct fleet_trace trace;
+    uint16_t keys;
+    uint32_t local : SIM_ENTITY_BITS; /* in the partition: the event's entity */
+    uint32_t covered : 1;
     uint32_t radio_draws, agent_draws;
-    uint16_t keys, attempts, requests, faults;
-    bool covered;
+    uint16_t faults;
+    uint8_t attempts, requests; /* tell late answers from awaited ones */
 };
+_Static_assert(sizeof(struct virtual_vehicle) == 192, "three cache lines");
 
 #define VIRTUAL_BUSES           16
 #define VIRTUAL_CERTIFICATE_MAX 1024
@@ -151,6 +154,12 @@ static inline uint32_t vehicle_index(const struct virtual_vehicle *vehicle)
 {
     const struct partition *partition = vehicle->partition;
     return vehicle->local * partition->world->partition_count + partition->number;
+}
+
+/* The connection the vehicle itself holds; NULL: none. */
+static inline struct virtual_link *vehicle_link(const struct virtual_vehicle *vehicle)
+{
+    return vehicle->links && vehicle->links->vehicle_open ? vehicle->links : NULL;
 }
 
 static inline struct tcu *vehicle_tcu(struct virtual_vehicle *vehicle)

@@ -122,7 +122,9 @@ static void prefetch(void *context, uint32_t entity, uint8_t class)
     const char *vehicle = (const char *)partition_vehicle(partition, entity);
     __builtin_prefetch(vehicle);
     __builtin_prefetch(vehicle + 64);
-    __builtin_prefetch(vehicle + sizeof(struct virtual_vehicle));
+    __builtin_prefetch(vehicle + 128);
+    __builtin_prefetch(vehicle + 192);
+    __builtin_prefetch(vehicle + 256);
 }
 
 void virtual_advance(struct partition *partition, int64_t until_us)
@@ -148,10 +150,11 @@ void virtual_ask(struct virtual_vehicle *vehicle, int64_t now_us, struct span co
 
 static void cut_at_broker(struct virtual_vehicle *vehicle, int64_t now_us)
 {
-    if (!vehicle->link || !vehicle->link->broker_open)
+    struct virtual_link *link = vehicle_link(vehicle);
+    if (!link || !link->broker_open)
         return;
-    struct cloud_connection *connection = vehicle->link->connection;
-    virtual_broker_close(NULL, vehicle->link, CLOUD_CLOSED_SERVER);
+    struct cloud_connection *connection = link->connection;
+    virtual_broker_close(NULL, link, CLOUD_CLOSED_SERVER);
     cloud_broker_closed(vehicle->partition->cloud.broker, connection, now_us);
 }
 

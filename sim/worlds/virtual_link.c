@@ -93,10 +93,10 @@ static void link_give(struct virtual_link *link)
 /* Gives back the links that no end holds any more. Never from inside a handler of one of them. */
 static void sweep_links(struct virtual_vehicle *vehicle)
 {
-    struct virtual_link **place = &vehicle->older;
+    struct virtual_link **place = &vehicle->links;
     while (*place) {
         struct virtual_link *link = *place;
-        if (link->broker_open || link->last[LINK_UP] || link->last[LINK_DOWN]) {
+        if (link->vehicle_open || link->broker_open || link->last[LINK_UP] || link->last[LINK_DOWN]) {
             place = &link->next;
             continue;
         }
@@ -105,23 +105,20 @@ static void sweep_links(struct virtual_vehicle *vehicle)
     }
 }
 
-static void vehicle_lets_go(struct virtual_vehicle *vehicle)
+static void vehicle_lets_go(struct virtual_link *link)
 {
-    struct virtual_link *link = vehicle->link;
     link->vehicle_open = false;
     drop_segments(link, LINK_DOWN);
-    link->next = vehicle->older;
-    vehicle->older = link;
-    vehicle->link = NULL;
 }
 
 void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why)
 {
     vehicle->attempts++; /* an attempt under way comes to nothing */
     virtual_tell(vehicle, now_us, TRACE_LINK, (struct span){NULL, 0}, "lost");
-    if (vehicle->link) {
-        drop_segments(vehicle->link, LINK_UP);
-        vehicle_lets_go(vehicle);
+    struct virtual_link *link = vehicle_link(vehicle);
+    if (link) {
+        drop_segments(link, LINK_UP);
+        vehicle_lets_go(link);
     }
     link_reset(&vehicle->radio);
     enum tcu_connection state = tcu_connection(vehicle_tcu(vehicle));
@@ -183,13 +180,14 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
     }
     link->vehicle_open = true;
     link->broker_open = true;
-    vehicle->link = link;
+    link->next = vehicle->links;
+    vehicle->links = link;
     link_reset(&vehicle->radio);
     vehicle->radio.last_active_us = now_us;
     link->connection = cloud_broker_opened(partition->cloud.broker, now_us, link, NULL);
     if (!link->connection) { /* full: the listener closes at once */
         link->broker_open = false;
-        vehicle_lets_go(vehicle);
+        vehicle_lets_go(link);
         tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_PEER_CLOSED);
         return;
     }
@@ -203,22 +201,24 @@ void virtual_link_send(void *context, const uint8_t *data, size_t length)
 {
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = vehicle->partition;
-    if (!vehicle->link)
+    struct virtual_link *link = vehicle_link(vehicle);
+    if (!link)
         return;
     fleet_bytes(&partition->world->fleet, &vehicle->trace, partition->now_us, LINK_UP, data, length);
-    transmit(vehicle->link, LINK_UP, data, length, false);
+    transmit(link, LINK_UP, data, length, false);
 }
 
 void virtual_link_close(void *context, bool abort)
 {
     struct virtual_vehicle *vehicle = context;
+    struct virtual_link *link = vehicle_link(vehicle);
     vehicle->attempts++;
-    if (!vehicle->link)
+    if (!link)
         return;
     virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, abort ? "cut" : "closed");
-    if (vehicle->link->broker_open)
-        transmit(vehicle->link, LINK_UP, NULL, 0, true);
-    vehicle_lets_go(vehicle);
+    if (link->broker_open)
+        transmit(link, LINK_UP, NULL, 0, true);
+    vehicle_lets_go(link);
 }
 
 /* ---- the broker's door --------------------------------------------------------------------------------------------- */
@@ -260,12 +260,12 @@ static void arrived_at_broker(struct virtual_link *link, int64_t now_us, const s
 static void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const struct segment *segment)
 {
     struct virtual_vehicle *vehicle = link->vehicle;
-    if (!link->vehicle_open || vehicle->link != link)
+    if (!link->vehicle_open)
         return;
     virtual_tell(vehicle, now_us, TRACE_RECEIVED, span_of(segment->data, segment->length),
                  segment->end ? "end of the connection" : NULL);
     if (segment->end) {
-        vehicle_lets_go(vehicle);
+        vehicle_lets_go(link);
         tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_PEER_CLOSED);
         return;
     }
@@ -289,16 +289,15 @@ static void link_arrivals(struct virtual_link *link, int64_t now_us, enum link_d
 
 void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction)
 {
-    /* Links are only given back by the sweep below, so the walk is safe whatever the handlers do; they may prepend to `older`. */
-    struct virtual_link *current = vehicle->link;
+    /* Links are only given back by the sweep below, so the walk is safe whatever the handlers do. The vehicle's own comes last. */
+    struct virtual_link *newest = vehicle->links;
+    if (!newest)
+        return;
     if (direction == LINK_UP)
-        for (struct virtual_link *link = vehicle->older, *next; link; link = next) {
-            next = link->next;
+        for (struct virtual_link *link = newest->next; link; link = link->next)
             link_arrivals(link, now_us, direction);
-        }
-    if (current)
-        link_arrivals(current, now_us, direction);
-    if (vehicle->older)
+    link_arrivals(newest, now_us, direction);
+    if (!newest->vehicle_open || newest->next)
         sweep_links(vehicle);
     if (direction == LINK_UP)
         virtual_cloud_touched(vehicle->partition);
