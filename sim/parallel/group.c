@@ -240,6 +240,14 @@ uint32_t sim_group_size(const struct sim_group *group)
     return group->size;
 }
 
+/* As the launcher says; where it does not, all of them, which errs on the side of care. */
+uint32_t sim_group_local_size(const struct sim_group *group)
+{
+    uint32_t here = number_of("OMPI_COMM_WORLD_LOCAL_SIZE");
+    here = here ? here : number_of("MPI_LOCALNRANKS");
+    return here > 0 && here < group->size ? here : group->size;
+}
+
 const char *sim_group_library(const struct sim_group *group)
 {
     return group->library;

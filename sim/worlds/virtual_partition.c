@@ -167,7 +167,7 @@ static bool fill(struct partition *partition)
     uint32_t fleet = world->scenario->fleet, number = partition->number;
     partition->count = number < fleet ? (fleet - number - 1) / world->partition_count + 1 : 0;
     partition->cloud_deadline = SIM_DEADLINE_NONE;
-    struct sim_queue_options options = {.window_us = world->options->window_us};
+    struct sim_queue_options options = {.window_us = world->options->window_us, .entities = partition->count + 2};
     partition->queue = sim_queue_create(&options);
     partition->vehicles = memory_allocate_zero(partition->count, world->stride);
     if (!partition->queue || !partition->vehicles || !start_cloud(partition))
