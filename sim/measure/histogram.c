@@ -3,30 +3,23 @@
  * Below 128 a bucket is one value wide; from there on its width doubles with every octave, so that it never is more than 1/64 of
  * its lower edge. The last bucket begins at 2^40 and has no upper edge but the largest sample.
  */
-#include "sim/measure.h"
+#include "internal.h"
 
 #include <math.h>
 
-#define STEP_BITS 6
-
-_Static_assert(HISTOGRAM_BUCKETS == (40 - STEP_BITS) * 64 + 64 + 1, "the last bucket begins at HISTOGRAM_TOP");
+_Static_assert(HISTOGRAM_BUCKETS == (40 - HISTOGRAM_STEP_BITS) * 64 + 64 + 1, "the last bucket begins at HISTOGRAM_TOP");
 
 uint32_t histogram_index(int64_t value)
 {
-    if (value < 128)
-        return value < 0 ? 0 : (uint32_t)value;
-    if (value >= HISTOGRAM_TOP)
-        return HISTOGRAM_BUCKETS - 1;
-    uint32_t shift = 63 - STEP_BITS - (uint32_t)__builtin_clzll((uint64_t)value);
-    return (shift << STEP_BITS) + (uint32_t)(value >> shift);
+    return histogram_index_of(value < 0 ? 0 : value);
 }
 
 int64_t histogram_bucket_low(uint32_t index)
 {
     if (index < 128)
         return index;
-    uint32_t shift = (index >> STEP_BITS) - 1;
-    return (int64_t)(index - (shift << STEP_BITS)) << shift;
+    uint32_t shift = (index >> HISTOGRAM_STEP_BITS) - 1;
+    return (int64_t)(index - (shift << HISTOGRAM_STEP_BITS)) << shift;
 }
 
 int64_t histogram_bucket_high(uint32_t index)
@@ -41,16 +34,7 @@ void histogram_clear(struct histogram *histogram)
 
 void histogram_add(struct histogram *histogram, int64_t value)
 {
-    if (value < 0)
-        value = 0;
-    if (histogram->count == 0 || value < histogram->minimum)
-        histogram->minimum = value;
-    if (value > histogram->maximum)
-        histogram->maximum = value;
-    histogram->count++;
-    histogram->sum_high += __builtin_add_overflow(histogram->sum_low, (uint64_t)value, &histogram->sum_low);
-    histogram->clamped += value > HISTOGRAM_TOP;
-    histogram->bucket[histogram_index(value)]++;
+    histogram_add_one(histogram, value);
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)

@@ -6,6 +6,34 @@
 
 #include "memory.h"
 
+/* ---- histogram.c ----------------------------------------------------------------------------------------------------- */
+
+#define HISTOGRAM_STEP_BITS 6
+
+static inline uint32_t histogram_index_of(int64_t value) /* at least 0 */
+{
+    if (value < 128)
+        return (uint32_t)value;
+    if (value >= HISTOGRAM_TOP)
+        return HISTOGRAM_BUCKETS - 1;
+    uint32_t shift = 63 - HISTOGRAM_STEP_BITS - (uint32_t)__builtin_clzll((uint64_t)value);
+    return (shift << HISTOGRAM_STEP_BITS) + (uint32_t)(value >> shift);
+}
+
+static inline void histogram_add_one(struct histogram *histogram, int64_t value)
+{
+    if (value < 0)
+        value = 0;
+    if (histogram->count == 0 || value < histogram->minimum)
+        histogram->minimum = value;
+    if (value > histogram->maximum)
+        histogram->maximum = value;
+    histogram->count++;
+    histogram->sum_high += __builtin_add_overflow(histogram->sum_low, (uint64_t)value, &histogram->sum_low);
+    histogram->clamped += value > HISTOGRAM_TOP;
+    histogram->bucket[histogram_index_of(value)]++;
+}
+
 /* ---- worst.c: sorted, one entry a vehicle, the same whatever the order of calls ------------------------------------ */
 
 struct worst_list {
@@ -41,43 +69,28 @@ struct series {
 };
 struct series *series_create(struct measure *measure);
 void series_destroy(struct series *series);
-/* The bin's chunk is as narrow as its bins allow: widens it. false: out of memory. */
-bool series_add_widening(struct measure *measure, struct series *series, uint32_t bin, int64_t amount);
+/* The bin's chunk is as narrow as its bins allow, and widened when one asks for it. false: out of memory. */
+bool series_add(struct measure *measure, struct series *series, uint32_t bin, int64_t amount);
 int64_t series_bin(const struct series *series, uint32_t bin);
 bool series_merge(struct measure *measure, struct series *into, const struct series *from);
 
-/* false: does not fit this width */
-static inline bool series_chunk_add(const struct series_chunk *chunk, uint32_t index, int64_t amount)
+/* false: does not fit, or the chunk is of another width than most */
+static inline bool series_add_quickly(const struct series *series, uint32_t bin, int64_t amount)
 {
-    int8_t sum8;
+    const struct series_chunk *chunk = &series->chunk[bin / SERIES_CHUNK_BINS];
+    uint32_t index = bin % SERIES_CHUNK_BINS;
     int16_t sum16;
-    int32_t sum32;
-    switch (chunk->width) {
-    case 1:
-        if (__builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
-            return false;
-        ((int8_t *)chunk->bins)[index] = sum8;
-        return true;
-    case 2:
+    int8_t sum8;
+    if (chunk->width == 2) {
         if (__builtin_add_overflow(((int16_t *)chunk->bins)[index], amount, &sum16))
             return false;
         ((int16_t *)chunk->bins)[index] = sum16;
         return true;
-    case 4:
-        if (__builtin_add_overflow(((int32_t *)chunk->bins)[index], amount, &sum32))
-            return false;
-        ((int32_t *)chunk->bins)[index] = sum32;
-        return true;
-    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
-    default: return false;
     }
-}
-
-static inline bool series_add(struct measure *measure, struct series *series, uint32_t bin, int64_t amount)
-{
-    return __builtin_expect(
-               series_chunk_add(&series->chunk[bin / SERIES_CHUNK_BINS], bin % SERIES_CHUNK_BINS, amount), 1) ||
-           series_add_widening(measure, series, bin, amount);
+    if (chunk->width != 1 || __builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
+        return false;
+    ((int8_t *)chunk->bins)[index] = sum8;
+    return true;
 }
 
 /* ---- rows.c: the ledger's rows as they are kept, by groups of vehicles ----------------------------------------------- */

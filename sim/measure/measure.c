@@ -223,28 +223,36 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
             return;
         }
     }
-    histogram_add(&cell->histogram, value);
+    histogram_add_one(&cell->histogram, value);
     if (vehicle != MEASURE_NO_VEHICLE)
         worst_add(&cell->worst, value, vehicle, intended_us);
 }
 
+static __attribute__((noinline)) void count_slowly(struct measure *measure, size_t index, int64_t at_us, int64_t amount)
+{
+    struct series *series = measure_series_make(measure, index);
+    if (!series) {
+        measure->unrecorded++;
+        return;
+    }
+    if ((uint64_t)at_us - (uint64_t)measure->stretch_from_us >= measure->stretch_us)
+        stretch_find(measure, at_us);
+    series->total[measure->bin_excluded] += amount;
+    if (measure->bin != BIN_NONE && !series_add(measure, series, measure->bin, amount))
+        measure->unrecorded++;
+}
+
+/* Most counts fall into the stretch of the one before and into a bin that is wide enough. */
 void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us,
                    int64_t amount)
 {
     size_t index = measure_series_index(measure, counter, who);
     struct series *series = measure->series[index];
-    if (__builtin_expect(!series, 0)) {
-        series = measure_series_make(measure, index);
-        if (!series) {
-            measure->unrecorded++;
-            return;
-        }
-    }
-    if (__builtin_expect((uint64_t)at_us - (uint64_t)measure->stretch_from_us >= measure->stretch_us, 0))
-        stretch_find(measure, at_us);
-    series->total[measure->bin_excluded] += amount;
-    if (measure->bin != BIN_NONE && !series_add(measure, series, measure->bin, amount))
-        measure->unrecorded++;
+    if (series && (uint64_t)at_us - (uint64_t)measure->stretch_from_us < measure->stretch_us &&
+        measure->bin != BIN_NONE && series_add_quickly(series, measure->bin, amount))
+        series->total[measure->bin_excluded] += amount;
+    else
+        count_slowly(measure, index, at_us, amount);
 }
 
 struct ledger_commands *measure_commands(struct measure *measure)

@@ -32,6 +32,33 @@ static int64_t chunk_read(const struct series_chunk *chunk, uint32_t index)
     }
 }
 
+/* false: does not fit this width */
+static bool chunk_add(const struct series_chunk *chunk, uint32_t index, int64_t amount)
+{
+    int8_t sum8;
+    int16_t sum16;
+    int32_t sum32;
+    switch (chunk->width) {
+    case 1:
+        if (__builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
+            return false;
+        ((int8_t *)chunk->bins)[index] = sum8;
+        return true;
+    case 2:
+        if (__builtin_add_overflow(((int16_t *)chunk->bins)[index], amount, &sum16))
+            return false;
+        ((int16_t *)chunk->bins)[index] = sum16;
+        return true;
+    case 4:
+        if (__builtin_add_overflow(((int32_t *)chunk->bins)[index], amount, &sum32))
+            return false;
+        ((int32_t *)chunk->bins)[index] = sum32;
+        return true;
+    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
+    default: return false;
+    }
+}
+
 static bool chunk_widen(struct measure *measure, struct series_chunk *chunk)
 {
     struct series_chunk wider = {.width = chunk->width ? chunk->width * 2 : 1};
@@ -40,16 +67,16 @@ static bool chunk_widen(struct measure *measure, struct series_chunk *chunk)
         return false;
     if (chunk->width)
         for (uint32_t i = 0; i < SERIES_CHUNK_BINS; i++)
-            series_chunk_add(&wider, i, chunk_read(chunk, i));
+            chunk_add(&wider, i, chunk_read(chunk, i));
     measure_give(measure, chunk->bins, (size_t)SERIES_CHUNK_BINS * chunk->width);
     *chunk = wider;
     return true;
 }
 
-bool series_add_widening(struct measure *measure, struct series *series, uint32_t bin, int64_t amount)
+bool series_add(struct measure *measure, struct series *series, uint32_t bin, int64_t amount)
 {
     struct series_chunk *chunk = &series->chunk[bin / SERIES_CHUNK_BINS];
-    while (!series_chunk_add(chunk, bin % SERIES_CHUNK_BINS, amount))
+    while (!chunk_add(chunk, bin % SERIES_CHUNK_BINS, amount))
         if (!chunk_widen(measure, chunk))
             return false;
     return true;

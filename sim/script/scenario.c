@@ -88,22 +88,48 @@ size_t scenario_vehicle_name(const struct scenario *scenario, uint32_t vehicle, 
     return at;
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits are read by the word");
+
+/* "?-123456": most names end so. false: not six digits behind a dash. */
+static inline bool six_digits(const uint8_t *end, uint64_t *number)
+{
+    uint64_t x;
+    memcpy(&x, end - 8, sizeof x);
+    uint64_t digits = (x >> 16) ^ UINT64_C(0x303030303030);
+    if ((x >> 8 & 0xFF) != '-' || (((digits + UINT64_C(0x060606060606)) | digits) & UINT64_C(0xF0F0F0F0F0F0)))
+        return false;
+    digits <<= 16; /* behind two zeros: pairs, then fours, then all */
+    digits = (digits * 10 + (digits >> 8)) & UINT64_C(0x00FF00FF00FF00FF);
+    digits = (digits * 100 + (digits >> 16)) & UINT64_C(0x0000FFFF0000FFFF);
+    *number = (digits * 10000 + (digits >> 32)) & UINT32_MAX;
+    return true;
+}
+
+/* Reads the number behind the last dash; leaves `at` on the dash. false: too few digits, or written longer than it is. */
+static bool take_digits(struct span name, uint32_t *at, uint64_t *number)
+{
+    uint64_t factor = 1;
+    uint32_t digits = 0;
+    *number = 0;
+    for (*at = name.length; *at > 0 && name.data[*at - 1] >= '0' && name.data[*at - 1] <= '9' && digits < 10; digits++) {
+        *number += factor * (uint32_t)(name.data[--*at] - '0');
+        factor *= 10;
+    }
+    return digits >= NAME_DIGITS && *at > 0 && name.data[--*at] == '-' &&
+           (digits == NAME_DIGITS || name.data[*at + 1] != '0');
+}
+
 bool scenario_vehicle_find(const struct scenario *scenario, struct span name, uint32_t *vehicle)
 {
-    uint64_t number = 0, factor = 1;
-    uint32_t at = name.length, digits = 0;
-    while (at > 0 && name.data[at - 1] >= '0' && name.data[at - 1] <= '9' && digits < 10) {
-        number += factor * (uint32_t)(name.data[--at] - '0');
-        factor *= 10;
-        digits++;
-    }
-    if (digits < NAME_DIGITS || at == 0 || name.data[at - 1] != '-' || number >= scenario->fleet)
+    uint64_t number;
+    uint32_t length = name.length - NAME_DIGITS - 1;
+    if ((name.length < 8 || !six_digits(name.data + name.length, &number)) && !take_digits(name, &length, &number))
         return false;
-    if (digits > NAME_DIGITS && name.data[at] == '0')
+    if (number >= scenario->fleet)
         return false;
     const char *cohort = scenario->cohorts[scenario_cohort_of(scenario, (uint32_t)number)].name;
-    size_t length = strlen(cohort);
-    if (length != at - 1 || memcmp(cohort, name.data, length) != 0)
+    if (length == 0 || length >= SCENARIO_NAME || cohort[length - 1] == 0 || cohort[length] != 0 ||
+        memcmp(cohort, name.data, length) != 0)
         return false;
     *vehicle = (uint32_t)number;
     return true;
