@@ -1,5 +1,6 @@
 /* What a registry's rows cost, and that names of every shape come back as they were given. */
 #include "cloud/registry.h"
+#include "memory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -248,6 +249,41 @@ static void every_width(void **state)
     cloud_registry_close(registry);
 }
 
+/* However little memory there is: what was taken in stays as it is, the rest is refused, and everything goes back at the end. */
+static void out_of_memory(void **state)
+{
+    struct cloud_pki *pki = cloud_pki_modelled(7);
+    for (uint64_t pages = 4; pages < 100; pages += 3) {
+        static struct cloud_certificate kept[20000];
+        uint32_t count = 0;
+        assert_true(memory_begin(pages * 4096));
+        struct memory_heap *heap = memory_heap_create();
+        if (heap) {
+            memory_enter(heap);
+            struct cloud_registry *registry = cloud_registry_open(NULL, NULL, 0);
+            for (bool good = registry; good; count += good) {
+                char name[64];
+                uint8_t bytes[512];
+                size_t length = sizeof(bytes);
+                snprintf(name, sizeof(name), "%s%u", count % 7 ? "suv-" : "by name ", count);
+                assert_true(
+                    cloud_pki_make(pki, CLOUD_CA_OPERATIONAL, name, NOW_S + count, YEAR_S, bytes, &length, NULL, NULL));
+                assert_true(cloud_certificate_read(span_of(bytes, length), &kept[count]));
+                good = cloud_registry_put_certificate(registry, &kept[count], CLOUD_CERTIFICATE_ACTIVE, name, NOW_S);
+                assert_true(count < sizeof(kept) / sizeof(kept[0]) - 1);
+            }
+            for (uint32_t i = 0; i < count; i++)
+                check_name(registry, &kept[i], kept[i].common_name);
+            assert_true(memory_exhausted());
+            cloud_registry_close(registry);
+            memory_enter(NULL);
+            memory_heap_destroy(heap);
+        }
+        memory_end();
+    }
+    cloud_pki_close(pki);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +294,7 @@ int main(void)
         cmocka_unit_test(every_shape),
         cmocka_unit_test(names_without_a_family),
         cmocka_unit_test(every_width),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

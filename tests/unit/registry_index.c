@@ -86,7 +86,7 @@ static void index_answers(void **state)
 static void bytes_per_vehicle(void **state)
 {
     char error[160];
-    for (uint32_t count = 1000000, round = 0; round < 2; round++, count = 800000) {
+    for (uint32_t count = 250000, round = 0; round < 2; round++, count = 160000) {
         struct cloud_registry *registry = cloud_registry_open(NULL, error, sizeof(error));
         fill(registry, count);
         assert_true(cloud_registry_bytes(registry) / count <= 68);
