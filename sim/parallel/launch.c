@@ -108,9 +108,10 @@ static bool find_mpirun(char *path, size_t capacity)
         count += sizeof added / sizeof added[0];                                                                       \
     } while (0)
 
-/* One machine, shared memory only: no other host is looked for, no interface but the loopback one is listened on, and nothing is read
- * from other processes' memory (containers forbid it, loudly). Ranks are not bound to cores: the kernel does as well, and two runs
- * bound to the same cores would halve each other. Waiting ranks yield when there are fewer cores than ranks. */
+/* One machine, shared memory only: ranks talk over no network, and no other host is looked for, not even by a batch system's list. (mpirun
+ * itself always listens on a port for daemons of its own, of which there are none here.) Nothing is read from other processes' memory:
+ * containers forbid it, loudly. Ranks are not bound to cores: two runs bound to the same cores would halve each other. Waiting
+ * ranks yield: on a busy machine a rank that spins keeps the one it waits for from its core. */
 static char **arguments(char *program, char *self, char **argv, uint32_t ranks)
 {
     static char number[16], host[32];
@@ -122,11 +123,10 @@ static char **arguments(char *program, char *self, char **argv, uint32_t ranks)
         return NULL;
     snprintf(number, sizeof number, "%u", ranks);
     snprintf(host, sizeof host, "localhost:%u", ranks);
-    bool crowded = (long)ranks > sysconf(_SC_NPROCESSORS_ONLN);
     ADD(program, "--stdin", "none", "--host", host, "-n", number, "--oversubscribe", "--bind-to", "none");
     ADD("--mca", "plm", "isolated", "--mca", "pml", "ob1", "--mca", "btl", "self,vader");
     ADD("--mca", "btl_vader_single_copy_mechanism", "none", "--mca", "oob_tcp_if_include", "lo");
-    ADD("--mca", "opal_signal", "", "--mca", "mpi_yield_when_idle", crowded ? "1" : "0");
+    ADD("--mca", "opal_signal", "", "--mca", "mpi_yield_when_idle", "1");
     ADD(self);
     ASSERT(count < FIXED_ARGUMENTS);
     memcpy(list + count, argv + 1, (given - 1) * sizeof *list);

@@ -6,8 +6,8 @@
  *       --poor RANK    that rank has next to no memory for messages
  *       --counts       also how many windows, remote messages and calls of between() there were on rank 0
  */
+#include "../sim/phold.h"
 #include "memory.h"
-#include "tests/sim/phold.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -60,7 +60,7 @@ static int run(struct sim_group *group, int argc, char **argv)
         .message_ppm = (uint32_t)option(argc, argv, "--message-ppm", 500000),
     };
     uint32_t rank = sim_group_rank(group);
-    int64_t end_us = option(argc, argv, "--seconds", 4) * US_PER_S;
+    int64_t end_us = option(argc, argv, "--seconds", 2) * US_PER_S;
     bool poor = option(argc, argv, "--poor", -1) == rank;
     struct memory_heap *heap = NULL;
     if (poor) {
