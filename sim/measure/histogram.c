@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-_Static_assert(HISTOGRAM_BUCKETS == (40 - HISTOGRAM_STEP_BITS) * 64 + 64 + 1, "the last bucket begins at HISTOGRAM_TOP");
+_Static_assert(HISTOGRAM_BUCKETS == (40 - HISTOGRAM_STEP_BITS) * 64 + 64 + 1,
+               "the last bucket begins at HISTOGRAM_TOP");
 
 uint32_t histogram_index(int64_t value)
 {

@@ -186,8 +186,7 @@ static bool get_rows(struct pack_in *in, struct measure *measure)
 {
     struct ledger_rows *rows = &measure->rows;
     uint32_t group;
-    if (!get(in, &rows->whole_count, sizeof(rows->whole_count)) ||
-        rows->whole_count > in->left / sizeof(*rows->whole))
+    if (!get(in, &rows->whole_count, sizeof(rows->whole_count)) || rows->whole_count > in->left / sizeof(*rows->whole))
         return false;
     rows->whole_capacity = rows->whole_count;
     rows->whole = measure_take(measure, rows->whole_count, sizeof(*rows->whole));
@@ -210,8 +209,7 @@ static bool get_all(struct pack_in *in, struct measure *measure)
     measure->unrecorded = expected.unrecorded = head.unrecorded;
     if (memcmp(&head, &expected, sizeof(head)) != 0)
         return false;
-    if (!get_cells(in, measure) || !get_all_series(in, measure) ||
-        !get_rows(in, measure) ||
+    if (!get_cells(in, measure) || !get_all_series(in, measure) || !get_rows(in, measure) ||
         !get(in, &measure->commands, sizeof(measure->commands)) || !get(in, measure->victims, sizeof(measure->victims)))
         return false;
     for (uint32_t i = 0; i < COUNTER_COUNT; i++)

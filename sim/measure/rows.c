@@ -146,8 +146,8 @@ static void change(struct measure *measure, uint32_t vehicle, void (*how)(struct
 void measure_ledger_intended(struct measure *measure, uint32_t vehicle, uint32_t number)
 {
     struct ledger_kept *kept = row_of(measure, vehicle);
-    if (kept && !kept->whole && number == (uint32_t)kept->intended + 1 && number < 0x1FFFFFF && kept->behind_base < 0x3FFF &&
-        kept->behind_acknowledged < 0xFFFFFF) {
+    if (kept && !kept->whole && number == (uint32_t)kept->intended + 1 && number < 0x1FFFFFF &&
+        kept->behind_base < 0x3FFF && kept->behind_acknowledged < 0xFFFFFF) {
         kept->intended++;
         kept->behind_base++;
         kept->behind_acknowledged++;

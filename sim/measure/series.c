@@ -5,8 +5,7 @@
 struct series *series_create(struct measure *measure)
 {
     uint32_t chunks = (measure->bin_count + SERIES_CHUNK_BINS - 1) / SERIES_CHUNK_BINS;
-    struct series *series =
-        measure_take(measure, 1, sizeof(struct series) + chunks * sizeof(struct series_chunk));
+    struct series *series = measure_take(measure, 1, sizeof(struct series) + chunks * sizeof(struct series_chunk));
     if (series)
         series->chunk_count = chunks;
     return series;

@@ -111,7 +111,8 @@ static bool take_digits(struct span name, uint32_t *at, uint64_t *number)
     uint64_t factor = 1;
     uint32_t digits = 0;
     *number = 0;
-    for (*at = name.length; *at > 0 && name.data[*at - 1] >= '0' && name.data[*at - 1] <= '9' && digits < 10; digits++) {
+    for (*at = name.length; *at > 0 && name.data[*at - 1] >= '0' && name.data[*at - 1] <= '9' && digits < 10;
+         digits++) {
         *number += factor * (uint32_t)(name.data[--*at] - '0');
         factor *= 10;
     }

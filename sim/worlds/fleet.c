@@ -77,8 +77,7 @@ static bool make_profiles(struct fleet *fleet)
 {
     const struct scenario *scenario = fleet->scenario;
     uint32_t largest = 0;
-    fleet->profiles =
-        memory_allocate_zero((size_t)scenario->cohort_count * SCENARIO_SHARES, sizeof *fleet->profiles);
+    fleet->profiles = memory_allocate_zero((size_t)scenario->cohort_count * SCENARIO_SHARES, sizeof *fleet->profiles);
     if (!fleet->profiles)
         return false;
     for (uint32_t c = 0; c < scenario->cohort_count; c++) {
@@ -160,9 +159,10 @@ uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tc
 
 /* ---- telemetry content ------------------------------------------------------------------------------------------- */
 
-static const char digit_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-                                  "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-                                  "9899";
+static const char digit_pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
+    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "9899";
 
 static uint8_t *put_number(uint8_t *out, uint32_t value)
 {
@@ -397,8 +397,7 @@ void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publis
         !scenario_vehicle_find(fleet->scenario, telemetry.thing, &vehicle))
         return; /* not of this fleet */
     const struct fleet_trace *trace = fleet->find_trace ? fleet->find_trace(fleet->find_context, vehicle) : NULL;
-    struct measure_dimension who =
-        trace ? fleet_who(trace, PATH_ANY) : who_is((void *)fleet->scenario, vehicle);
+    struct measure_dimension who = trace ? fleet_who(trace, PATH_ANY) : who_is((void *)fleet->scenario, vehicle);
     int64_t intended_us = telemetry.wall_us - fleet->wall_offset_us;
     now_us += fleet->scenario->cloud.service_us;
     measure_count(fleet->measure, COUNTER_DELIVERIES, who, now_us, 1);

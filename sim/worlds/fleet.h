@@ -21,7 +21,7 @@ struct fleet_command { /* one command an app asked for, while it is open */
 /* Closed ones: whether they were executed, by id. */
 #define FLEET_CLOSED_BITS 8 /* of the id's end: ids of one service are consecutive */
 struct fleet_closed {
-    uint64_t key;                            /* 1 + the id without its end; 0: free */
+    uint64_t key; /* 1 + the id without its end; 0: free */
     uint64_t closed[(1 << FLEET_CLOSED_BITS) / 64], executed[(1 << FLEET_CLOSED_BITS) / 64];
 };
 /* fleet_command.c. Open-addressing tables; what has closed takes two bits. */
@@ -61,7 +61,8 @@ struct fleet {
 struct fleet_trace {
     int64_t power_up_us : 48, key_us : 48; /* -1: not happened */
     int64_t attempt_us : 48, link_up_us : 48;
-    int64_t since_us : 48; /* offline since; while `registering`: since the first refused connect. Never both: online is registered */
+    int64_t
+        since_us : 48; /* offline since; while `registering`: since the first refused connect. Never both: online is registered */
     uint64_t bytes_up : 48, bytes_down : 48;
     uint16_t cohort;
     uint8_t region;
@@ -78,12 +79,12 @@ enum fleet_life_event {
     LIFE_HOLE_BEGIN,
     LIFE_HOLE_END
 };
-struct fleet_life { /* times: 48 bits, read and written by fleet_life.c */
-    int64_t ignition : 48; /* next change */
-    int64_t command : 48; /* next command by an app user */
-    int64_t radio : 48; /* next drop or hole while driving */
+struct fleet_life {          /* times: 48 bits, read and written by fleet_life.c */
+    int64_t ignition : 48;   /* next change */
+    int64_t command : 48;    /* next command by an app user */
+    int64_t radio : 48;      /* next drop or hole while driving */
     int64_t hole_until : 48; /* coverage comes back; never: there is coverage */
-    uint32_t draws;              /* made from the vehicle's purposes */
+    uint32_t draws;          /* made from the vehicle's purposes */
     int16_t day;
     uint8_t command_app;
     uint8_t trip : 6;

@@ -167,8 +167,7 @@ static void begin_hole(const struct fleet *fleet, uint32_t vehicle, struct fleet
 void fleet_life_start(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
 {
     const struct scenario_cohort *cohort = cohort_of(fleet, vehicle);
-    *life = (struct fleet_life){
-        .ignition = LATEST, .command = LATEST, .radio = LATEST, .hole_until = LATEST};
+    *life = (struct fleet_life){.ignition = LATEST, .command = LATEST, .radio = LATEST, .hole_until = LATEST};
     if (cohort->driving_mode == DRIVING_TRIPS)
         start_trips(fleet, vehicle, life, now_us);
     else if (cohort->driving_mode == DRIVING_ALWAYS)

@@ -21,7 +21,8 @@ static uint32_t draw(uint32_t bound)
 }
 
 static struct scenario_cohort cohort = {.name = "car", .count = VEHICLES, .firmware_count = 1};
-static struct scenario scenario = {.fleet = VEHICLES, .cohorts = &cohort, .cohort_count = 1, .region_count = 1, .seed = 3};
+static struct scenario scenario = {
+    .fleet = VEHICLES, .cohorts = &cohort, .cohort_count = 1, .region_count = 1, .seed = 3};
 
 /* ---- commands ---------------------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +73,7 @@ static void result(const struct cloud_command_options *options, struct plain_com
     bool over = command->answered || command->timed_out;
     struct cloud_command_result told = {.id = command->id,
                                         .late = over,
-                                        .outcome = draw(3) ? CLOUD_COMMAND_SUCCEEDED
+                                        .outcome = draw(3)   ? CLOUD_COMMAND_SUCCEEDED
                                                    : draw(2) ? CLOUD_COMMAND_TIMED_OUT
                                                              : CLOUD_COMMAND_NOT_SENT};
     options->result(options->context, now_us, &told);
@@ -92,7 +93,8 @@ static void ask(struct fleet *fleet, struct cloud_commands *service, uint64_t ba
 {
     struct plain_command *command = &plain[plain_count++];
     *command = (struct plain_command){.id = base + 2 + sent, .asked_us = now_us, .vehicle = draw(VEHICLES)};
-    fleet_command_ask(fleet, service, now_us, command->vehicle, FLEET_NO_APP, SPAN_LITERAL("unlock"), US_PER_HOUR, true);
+    fleet_command_ask(fleet, service, now_us, command->vehicle, FLEET_NO_APP, SPAN_LITERAL("unlock"), US_PER_HOUR,
+                      true);
     expected.intended++;
     expected.sent++;
 }
@@ -121,7 +123,8 @@ static void closed_commands_count_on(void **context)
             sent[which]++;
         }
         /* Mostly recent ones: the commands of a fleet come and go; old ones now and then. */
-        uint32_t reach = draw(30) ? 200 : plain_count, index = plain_count - 1 - draw(reach < plain_count ? reach : plain_count);
+        uint32_t reach = draw(30) ? 200 : plain_count,
+                 index = plain_count - 1 - draw(reach < plain_count ? reach : plain_count);
         if (index % 50 == 7)
             continue; /* nobody ever hears of these again */
         if (kind < 4)
@@ -189,7 +192,8 @@ static void bodies_to_the_byte(void **context)
         uint32_t vehicle = draw(VEHICLES), number = draw(3) ? 1 + i : UINT32_MAX - i;
         size_t capacity = draw(10) ? 66000 : 90 + draw(400);
         if (i % 4000 == 0)
-            sim_table_build(&cohort.payload_bytes, SIM_LOGNORMAL, i % 8000 ? 300 : 5000, 0.4, i % 12000 ? 70 : 0, 60000);
+            sim_table_build(&cohort.payload_bytes, SIM_LOGNORMAL, i % 8000 ? 300 : 5000, 0.4, i % 12000 ? 70 : 0,
+                            60000);
         memset(ours, 'x', 66000);
         size_t length = fleet_telemetry_body(&fleet, vehicle, number, (uint8_t *)ours, capacity);
         assert_int_equal(length, plain_body(vehicle, number, theirs, capacity));

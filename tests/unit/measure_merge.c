@@ -23,7 +23,8 @@ static uint32_t draw(uint32_t bound)
 
 static struct measure_dimension who(void *context, uint32_t vehicle)
 {
-    return (struct measure_dimension){.cohort = (uint16_t)(vehicle % COHORTS), .region = (uint16_t)(vehicle / 5 % REGIONS)};
+    return (struct measure_dimension){.cohort = (uint16_t)(vehicle % COHORTS),
+                                      .region = (uint16_t)(vehicle / 5 % REGIONS)};
 }
 
 static struct measure *create(uint32_t groups)
@@ -90,7 +91,8 @@ static void apply(struct measure *measure, const struct call *call)
         measure_sample(measure, call->what, place, call->value % 9 ? call->vehicle : MEASURE_NO_VEHICLE, call->at_us,
                        call->value);
     } else if (call->kind < 5) {
-        measure_count(measure, call->what, place, call->at_us, call->what == COUNTER_CONNECTED ? 1 - call->value % 3 : call->value);
+        measure_count(measure, call->what, place, call->at_us,
+                      call->what == COUNTER_CONNECTED ? 1 - call->value % 3 : call->value);
     } else if (call->kind < 8) {
         apply_ledger(measure, call);
     } else {
@@ -143,8 +145,8 @@ static void ask_measured(struct answers *answers, const struct measure *measure,
     }
     for (uint32_t counter = 0; counter < COUNTER_COUNT; counter++) {
         uint32_t count;
-        int64_t bin_us, total[2] = {measure_total(measure, counter, filter),
-                                    measure_total_excluded(measure, counter, filter)};
+        int64_t bin_us,
+            total[2] = {measure_total(measure, counter, filter), measure_total_excluded(measure, counter, filter)};
         int64_t *bins = measure_series(measure, counter, filter, &count, &bin_us);
         put(answers, total, sizeof(total));
         put(answers, bins, count * sizeof(*bins));
@@ -165,15 +167,31 @@ static void ask_ledger(struct answers *answers, const struct measure *measure, s
 static void ask_expectations(struct answers *answers, const struct measure *measure)
 {
     static struct expectation expectations[] = {
-        {.source = EXPECT_METRIC, .what = METRIC_RECONNECT, .statistic = STATISTIC_QUANTILE, .quantile = 0.99,
-         .comparison = BELOW, .bound = 2000, .confidence = 0.95},
-        {.source = EXPECT_COUNTER, .what = COUNTER_PUBLISHES, .statistic = STATISTIC_MAXIMUM, .comparison = BELOW,
-         .bound = 100, .temporal = ALWAYS},
+        {.source = EXPECT_METRIC,
+         .what = METRIC_RECONNECT,
+         .statistic = STATISTIC_QUANTILE,
+         .quantile = 0.99,
+         .comparison = BELOW,
+         .bound = 2000,
+         .confidence = 0.95},
+        {.source = EXPECT_COUNTER,
+         .what = COUNTER_PUBLISHES,
+         .statistic = STATISTIC_MAXIMUM,
+         .comparison = BELOW,
+         .bound = 100,
+         .temporal = ALWAYS},
         {.source = EXPECT_COUNTER, .what = COUNTER_CONNECTED, .statistic = STATISTIC_LAST, .comparison = AT_LEAST},
         {.source = EXPECT_LEDGER, .what = LEDGER_LOST, .statistic = STATISTIC_TOTAL, .comparison = EQUALS},
-        {.source = EXPECT_LEDGER, .what = LEDGER_DELIVERED, .statistic = STATISTIC_QUANTILE, .quantile = 0.9,
-         .comparison = AT_LEAST, .bound = 3},
-        {.source = EXPECT_COMMANDS, .what = COMMANDS_LOST, .statistic = STATISTIC_SHARE, .comparison = BELOW,
+        {.source = EXPECT_LEDGER,
+         .what = LEDGER_DELIVERED,
+         .statistic = STATISTIC_QUANTILE,
+         .quantile = 0.9,
+         .comparison = AT_LEAST,
+         .bound = 3},
+        {.source = EXPECT_COMMANDS,
+         .what = COMMANDS_LOST,
+         .statistic = STATISTIC_SHARE,
+         .comparison = BELOW,
          .bound = 0.1},
     };
     for (size_t i = 0; i < sizeof(expectations) / sizeof(expectations[0]); i++) {
@@ -309,7 +327,9 @@ static void rows_as_kept(void **context)
     uint32_t freed = 0;
     state = 7;
     for (uint32_t i = 0; i < 400000; i++) {
-        uint32_t v = draw(40) ? draw(30) : draw(VEHICLES), far = draw(3000) ? draw(3) : draw(2) ? draw(5000) : draw(40000000);
+        uint32_t v = draw(40) ? draw(30) : draw(VEHICLES), far = draw(3000) ? draw(3)
+                                                                 : draw(2)  ? draw(5000)
+                                                                            : draw(40000000);
         uint32_t next = plain[v].intended + 1 + (v % 3 ? 0 : far), old = next > 70 ? next - draw(v % 5 ? 3 : 70) : next;
         switch (draw(8)) {
         case 0:
@@ -335,9 +355,7 @@ static void rows_as_kept(void **context)
             measure_ledger_dropped(measure, v, old);
             ledger_dropped(&plain[v], old);
             break;
-        default:
-            measure_ledger_pending(measure, v, old + 1);
-            ledger_pending(&plain[v], old + 1);
+        default: measure_ledger_pending(measure, v, old + 1); ledger_pending(&plain[v], old + 1);
         }
         struct ledger_row row = measure_ledger_row(measure, v);
         assert_memory_equal(&row, &plain[v], sizeof(row));
