@@ -365,6 +365,8 @@ static void carry_out(struct virtual_world *world)
     world->result->wall_s = wall_now() - started;
     close_books(world);
     world->result->has_digest = world->result->status == WORLD_COMPLETED;
+    if (world->result->status == WORLD_COMPLETED && world->options->out_directory)
+        virtual_checkpoint_remove(world->options); /* nothing is left to go on with */
     if (!virtual_bring_together(world)) {
         world->result->status = WORLD_ENVIRONMENT;
         snprintf(world->result->error, sizeof world->result->error, "out of memory while the ranks' results were brought together");
