@@ -65,7 +65,7 @@ static bool on_load(struct mq5_client *client, uint32_t token, struct mq5_publis
     return true;
 }
 
-static const struct mq5_client_ops ops = {on_send, on_event, on_load, NULL};
+static const struct mq5_client_ops ops = {.send = on_send, .event = on_event, .load = on_load};
 
 static void start(struct bench *bench, const struct mq5_client_config *config, void *memory)
 {
