@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# A live fleet over several processes and several brokers: the books must come out as those of one process. Two processes with clouds of their own, two
+# clouds in one process, two processes sharing mosquitto, three processes on two listeners; and one process that stops takes the other along.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin
+command -v mosquitto >/dev/null || fail "mosquitto is missing: install the Debian package mosquitto (./dev test does)"
+command -v mpirun >/dev/null || fail "mpirun is missing: install the Debian package openmpi-bin (./dev test does)"
+smoke=$scenarios/smoke.lua
+fleet=40
+length=24s
+
+# held OUT: everybody was online, nothing was lost, and each vehicle's telemetry is there.
+held() {
+    local result=$1/result.json
+    expect_run_directory "$1"
+    equal "$(json "$result" it.verdict)" pass "verdict"
+    equal "$(json "$result" it.fleet)" "$fleet" "vehicles"
+    equal "$(json "$result" it.ledger.vehicles)" "$fleet" "vehicles that sent telemetry"
+    equal "$(json "$result" it.ledger.lost)" 0 "telemetry lost"
+    equal "$(json "$result" it.ledger.duplicated)" 0 "telemetry received twice"
+    equal "$(json "$result" it.ledger.delivered)" "$(json "$result" it.ledger.intended)" "telemetry delivered"
+    equal "$(json "$result" it.commands.lost)" 0 "commands lost"
+    [ "$(json "$result" it.commands.executed)" -gt 0 ] || fail "no command was executed"
+    [ "$(json "$result" it.ledger.intended)" -gt $((fleet * 3)) ] || fail "hardly any telemetry was sent"
+}
+
+run_shards() {
+    local out=$1 processes=$2
+    shift 2
+    expect_exit 0 "$convoy" run "$smoke" --world live -j "$processes" --fleet "$fleet" --duration "$length" --lag-bound 2000 --out "$out" "$@"
+    held "$out"
+    equal "$(json "$out/result.json" it.notes | grep -c 'of processor time')" "$processes" "processes with figures of their own"
+}
+
+run_shards "$work/two" 2
+equal "$(json "$work/two/result.json" it.registered_things)" "$fleet" "things registered in both clouds"
+[ -s "$work/two/registry-1.sqlite" ] || fail "the second process has no cloud of its own"
+ok "two processes, each with a cloud of its own"
+
+expect_exit 0 "$convoy" run "$smoke" --world live --broker embedded --broker embedded --fleet "$fleet" --duration "$length" --lag-bound 2000 --out "$work/clouds"
+held "$work/clouds"
+equal "$(json "$work/clouds/result.json" it.registered_things)" "$fleet" "things registered in both clouds"
+[ "$(sqlite3 "$work/clouds/registry-1.sqlite" 'select count(*) from name where thing')" -eq $((fleet / 2)) ] || fail "the second cloud has not half of the fleet"
+ok "two clouds beside one process"
+
+# ---- somebody else's broker --------------------------------------------------------------------------------------------
+
+first=$(free_port)
+second=$(free_port)
+cat >"$work/mosquitto.conf" <<END
+user $(id -un)
+per_listener_settings true
+max_queued_messages 10000
+listener $first 127.0.0.1
+allow_anonymous true
+listener $second 127.0.0.1
+allow_anonymous true
+END
+start mosquitto mosquitto -c "$work/mosquitto.conf"
+mosquitto=$started
+wait_port "$first" "$mosquitto"
+wait_port "$second" "$mosquitto"
+
+run_shards "$work/shared" 2 --broker "mqtt://127.0.0.1:$first"
+ok "two processes share a broker"
+run_shards "$work/three" 3 --broker "mqtt://127.0.0.1:$first" --broker "mqtt://127.0.0.1:$second"
+ok "three processes on two listeners"
+left=$(timeout 20 mosquitto_sub -p "$first" -t 'convoy/#' -v -W 2 2>/dev/null || true)
+equal "$left" "" "retained messages left on the broker"
+
+# ---- what goes wrong ---------------------------------------------------------------------------------------------------
+
+expect_exit 3 "$convoy" run "$smoke" --world live -j 2 --fleet 10 --duration "$length" --out "$work/nobody" --broker "mqtt://127.0.0.1:$(free_port)"
+grep -q "cannot reach it" "$work/out.err" || fail "an absent broker is not told: $(cat "$work/out.err")"
+[ ! -e "$work/nobody/result.json" ] || fail "a report of a run that never began"
+ok "an absent broker ends all processes"
+
+# One of the processes is told to stop, by the batch system for instance: the other follows, and what both measured is kept.
+start interrupted "$convoy" run "$smoke" --world live -j 2 --fleet 10 --lag-bound 2000 --out "$work/interrupted"
+interrupted=$started
+sleep 9
+mpirun_id=$(pgrep -P "$interrupted") || fail "no mpirun under $interrupted"
+mapfile -t ranks < <(pgrep -P "$mpirun_id")
+equal "${#ranks[@]}" 2 "processes under mpirun"
+kill -TERM "${ranks[1]}"
+code=0
+wait "$interrupted" || code=$?
+equal "$code" 130 "exit code after one process was stopped"
+expect_run_directory "$work/interrupted"
+[ "$(json "$work/interrupted/result.json" it.ledger.intended)" -gt 0 ] || fail "what was measured was not kept"
+[ "$(json "$work/interrupted/result.json" "Math.floor(it.simulated_s)")" -lt 50 ] || fail "the other process ran on"
+equal "$(find "$work/interrupted" -name '*.stop' | wc -l)" 0 "files left to stop others"
+ok "a process that is stopped takes the others along, and what they measured is kept"
