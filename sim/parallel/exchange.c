@@ -385,7 +385,7 @@ bool sim_exchange_run(struct sim_exchange *exchange, int64_t from_us, int64_t un
             return end_run(exchange, true, until_us);
         int64_t start_us = head.first_us > exchange->now_us ? head.first_us : exchange->now_us;
         bool lost = exchange->stop; /* messages, for want of memory: nothing more can be right here */
-        if (head.flags & HEAD_BETWEEN && !hooks->between(context, exchange->now_us))
+        if (head.flags & HEAD_BETWEEN && hooks->between && !hooks->between(context, exchange->now_us))
             exchange->stop = true;
         if (lost)
             continue;

@@ -83,17 +83,20 @@ bool sim_group_launched(void)
  * Rank 0 speaks for all. What another rank prints is kept in memory and shown only if that rank breaks an invariant. */
 
 static int kept = -1, users_error = STDERR_FILENO, told = -1;
-static uint32_t kept_rank;
+static char kept_head[64];
 
+/* which: a stream of launch.c's process, or -1 for its page. */
 static int parents(int which)
 {
-    char path[64];
-    long process = 0;
-    int page = -1, streams = 0;
-    const char *text = getenv(PARALLEL_PARENT);
-    if (!text || sscanf(text, "%ld:%d:%d", &process, &page, &streams) != 3 || (which >= 0 && !streams))
+    char path[64], *at = getenv(PARALLEL_PARENT);
+    if (!at)
         return -1;
-    snprintf(path, sizeof path, "/proc/%ld/fd/%d", process, which >= 0 ? which : page);
+    long process = strtol(at, &at, 10);
+    long page = *at == ':' ? strtol(at + 1, &at, 10) : -1;
+    long streams = *at == ':' ? strtol(at + 1, &at, 10) : 0;
+    if (process <= 0 || page < 0 || (which >= 0 && !streams))
+        return -1;
+    snprintf(path, sizeof path, "/proc/%ld/fd/%ld", process, which >= 0 ? which : page);
     return parallel_reopen(path);
 }
 
@@ -114,14 +117,16 @@ static void take_users_streams(void)
     }
 }
 
+/* Also a signal handler: system calls only. */
 static void show_kept(int number)
 {
-    char line[64], text[4096];
+    char text[4096];
     off_t end = kept >= 0 ? lseek(kept, 0, SEEK_END) : 0;
-    off_t at = end > (off_t)sizeof text ? end - (off_t)sizeof text : 0;
-    ssize_t length = end > 0 ? pread(kept, text, sizeof text, at) : 0;
-    int head = snprintf(line, sizeof line, "convoy: process %u of the run says:\n", kept_rank);
-    if (length > 0 && (write(users_error, line, (size_t)head) < 0 || write(users_error, text, (size_t)length) < 0))
+    if (end <= 0 || lseek(kept, end > (off_t)sizeof text ? end - (off_t)sizeof text : 0, SEEK_SET) < 0)
+        return;
+    ssize_t length = read(kept, text, sizeof text);
+    if (length > 0 &&
+        (write(users_error, kept_head, strlen(kept_head)) < 0 || write(users_error, text, (size_t)length) < 0))
         _exit(3);
 }
 
@@ -134,7 +139,7 @@ static void be_silent(uint32_t rank)
     kept = parallel_page("convoy-rank");
     if (kept < 0)
         return;
-    kept_rank = rank;
+    snprintf(kept_head, sizeof kept_head, "convoy: process %u of the run says:\n", rank);
     users_error = parents(STDERR_FILENO);
     if (users_error < 0)
         users_error = dup(STDERR_FILENO);

@@ -110,8 +110,8 @@ static bool find_mpirun(char *path, size_t capacity)
 
 /* One machine, shared memory only: ranks talk over no network, and no other host is looked for, not even by a batch system's list. (mpirun
  * itself always listens on a port for daemons of its own, of which there are none here.) Nothing is read from other processes' memory:
- * containers forbid it, loudly. Ranks are not bound to cores: two runs bound to the same cores would halve each other. Waiting
- * ranks yield: on a busy machine a rank that spins keeps the one it waits for from its core. */
+ * containers forbid it, loudly. Ranks are not bound to cores: on a machine that does something else as well, bound ones took 2.5 times
+ * as long (tests/bench/parallel.c, 2 cores). Waiting ranks yield: there a rank that spins keeps the one it waits for from its core. */
 static char **arguments(char *program, char *self, char **argv, uint32_t ranks)
 {
     static char number[16], host[32];
