@@ -422,7 +422,6 @@ void world_resume_virtual(const struct world_options *options, struct script **s
     world->options = options;
     world->result = result;
     world->group = options->group;
-    world->exchange = NULL;
     world->traced = NULL;
     result->measure = world->fleet.measure;
     assert_context.seed = world->scenario->seed;
@@ -432,11 +431,11 @@ void world_resume_virtual(const struct world_options *options, struct script **s
     scenario_time_text(world->scenario, world->now_us, at, sizeof at);
     snprintf(result->notes[result->note_count++], sizeof result->notes[0], "Resumed from the checkpoint of %s.", at);
     world->next_checkpoint_us = options->checkpoint_every_us > 0 ? world->now_us + options->checkpoint_every_us : TIME_NEVER;
-    if (open_exchange(world)) {
+    if (!world->exchange || sim_exchange_attach(world->exchange, world->group)) {
         carry_out(world);
     } else {
         result->status = WORLD_ENVIRONMENT;
-        snprintf(result->error, sizeof result->error, "out of memory");
+        snprintf(result->error, sizeof result->error, "the checkpoint is of another number of ranks");
     }
     memory_enter(outside);
 }
