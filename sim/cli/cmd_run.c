@@ -279,6 +279,8 @@ static bool join(struct cli_options *options, char **argv, int *code)
     char error[512];
     *code = EXIT_ENVIRONMENT;
     if (!sim_group_launched() && options->jobs > 1) {
+        for (uint32_t i = 0; i < options->override_count; i++) /* the others read NAME=VALUE as it was given */
+            strchr(options->overrides[i].name, 0)[0] = '=';
         sim_group_launch(argv - 1, (uint32_t)options->jobs, error, sizeof error); /* argv[-1] is the program */
         cli_complain("%s", error);
         return false;
