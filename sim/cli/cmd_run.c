@@ -251,7 +251,11 @@ static int resume(struct cli_options *options, int argc, char **argv)
     char directory[512];
     struct script *script = NULL;
     agree_on_directory(options, NULL, directory, sizeof directory);
-    bool prepared = sim_group_rank(options->world.group) > 0 || prepare_directory(directory);
+    bool prepared = access(options->world.resume_directory, X_OK) == 0;
+    if (!prepared)
+        cli_complain("no checkpoint to resume from: %s: %s", options->world.resume_directory, strerror(errno));
+    else
+        prepared = sim_group_rank(options->world.group) > 0 || prepare_directory(directory);
     struct world_result *result = calloc(1, sizeof *result);
     if (!all_ranks(options, prepared && result, "no run directory")) {
         free(result);
@@ -265,6 +269,7 @@ static int resume(struct cli_options *options, int argc, char **argv)
         code = conclude(options, script_scenario(script), result, directory, argc, argv, started);
     } else {
         cli_complain("%s", result->error);
+        rmdir(directory); /* only if it was made for this */
     }
     free(result->partition_digests);
     free(result);

@@ -288,15 +288,21 @@ char *cli_file_text(const char *path)
     return text;
 }
 
-static bool one_scenario(int argc, char **argv, struct cli_options *options, int *code)
+static bool one_scenario(int argc, char **argv, bool running, struct cli_options *options, int *code)
 {
     bool resumes = options->world.resume_directory != NULL;
     const struct script_options *script = &options->script;
     *code = EXIT_USAGE;
-    if (resumes && optind == argc && !options->override_count && !script->fleet && !script->duration_us && !script->has_seed)
+    if (resumes && !running) {
+        cli_complain("--resume belongs to convoy run");
+        return false;
+    }
+    if (resumes && optind == argc && !options->override_count && !script->fleet && !script->duration_us && !script->has_seed &&
+        !options->world.partitions)
         return true;
     if (resumes) {
-        cli_complain("--resume goes on with the scenario of the checkpoint as it was: no SCENARIO, --set, --fleet, --duration or --seed");
+        cli_complain("--resume goes on with the scenario of the checkpoint as it was: no SCENARIO, --set, --fleet, --duration, "
+                     "--seed or --partitions");
         return false;
     }
     if (optind + 1 != argc) {
@@ -329,7 +335,7 @@ bool cli_parse(int argc, char **argv, bool running, struct cli_options *options,
         if (!take(option, optarg, options, code))
             return false;
     }
-    if (!one_scenario(argc, argv, options, code))
+    if (!one_scenario(argc, argv, running, options, code))
         return false;
     if (options->world.kind == WORLD_VIRTUAL && (options->world.broker_count || options->world.speedup > 0)) {
         cli_complain("--%s belongs to the live world; add --world live",

@@ -94,10 +94,13 @@ static bool check_virtual(const struct scenario *scenario, const struct world_op
          size == 1 ? "" : "es", (double)have / 0x1p30);
     if (needed <= have)
         return true;
+    char needs[32], has[32];
+    measure_format_bytes((double)needed, needs, sizeof needs);
+    measure_format_bytes((double)have, has, sizeof has);
     snprintf(remedy, remedy_capacity,
-             "needs about %.1f GiB of memory in each of %u process%s, %.1f GiB are available; use --fleet to run fewer vehicles, or "
-             "more machines (docs/clusters.md)",
-             (double)needed / 0x1p30, size, size == 1 ? "" : "es", (double)have / 0x1p30);
+             "needs about %s of memory in each of %u process%s, %s are available; use --fleet to run fewer vehicles, raise "
+             "--memory if it is given, or take more machines (docs/clusters.md)",
+             needs, size, size == 1 ? "" : "es", has);
     return false;
 }
 
