@@ -749,6 +749,8 @@ void world_run_live(struct script *script, const struct world_options *options, 
     if (!world) {
         result->status = WORLD_ENVIRONMENT;
         snprintf(result->error, sizeof result->error, "out of memory");
+        if (options->group && sim_group_size(options->group) > 1)
+            sim_group_abort(options->group, 3); /* the others wait for this one */
         return;
     }
     world->scenario = script_scenario(script);

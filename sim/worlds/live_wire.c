@@ -45,12 +45,13 @@ struct live_wire {
     struct sockaddr_storage address;
     socklen_t address_length;
     char id[96], user_name[128], password[128];
-    bool has_user_name, has_password, began;
+    bool has_user_name, has_password, began, shared_available;
     enum wire_state state;
     struct mq5_stream stream;
     uint8_t *output;
     size_t output_begin, output_end, output_capacity;
-    struct wire_message *first, **last;
+    struct wire_message *first, **last, *waiting; /* waiting: the first that was not sent on this link */
+    uint64_t ids[UNANSWERED_MAX / 64 + 1];       /* bit per packet id in use */
     uint32_t in_flight, unanswered, receive_maximum;
     uint16_t next_id, subscribe_id;
     char filter[200];
@@ -151,14 +152,13 @@ static void flush(struct live_wire *wire)
 /* Messages that wait go out as far as the broker takes them. */
 static void send_waiting(struct live_wire *wire)
 {
-    for (struct wire_message *message = wire->first; message && wire->in_flight < wire->receive_maximum;
-         message = message->next)
-        if (!message->sent) {
-            if (!say_bytes(wire, message->bytes, message->length))
-                return;
-            message->sent = true;
-            wire->in_flight++;
-        }
+    for (struct wire_message *message; (message = wire->waiting) && wire->in_flight < wire->receive_maximum;) {
+        if (!say_bytes(wire, message->bytes, message->length))
+            return;
+        message->sent = true;
+        wire->in_flight++;
+        wire->waiting = message->next;
+    }
 }
 
 /* ---- input ----------------------------------------------------------------------------------------------------------- */
@@ -183,6 +183,8 @@ static void greeted(struct live_wire *wire, const struct mq5_connack *connack)
     wire->receive_maximum = connack->properties.present & MQ5_BIT(MQ5_RECEIVE_MAXIMUM)
                                 ? connack->properties.receive_maximum
                                 : 65535;
+    wire->shared_available = !(connack->properties.present & MQ5_BIT(MQ5_SHARED_SUBSCRIPTION_AVAILABLE)) ||
+                             connack->properties.shared_available;
     wire->reconnects += wire->began;
     wire->began = true;
     if (wire->filter[0] && !connack->session_present)
@@ -192,6 +194,7 @@ static void greeted(struct live_wire *wire, const struct mq5_connack *connack)
             message->bytes[0] |= 8; /* DUP */
         message->sent = false;
     }
+    wire->waiting = wire->first;
     send_waiting(wire);
 }
 
@@ -201,8 +204,9 @@ static void acknowledged(struct live_wire *wire, uint16_t id)
     while (*place && (*place)->id != id)
         place = &(*place)->next;
     struct wire_message *message = *place;
-    if (!message)
+    if (!message || !message->sent) /* the broker's mistake */
         return;
+    wire->ids[id / 64] &= ~(UINT64_C(1) << id % 64);
     *place = message->next;
     if (!*place && wire->last == &message->next)
         wire->last = place;
@@ -373,6 +377,9 @@ static uint8_t wire_subscribe(struct cloud_bus *bus, int64_t now_us, struct span
     struct live_wire *wire = (struct live_wire *)bus;
     if (wire->filter[0] || filter.length >= sizeof wire->filter)
         return MQ5_QUOTA_EXCEEDED;
+    /* A broker that says so ends the connection of whoever asks all the same. */
+    if (!wire->shared_available && filter.length > 7 && memcmp(filter.data, "$share/", 7) == 0)
+        return MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
     memcpy(wire->filter, filter.data, filter.length);
     wire->filter[filter.length] = 0;
     wire->filter_qos = qos;
@@ -391,14 +398,11 @@ static uint8_t wire_subscribe(struct cloud_bus *bus, int64_t now_us, struct span
 
 static uint16_t fresh_id(struct live_wire *wire)
 {
-    for (;;) {
-        uint16_t id = wire->next_id = (uint16_t)(wire->next_id % UNANSWERED_MAX + 1);
-        struct wire_message *message = wire->first;
-        while (message && message->id != id)
-            message = message->next;
-        if (!message)
-            return id;
-    }
+    uint16_t id;
+    do
+        id = wire->next_id = (uint16_t)(wire->next_id % UNANSWERED_MAX + 1);
+    while (wire->ids[id / 64] >> id % 64 & 1);
+    return id;
 }
 
 static bool keep(struct live_wire *wire, const struct mq5_publish *publish)
@@ -416,7 +420,10 @@ static bool keep(struct live_wire *wire, const struct mq5_publish *publish)
     message->length = (uint32_t)length;
     *wire->last = message;
     wire->last = &message->next;
+    wire->ids[message->id / 64] |= UINT64_C(1) << message->id % 64;
     wire->unanswered++;
+    if (!wire->waiting)
+        wire->waiting = message;
     return true;
 }
 

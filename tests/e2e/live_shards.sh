@@ -39,6 +39,23 @@ equal "$(json "$work/two/result.json" it.registered_things)" "$fleet" "things re
 [ -s "$work/two/registry-1.sqlite" ] || fail "the second process has no cloud of its own"
 ok "two processes, each with a cloud of its own"
 
+# A timeline runs in both processes, each acts on its own vehicles, and the script is told of all of them.
+cat >"$work/burst.lua" <<'END'
+local vehicles = param("fleet", 100, "vehicles in all")
+scenario "burst" { start = "2026-03-04 08:00", duration = seconds(12), seed = 1, warm_up = seconds(3) }
+region "here" { latency = milliseconds(1) }
+cloud { processors = 1 }
+cohort "car" { count = vehicles, radio = "ideal", identity = factory { kind = "none", provisioning = "done" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(5) }, session_expiry = hours(1) },
+  trips = always_parked(), power_up = within(seconds(1)), backoff = { base = milliseconds(500), cap = seconds(1) } }
+at("08:00:06", function() note("asked " .. tostring(send_command { command = "horn", share = 1, timeout = seconds(5) })) end)
+expect "answered" (commands():answered()):equals(vehicles)
+END
+expect_exit 0 "$convoy" run "$work/burst.lua" --world live -j 2 --fleet 200 --lag-bound 2000 --out "$work/burst"
+equal "$(json "$work/burst/result.json" it.notes | grep -c 'asked 200')" 1 "marks of a timeline that acted on every vehicle"
+equal "$(json "$work/burst/result.json" it.commands.executed)" 200 "commands executed"
+ok "one timeline, two processes"
+
 expect_exit 0 "$convoy" run "$smoke" --world live --broker embedded --broker embedded --fleet "$fleet" --duration "$length" --lag-bound 2000 --out "$work/clouds"
 held "$work/clouds"
 equal "$(json "$work/clouds/result.json" it.registered_things)" "$fleet" "things registered in both clouds"
