@@ -3,42 +3,47 @@
 // A bench prints one or more JSON objects, each beginning at the start of a line, on one line or several; its other lines are for
 // people. Every number in an object is a figure, named by its path: {"bench": "codec", "mix": {"encode_packets_s": 1e7}} gives
 // codec mix.encode_packets_s. "name", "shape", "mode" and the counts in `parameters` label the object they are in; the name's
-// ending gives the unit and which way is better. Written: OUT-FOLDER/<bench>.json for each bench, and OUT-FOLDER/all.json.
-// A bench that printed no figure is a failure.
+// ending gives the unit and which way is better. Written: OUT-FOLDER/<bench>.json for each bench, and OUT-FOLDER/all.json: the machine, and each
+// figure with the kept one, the change in per cent and a word if it is better or worse by a tenth or more. A bench that printed no figure is
+// a failure; figures that are kept and were not measured by a bench that ran are named.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 
 const [folder, keptPath] = process.argv.slice(2);
 
+function textOf(path) {
+    try {
+        return readFileSync(path, 'utf8').trim();
+    } catch {
+        return '';
+    }
+}
+
+// "L1d 32K, L2 1024K, ...": of the first processor, as Linux says it.
+function caches() {
+    const folder = '/sys/devices/system/cpu/cpu0/cache';
+    if (!existsSync(folder)) return 'unknown';
+    return readdirSync(folder).filter((name) => name.startsWith('index')).sort().map((index) => {
+        const type = textOf(join(folder, index, 'type'));
+        return `L${textOf(join(folder, index, 'level'))}${{ Data: 'd', Instruction: 'i' }[type] ?? ''} ${textOf(join(folder, index, 'size'))}`;
+    }).join(', ');
+}
+
 const machine = {
     processor: cpus()[0]?.model ?? 'unknown',
     cores: cpus().length,
+    caches: caches(),
     memory_bytes: totalmem(),
+    huge_pages: /\[(\w+)\]/.exec(textOf('/sys/kernel/mm/transparent_hugepage/enabled'))?.[1] ?? 'unknown',
+    architecture: arch(),
     kernel: release(),
+    system: /^PRETTY_NAME="?([^"\n]*)/m.exec(textOf('/etc/os-release'))?.[1] ?? 'unknown',
     compiler: process.env.CC_VERSION ?? 'unknown',
+    commit: process.env.BENCH_COMMIT ?? 'unknown',
     node: process.version,
+    load: Number(loadavg()[0].toFixed(2)), // of the last minute, when the benches were over
 };
-
-// Rows of an array are told apart by the texts in them ("name", "case", ...), or else by their position.
-function flatten(value, path, figures) {
-    if (typeof value === 'number' && Number.isFinite(value)) figures.push({ name: path, value });
-    if (value === null || typeof value !== 'object') return;
-    for (const [key, inner] of Object.entries(value)) {
-        const words = Array.isArray(value) && inner && typeof inner === 'object'
-            ? Object.values(inner).filter((word) => typeof word === 'string').join(' ') : '';
-        flatten(inner, [path, words || key].filter(Boolean).join('.'), figures);
-    }
-}
-
-function documentOf(text) {
-    const start = text.search(/^[{[]/m);
-    try {
-        return start < 0 ? null : JSON.parse(text.slice(start));
-    } catch {
-        return null;
-    }
-}
 
 const labels = ['name', 'shape', 'mode', 'world', 'kind'];
 const parameters = ['pending', 'sessions', 'connections', 'vehicles', 'partitions', 'processes'];
@@ -103,20 +108,33 @@ function readable(value) {
     return value.toLocaleString('en-US', { maximumSignificantDigits: 4 });
 }
 
-// How a figure stands to the kept one.
+// How a figure stands to the kept one: { kept, change_percent, verdict }.
 function against(figure, kept) {
-    if (!kept || !kept.value) return '';
-    const change = (100 * (figure.value - kept.value)) / Math.abs(kept.value);
-    let word = '';
-    if (figure.better && Math.abs(change) >= 10) word = (change > 0) === (figure.better === 'higher') ? ' better' : ' WORSE';
-    return `${change >= 0 ? '+' : ''}${change.toFixed(1)} %${word}`;
+    if (!kept) return {};
+    if (!kept.value) return { kept: kept.value };
+    const change = Number(((100 * (figure.value - kept.value)) / Math.abs(kept.value)).toFixed(1));
+    const told = { kept: kept.value, change_percent: change };
+    if (figure.better && Math.abs(change) >= 10) told.verdict = (change > 0) === (figure.better === 'higher') ? 'better' : 'worse';
+    return told;
 }
+
+function changeText(figure) {
+    if (figure.change_percent === undefined) return '';
+    const word = { better: ' better', worse: ' WORSE' }[figure.verdict] ?? '';
+    return `${figure.change_percent >= 0 ? '+' : ''}${figure.change_percent.toFixed(1)} %${word}`;
+}
+
+const kept = existsSync(keptPath) ? JSON.parse(readFileSync(keptPath, 'utf8')) : null;
+const keptByName = new Map((kept?.figures ?? []).map((figure) => [`${figure.bench} ${figure.name}`, figure]));
+// Figures of another machine are shown, but are no measure.
+const sameMachine = kept !== null && ['processor', 'cores', 'memory_bytes'].every((key) => kept.machine?.[key] === machine[key]);
 
 const all = [];
 let empty = 0;
 for (const file of readdirSync(folder).filter((name) => name.endsWith('.out')).sort()) {
     const bench = file.slice(0, -'.out'.length);
-    const figures = figuresOf(readFileSync(join(folder, file), 'utf8'));
+    const figures = figuresOf(readFileSync(join(folder, file), 'utf8'))
+        .map((figure) => ({ ...figure, ...against(figure, keptByName.get(`${bench} ${figure.name}`)) }));
     if (figures.length === 0) {
         console.error(`bench: ${bench} printed no figure (see ${join(folder, file)})`);
         empty++;
@@ -129,25 +147,26 @@ if (all.length === 0) {
     console.error('bench: no figure at all');
     process.exit(1);
 }
-writeFileSync(join(folder, 'all.json'), JSON.stringify({ machine, figures: all }, null, 2) + '\n');
+const benches = new Set(all.map((figure) => figure.bench));
+const measured = new Set(all.map((figure) => `${figure.bench} ${figure.name}`));
+const missing = [...keptByName.keys()].filter((name) => benches.has(name.split(' ')[0]) && !measured.has(name));
+const comparison = kept ? { machine: kept.machine, same_machine: sameMachine, not_measured: missing } : null;
+writeFileSync(join(folder, 'all.json'), JSON.stringify({ machine, compared_with: comparison, figures: all }, null, 2) + '\n');
 
-const kept = existsSync(keptPath) ? JSON.parse(readFileSync(keptPath, 'utf8')) : null;
-const keptByName = new Map((kept?.figures ?? []).map((figure) => [`${figure.bench} ${figure.name}`, figure]));
-const rows = all.map((figure) => {
-    const before = keptByName.get(`${figure.bench} ${figure.name}`);
-    return [figure.bench, figure.name, readable(figure.value), before ? readable(before.value) : '',
-        against(figure, before)];
-});
+const rows = all.map((figure) => [figure.bench, figure.name, readable(figure.value),
+    figure.kept === undefined ? '' : readable(figure.kept), changeText(figure)]);
 rows.unshift(['bench', 'figure', 'now', kept ? 'kept' : '', '']);
 const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
-console.log(`${machine.processor}, ${machine.cores} cores, ${(machine.memory_bytes / 2 ** 30).toFixed(0)} GiB, ` +
-    `Linux ${machine.kernel}, ${machine.compiler}`);
+console.log(`${machine.processor}, ${machine.cores} cores (${machine.caches}), ${(machine.memory_bytes / 2 ** 30).toFixed(0)} GiB, ` +
+    `${machine.system}, Linux ${machine.kernel}, ${machine.compiler}`);
 for (const row of rows) {
     console.log(row.map((cell, column) => (column === 2 || column === 3 ? cell.padStart(widths[column])
         : cell.padEnd(widths[column]))).join('  ').trimEnd());
 }
-if (kept && kept.machine?.processor !== machine.processor) {
-    console.log(`kept on another machine (${kept.machine?.processor ?? 'unknown'}): its figures are no measure for this one`);
+for (const name of missing) console.log(`kept, but not measured now: ${name}`);
+if (kept && !sameMachine) {
+    console.log(`kept on another machine (${kept.machine?.processor ?? 'unknown'}, ${kept.machine?.cores ?? '?'} cores): ` +
+        'its figures are no measure for this one');
 }
 console.log(`all figures: ${join(folder, 'all.json')}`);
 process.exit(empty > 0 ? 1 : 0);
