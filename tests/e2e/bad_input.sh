@@ -34,7 +34,19 @@ bad 2 "--broker belongs to the live world" run "$smoke" --broker mqtt://127.0.0.
 bad 2 "--broker takes .* got 'http://x'" run "$smoke" --world live --broker http://x
 bad 2 "which scenario" run
 bad 2 "one scenario at a time" run "$smoke" "$smoke"
-bad 2 "more than one process" run "$smoke" -j 2
+bad 2 "--jobs takes a number from 1 to 4096, got '0'" run "$smoke" -j 0
+bad 2 "--jobs takes .* got 'two'" run "$smoke" --jobs two
+bad 2 "--partitions takes .* got '0'" run "$smoke" --partitions 0
+bad 2 "--memory takes a size .* got '5Q'" run "$smoke" --memory 5Q
+bad 2 "--memory takes a size .* got '5M'" run "$smoke" --memory 5M
+bad 2 "--checkpoint takes a time .* got '0s'" run "$smoke" --checkpoint 0s
+bad 2 "--checkpoint belongs to the virtual world" run "$smoke" --world live --checkpoint 1h
+bad 2 "--resume belongs to the virtual world" run --world live --resume "$work"
+bad 2 "--resume belongs to convoy run" check --resume "$work"
+bad 2 "which vehicle of which run" replay
+bad 2 "which vehicle of which run" replay "$work"
+bad 2 "'--bogus'" replay "$work" --vehicle 1 --bogus
+bad 2 "--from takes .* got 'noon'" replay "$work" --vehicle 1 --from noon
 bad 2 "--set takes NAME=VALUE" run "$smoke" --set fleet
 bad 2 "--set bogus: .* there are .*fault.drop_commands" run "$smoke" --set bogus=1
 bad 2 "smoke.lua:[0-9]+: --set fault.drop_commands=maybe: takes a number, on or off" run "$smoke" --set fault.drop_commands=maybe
@@ -149,7 +161,7 @@ ok "network and certificates"
 
 # ---- Ctrl-C --------------------------------------------------------------------------------------------------------------------
 # In the middle of a run: 130, nothing on standard error but what a terminal would show, and a report of what there is.
-start interrupted "$convoy" run "$scenarios/commute-peak.lua" --fleet 20000 --out interrupted
+start interrupted "$convoy" run "$scenarios/commute-peak.lua" --fleet 60000 --out interrupted
 pid=$started
 sleep 2
 kill -INT "$pid"
