@@ -74,23 +74,31 @@ bool series_add(struct measure *measure, struct series *series, uint32_t bin, in
 int64_t series_bin(const struct series *series, uint32_t bin);
 bool series_merge(struct measure *measure, struct series *into, const struct series *from);
 
-/* false: does not fit, or the chunk is of another width than most */
-static inline bool series_add_quickly(const struct series *series, uint32_t bin, int64_t amount)
+/* false: does not fit, or nothing was ever added to the chunk */
+static inline bool chunk_add(const struct series_chunk *chunk, uint32_t index, int64_t amount)
 {
-    const struct series_chunk *chunk = &series->chunk[bin / SERIES_CHUNK_BINS];
-    uint32_t index = bin % SERIES_CHUNK_BINS;
-    int16_t sum16;
     int8_t sum8;
-    if (chunk->width == 2) {
+    int16_t sum16;
+    int32_t sum32;
+    switch (chunk->width) {
+    case 4:
+        if (__builtin_add_overflow(((int32_t *)chunk->bins)[index], amount, &sum32))
+            return false;
+        ((int32_t *)chunk->bins)[index] = sum32;
+        return true;
+    case 2:
         if (__builtin_add_overflow(((int16_t *)chunk->bins)[index], amount, &sum16))
             return false;
         ((int16_t *)chunk->bins)[index] = sum16;
         return true;
+    case 1:
+        if (__builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
+            return false;
+        ((int8_t *)chunk->bins)[index] = sum8;
+        return true;
+    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
+    default: return false;
     }
-    if (chunk->width != 1 || __builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
-        return false;
-    ((int8_t *)chunk->bins)[index] = sum8;
-    return true;
 }
 
 /* ---- rows.c: the ledger's rows as they are kept, by groups of vehicles ----------------------------------------------- */
@@ -148,8 +156,9 @@ struct measure {
     int64_t phase_from_us, phase_to_us;
     bool phase_excluded;
     int64_t stretch_from_us; /* of one bin and one phase */
-    uint64_t stretch_us;
+    uint64_t stretch_us;     /* 0: after the duration */
     uint32_t bin;
+    uint32_t bin_chunk, bin_index; /* where it is in a series */
     bool bin_excluded;
     uint64_t bytes, unrecorded;
     struct memory_heap *home; /* where it takes memory, whoever's heap is entered when it grows */

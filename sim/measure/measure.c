@@ -191,7 +191,9 @@ static void stretch_find(struct measure *measure, int64_t at_us)
     from_us = from_us > measure->phase_from_us ? from_us : measure->phase_from_us;
     to_us = to_us < measure->phase_to_us ? to_us : measure->phase_to_us;
     measure->stretch_from_us = from_us;
-    measure->stretch_us = (uint64_t)to_us - (uint64_t)from_us;
+    measure->stretch_us = measure->bin == BIN_NONE ? 0 : (uint64_t)to_us - (uint64_t)from_us;
+    measure->bin_chunk = measure->bin / SERIES_CHUNK_BINS;
+    measure->bin_index = measure->bin % SERIES_CHUNK_BINS;
 }
 
 /* ---- filling ---------------------------------------------------------------------------------------------------------- */
@@ -249,7 +251,7 @@ void measure_count(struct measure *measure, enum counter counter, struct measure
     size_t index = measure_series_index(measure, counter, who);
     struct series *series = measure->series[index];
     if (series && (uint64_t)at_us - (uint64_t)measure->stretch_from_us < measure->stretch_us &&
-        measure->bin != BIN_NONE && series_add_quickly(series, measure->bin, amount))
+        chunk_add(&series->chunk[measure->bin_chunk], measure->bin_index, amount))
         series->total[measure->bin_excluded] += amount;
     else
         count_slowly(measure, index, at_us, amount);

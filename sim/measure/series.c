@@ -31,30 +31,23 @@ static int64_t chunk_read(const struct series_chunk *chunk, uint32_t index)
     }
 }
 
-/* false: does not fit this width */
-static bool chunk_add(const struct series_chunk *chunk, uint32_t index, int64_t amount)
+/* Every bin into one of twice the width. */
+static void chunk_copy(struct series_chunk *wider, const struct series_chunk *chunk)
 {
-    int8_t sum8;
-    int16_t sum16;
-    int32_t sum32;
     switch (chunk->width) {
     case 1:
-        if (__builtin_add_overflow(((int8_t *)chunk->bins)[index], amount, &sum8))
-            return false;
-        ((int8_t *)chunk->bins)[index] = sum8;
-        return true;
+        for (uint32_t i = 0; i < SERIES_CHUNK_BINS; i++)
+            ((int16_t *)wider->bins)[i] = ((const int8_t *)chunk->bins)[i];
+        break;
     case 2:
-        if (__builtin_add_overflow(((int16_t *)chunk->bins)[index], amount, &sum16))
-            return false;
-        ((int16_t *)chunk->bins)[index] = sum16;
-        return true;
+        for (uint32_t i = 0; i < SERIES_CHUNK_BINS; i++)
+            ((int32_t *)wider->bins)[i] = ((const int16_t *)chunk->bins)[i];
+        break;
     case 4:
-        if (__builtin_add_overflow(((int32_t *)chunk->bins)[index], amount, &sum32))
-            return false;
-        ((int32_t *)chunk->bins)[index] = sum32;
-        return true;
-    case 8: ((int64_t *)chunk->bins)[index] += amount; return true;
-    default: return false;
+        for (uint32_t i = 0; i < SERIES_CHUNK_BINS; i++)
+            ((int64_t *)wider->bins)[i] = ((const int32_t *)chunk->bins)[i];
+        break;
+    default: break;
     }
 }
 
@@ -64,9 +57,7 @@ static bool chunk_widen(struct measure *measure, struct series_chunk *chunk)
     wider.bins = measure_take(measure, SERIES_CHUNK_BINS, wider.width);
     if (!wider.bins)
         return false;
-    if (chunk->width)
-        for (uint32_t i = 0; i < SERIES_CHUNK_BINS; i++)
-            chunk_add(&wider, i, chunk_read(chunk, i));
+    chunk_copy(&wider, chunk);
     measure_give(measure, chunk->bins, (size_t)SERIES_CHUNK_BINS * chunk->width);
     *chunk = wider;
     return true;

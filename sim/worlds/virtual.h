@@ -103,6 +103,7 @@ struct partition {
     struct sim_random cloud_random;
     struct sim_digest digest;
     struct cloud_peer peer; /* lent to a hook of the broker while it runs */
+    const struct store_item *peer_shown; /* of whose certificate `peer` tells; NULL: of none */
     uint8_t peer_certificate[VIRTUAL_CERTIFICATE_MAX];
     int64_t now_us, outage_until_us;
     int64_t done_us; /* everything before this has happened */
@@ -223,7 +224,8 @@ void virtual_ask(struct virtual_vehicle *vehicle, int64_t now_us, struct span co
 void virtual_broker_send(void *door, void *link, const uint8_t *data, size_t length);
 void virtual_broker_close(void *door, void *link, enum cloud_close_reason reason);
 const struct cloud_peer *virtual_broker_peer(void *door, void *link);
-void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction);
+void virtual_arrivals_up(struct virtual_vehicle *vehicle, int64_t now_us);
+void virtual_arrivals_down(struct virtual_vehicle *vehicle, int64_t now_us);
 /* The radio goes without a word: the vehicle notices, the broker does not. */
 void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why);
 void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step);

@@ -100,8 +100,8 @@ static void handle(void *context, int64_t now_us, uint32_t entity, uint8_t class
     assert_context.vehicle = vehicle_index(vehicle);
     switch ((enum virtual_class) class) {
     case EVENT_STEP: virtual_step(vehicle, now_us); break;
-    case EVENT_UP: virtual_arrivals(vehicle, now_us, LINK_UP); break;
-    case EVENT_DOWN: virtual_arrivals(vehicle, now_us, LINK_DOWN); break;
+    case EVENT_UP: virtual_arrivals_up(vehicle, now_us); break;
+    case EVENT_DOWN: virtual_arrivals_down(vehicle, now_us); break;
     case EVENT_LIFE:
         if (sim_deadline_due(partition->queue, &vehicle->life, now_us, entity, EVENT_LIFE))
             live_on(vehicle, now_us);

@@ -14,18 +14,18 @@ static void segment_give(struct partition *partition, struct segment *segment)
 }
 
 /* The oldest; NULL: nothing under way. */
-static struct segment *oldest(const struct virtual_link *link, enum link_direction direction)
+static inline struct segment *oldest(const struct virtual_link *link, enum link_direction direction)
 {
     return link->last[direction] ? link->last[direction]->next : NULL;
 }
 
-static void take_oldest(struct virtual_link *link, enum link_direction direction)
+static inline void take_oldest(struct virtual_link *link, enum link_direction direction)
 {
-    struct segment *first = link->last[direction]->next;
-    if (first == link->last[direction])
+    struct segment *last = link->last[direction], *first = last->next;
+    if (first == last)
         link->last[direction] = NULL;
     else
-        link->last[direction]->next = first->next;
+        last->next = first->next;
 }
 
 static void drop_segments(struct virtual_link *link, enum link_direction direction)
@@ -37,35 +37,57 @@ static void drop_segments(struct virtual_link *link, enum link_direction directi
     }
 }
 
-static void transmit(struct virtual_link *link, enum link_direction direction, const uint8_t *data, size_t length,
-                     bool end)
+static inline void append(struct virtual_link *link, enum link_direction direction, struct segment *segment)
+{
+    struct segment *last = link->last[direction];
+    segment->next = segment;
+    if (last) {
+        segment->next = last->next;
+        last->next = segment;
+    }
+    link->last[direction] = segment;
+}
+
+/* When the last of the bytes arrives that are handed to the link now. */
+static inline int64_t arrival_of(struct virtual_vehicle *vehicle, enum link_direction direction, int64_t now_us,
+                                 size_t length)
+{
+    const struct scenario *scenario = vehicle->partition->world->scenario;
+    const struct link_profile *profile = &scenario->cohorts[vehicle->trace.cohort].radio;
+    struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK, vehicle->radio_draws++);
+    return link_transfer(profile, &vehicle->radio, &random, direction, now_us,
+                         (uint32_t)length + profile->overhead_bytes) +
+           scenario->regions[vehicle->trace.region].latency_us;
+}
+
+static inline void transmit(struct virtual_link *link, enum link_direction direction, const uint8_t *data,
+                            size_t length, bool end)
 {
     struct virtual_vehicle *vehicle = link->vehicle;
     struct partition *partition = vehicle->partition;
+    int64_t now_us = partition->now_us;
     struct segment *segment = memory_allocate(sizeof *segment + length);
     if (!segment) {
         partition->world->out_of_memory = true;
         return;
     }
     partition->segment_bytes += sizeof *segment + length;
-    const struct link_profile *profile = &vehicle_cohort(vehicle)->radio;
-    virtual_tell(vehicle, partition->now_us, direction == LINK_UP ? TRACE_SENT : TRACE_ANSWERED, span_of(data, length),
+    virtual_tell(vehicle, now_us, direction == LINK_UP ? TRACE_SENT : TRACE_ANSWERED, span_of(data, length),
                  end ? "end of the connection" : NULL);
-    struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK, vehicle->radio_draws++);
-    int64_t arrival_us = link_transfer(profile, &vehicle->radio, &random, direction, partition->now_us,
-                                       (uint32_t)length + profile->overhead_bytes);
-    segment->arrival_us = arrival_us + vehicle_latency(vehicle);
-    segment->length = (uint32_t)length;
-    segment->end = end;
     if (length)
         memcpy(segment->data, data, length);
-    segment->next = segment;
-    if (link->last[direction]) {
-        segment->next = link->last[direction]->next;
-        link->last[direction]->next = segment;
-    }
-    link->last[direction] = segment;
-    virtual_push(vehicle, segment->arrival_us, direction == LINK_UP ? EVENT_UP : EVENT_DOWN);
+    segment->length = (uint32_t)length;
+    segment->end = end;
+    append(link, direction, segment);
+    segment->arrival_us = arrival_of(vehicle, direction, now_us, length);
+    if (!sim_queue_push(partition->queue, segment->arrival_us, vehicle->local,
+                        direction == LINK_UP ? EVENT_UP : EVENT_DOWN))
+        partition->world->out_of_memory = true;
+}
+
+static void transmit_end(struct virtual_link *link, enum link_direction direction)
+{
+    transmit(link, direction, NULL, 0, true);
 }
 
 /* ---- links --------------------------------------------------------------------------------------------------------- */
@@ -126,26 +148,32 @@ void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu
         tcu_link_down(vehicle_tcu(vehicle), now_us, why);
 }
 
-/* What the broker is shown of the other end, made when it asks: a link costs no copy of its certificate's fields. */
+/* What the broker is shown of the other end, made when it asks: a link costs no copy of its certificate's fields. It asks twice in a
+ * row for most that connect. */
 const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
 {
     struct virtual_link *link = handle;
     struct partition *partition = link->vehicle->partition;
     struct cloud_certificate certificate;
+    if (link->certificate && link->certificate == partition->peer_shown)
+        return &partition->peer;
     memset(&partition->peer, 0, sizeof partition->peer);
     partition->peer.tls = link->tls > 0;
+    partition->peer_shown = NULL;
     struct span shown = virtual_stored(link->vehicle, link->certificate, partition->peer_certificate);
-    if (shown.length && cloud_certificate_read(shown, &certificate))
+    if (shown.length && cloud_certificate_read(shown, &certificate)) {
         cloud_peer_from_certificate(&partition->peer, &certificate, shown);
+        partition->peer_shown = link->certificate;
+    }
     return &partition->peer;
 }
 
+/* A compact form was made of a certificate that could be read. */
 static bool certified(struct virtual_vehicle *vehicle)
 {
-    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
+    const struct store_item *held = vehicle->certificate;
     struct cloud_certificate certificate;
-    struct span held = virtual_stored(vehicle, vehicle->certificate, bytes);
-    return held.length && cloud_certificate_read(held, &certificate);
+    return held && (held->packed || cloud_certificate_read(span_of(held->data, held->length), &certificate));
 }
 
 static void record_phases(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
@@ -217,7 +245,7 @@ void virtual_link_close(void *context, bool abort)
         return;
     virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, abort ? "cut" : "closed");
     if (link->broker_open)
-        transmit(link, LINK_UP, NULL, 0, true);
+        transmit_end(link, LINK_UP);
     vehicle_lets_go(link);
 }
 
@@ -237,10 +265,10 @@ void virtual_broker_close(void *door, void *handle, enum cloud_close_reason reas
     link->connection = NULL;
     drop_segments(link, LINK_UP);
     if (link->vehicle_open)
-        transmit(link, LINK_DOWN, NULL, 0, true);
+        transmit_end(link, LINK_DOWN);
 }
 
-static void arrived_at_broker(struct virtual_link *link, int64_t now_us, const struct segment *segment)
+static inline void arrived_at_broker(struct virtual_link *link, int64_t now_us, const struct segment *segment)
 {
     struct partition *partition = link->vehicle->partition;
     if (!link->broker_open)
@@ -257,7 +285,7 @@ static void arrived_at_broker(struct virtual_link *link, int64_t now_us, const s
     cloud_broker_closed(partition->cloud.broker, connection, now_us);
 }
 
-static void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const struct segment *segment)
+static inline void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const struct segment *segment)
 {
     struct virtual_vehicle *vehicle = link->vehicle;
     if (!link->vehicle_open)
@@ -273,9 +301,8 @@ static void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const 
     tcu_bytes(vehicle_tcu(vehicle), now_us, segment->data, segment->length);
 }
 
-static void link_arrivals(struct virtual_link *link, int64_t now_us, enum link_direction direction)
+static inline void link_arrivals(struct virtual_link *link, int64_t now_us, enum link_direction direction)
 {
-    struct partition *partition = link->vehicle->partition;
     struct segment *segment;
     while ((segment = oldest(link, direction)) && segment->arrival_us <= now_us) {
         take_oldest(link, direction);
@@ -283,22 +310,36 @@ static void link_arrivals(struct virtual_link *link, int64_t now_us, enum link_d
             arrived_at_broker(link, now_us, segment);
         else
             arrived_at_vehicle(link, now_us, segment);
-        segment_give(partition, segment);
+        segment_give(link->vehicle->partition, segment);
     }
 }
 
-void virtual_arrivals(struct virtual_vehicle *vehicle, int64_t now_us, enum link_direction direction)
+static __attribute__((noinline)) void older_arrivals(struct virtual_link *link, int64_t now_us)
 {
-    /* Links are only given back by the sweep below, so the walk is safe whatever the handlers do. The vehicle's own comes last. */
+    for (; link; link = link->next)
+        link_arrivals(link, now_us, LINK_UP);
+}
+
+/* Links are only given back by the sweep at the end, so the walk is safe whatever the handlers do. The vehicle's own comes last. */
+void virtual_arrivals_up(struct virtual_vehicle *vehicle, int64_t now_us)
+{
     struct virtual_link *newest = vehicle->links;
     if (!newest)
         return;
-    if (direction == LINK_UP)
-        for (struct virtual_link *link = newest->next; link; link = link->next)
-            link_arrivals(link, now_us, direction);
-    link_arrivals(newest, now_us, direction);
+    if (newest->next)
+        older_arrivals(newest->next, now_us);
+    link_arrivals(newest, now_us, LINK_UP);
     if (!newest->vehicle_open || newest->next)
         sweep_links(vehicle);
-    if (direction == LINK_UP)
-        virtual_cloud_touched(vehicle->partition);
+    virtual_cloud_touched(vehicle->partition);
+}
+
+void virtual_arrivals_down(struct virtual_vehicle *vehicle, int64_t now_us)
+{
+    struct virtual_link *newest = vehicle->links;
+    if (!newest)
+        return;
+    link_arrivals(newest, now_us, LINK_DOWN);
+    if (!newest->vehicle_open || newest->next)
+        sweep_links(vehicle);
 }

@@ -156,6 +156,8 @@ void virtual_store_release(struct partition *partition, struct store_item *item)
 {
     if (!item || --item->holders)
         return;
+    if (partition->peer_shown == item)
+        partition->peer_shown = NULL;
     partition->store_bytes -= sizeof *item + item->length;
     memory_free(item);
 }
@@ -178,6 +180,8 @@ static bool keep(struct virtual_vehicle *vehicle, struct store_item **place, str
 {
     if (*place && (*place)->holders == 1 && (*place)->length == value.length && (*place)->packed == packed) {
         memcpy((*place)->data, value.data, value.length);
+        if (vehicle->partition->peer_shown == *place)
+            vehicle->partition->peer_shown = NULL;
         return true;
     }
     struct store_item *kept = memory_allocate(sizeof *kept + value.length);
