@@ -195,16 +195,19 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
     }
 }
 
-/* When the rig is behind, a slice at a time: the sockets have their turn in between, or acknowledgements and services would wait for all of it. */
+/* What is due up to now. A rig that is behind gives it as much time as the sockets had since, and a little more: then they have their turn
+ * again, or acknowledgements and services would wait for all of it. */
 static void run_due(struct live_world *world)
 {
     static const struct sim_handlers handlers = {handle, NULL};
     live_tick(world);
-    int64_t until_us = sim_queue_next_time(world->queue);
-    if (until_us > world->now_us)
-        return;
-    until_us = until_us < world->now_us - SLICE_US ? until_us + SLICE_US : world->now_us + 1;
-    sim_queue_run(world->queue, until_us, &handlers, world);
+    int64_t enough_us = world->now_us + (world->now_us - world->ran_us) + SLICE_US, next_us;
+    while ((next_us = sim_queue_next_time(world->queue)) <= world->now_us && world->now_us < enough_us) {
+        int64_t until_us = next_us < world->now_us - SLICE_US ? next_us + SLICE_US : world->now_us + 1;
+        sim_queue_run(world->queue, until_us, &handlers, world);
+        live_tick(world);
+    }
+    world->ran_us = world->now_us;
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------------ */

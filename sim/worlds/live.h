@@ -162,7 +162,7 @@ struct live_world {
     struct world_actions actions;
     int64_t start_us;    /* CLOCK_MONOTONIC at world time 0 */
     int64_t duration_us; /* of the run: the scenario's by the speedup */
-    int64_t now_us;
+    int64_t now_us, ran_us; /* ran_us: when what is due had its turn last */
     struct sim_group *group; /* NULL: alone */
     uint32_t rank, ranks;
     uint32_t count; /* of vehicles in this process */
