@@ -101,7 +101,7 @@ if wanted tls_embedded; then
     held tls_embedded "$tls" "$((2 * ramp))" 1 certificate
 fi
 if wanted tls_two_embedded; then
-    held tls_two_embedded "$((2 * tls))" "$((4 * ramp))" 2 certificate
+    held tls_two_embedded "$((2 * tls))" "$((2 * ramp))" 2 certificate
 fi
 if wanted tls_mosquitto; then
     start_mosquitto TLS 1
