@@ -296,9 +296,6 @@ static bool join(struct cli_options *options, char **argv, int *code)
         return false;
     }
     uint32_t size = sim_group_size(options->world.group);
-    if (sim_group_rank(options->world.group) > 0 &&
-        (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr))) /* rank 0 speaks for all */
-        return false;
     if (options->jobs > 0 && (uint32_t)options->jobs != size) {
         cli_complain("-j %d, but the launcher started %u processes; leave -j away", options->jobs, size);
         sim_group_leave(options->world.group);
