@@ -50,7 +50,8 @@ static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, 
     SSL_CTX_set_min_proto_version(context, options->tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
     SSL_CTX_set_mode(context,
                      SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(context, use != SERVE_TLS_HTTPS); /* one call a record in place of two; libevent does not look behind it */
+    SSL_CTX_set_read_ahead(
+        context, use != SERVE_TLS_HTTPS); /* one call a record in place of two; libevent does not look behind it */
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_num_tickets(context, use == SERVE_TLS_HTTPS ? 0 : 1); /* one is enough for a device that resumes */
     SSL_CTX_set_session_id_context(context, (const unsigned char *)&"mutual\0passwd\0https\0"[use * 7], 6);

@@ -373,7 +373,9 @@ static void set_pace(struct live_world *world)
     double handshakes;
     int64_t within_us = 0;
     bool tls = any_tls(world, &handshakes);
-    world->rate = options->connect_rate > 0 ? options->connect_rate : tls ? RATE_TLS : RATE_PLAIN; /* of all processes */
+    world->rate = options->connect_rate > 0 ? options->connect_rate
+                  : tls                     ? RATE_TLS
+                                            : RATE_PLAIN; /* of all processes */
     world->at_once = options->handshakes_at_once ? options->handshakes_at_once
                      : !tls                      ? AT_ONCE_PLAIN
                      : all_near(world)           ? AT_ONCE_NEAR
@@ -736,7 +738,8 @@ static void run_and_close_books(struct live_world *world)
     live_group_wait(world);
     settle(world);
     for (uint32_t v = 0; v < world->count; v++)
-        fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu, end_us);
+        fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu,
+                     end_us);
     fleet_commands_finish(&world->fleet, end_us);
     result->packets = world->packets;
     result->wire_bytes = world->wire_bytes;

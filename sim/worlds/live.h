@@ -146,7 +146,7 @@ struct live_request { /* to the certificate broker */
     struct live_request *next, **place; /* those under way */
     CURL *easy;
     struct curl_slist *headers;
-    uint32_t vehicle, serial; /* its place */
+    uint32_t vehicle, serial;   /* its place */
     uint8_t *certificate, *key; /* attestation */
     size_t certificate_length, key_length;
     char *body;
@@ -160,9 +160,9 @@ struct live_world {
     const struct world_options *options;
     struct world_result *result;
     struct world_actions actions;
-    int64_t start_us;    /* CLOCK_MONOTONIC at world time 0 */
-    int64_t duration_us; /* of the run: the scenario's by the speedup */
-    int64_t now_us, ran_us; /* ran_us: when what is due had its turn last */
+    int64_t start_us;        /* CLOCK_MONOTONIC at world time 0 */
+    int64_t duration_us;     /* of the run: the scenario's by the speedup */
+    int64_t now_us, ran_us;  /* ran_us: when what is due had its turn last */
     struct sim_group *group; /* NULL: alone */
     uint32_t rank, ranks;
     uint32_t count; /* of vehicles in this process */
@@ -194,7 +194,7 @@ struct live_world {
     char pki_directory[512];
     char service_certificate[600], service_key[600]; /* "" none */
     bool made_service_files;
-    char stop_path[600];   /* a file that tells the other processes to end early; "": alone */
+    char stop_path[600]; /* a file that tells the other processes to end early; "": alone */
     bool stop_made;
     int64_t stop_looked_us, delivered_us;
 

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #define SERVICE_QUEUE     50000 /* messages on their way to a processor: the vehicles' are bounded by what they do */
-#define CLOUD_DESCRIPTORS 128 /* of a cloud's process, for other things than vehicles */
+#define CLOUD_DESCRIPTORS 128   /* of a cloud's process, for other things than vehicles */
 
 /* ---- addresses ----------------------------------------------------------------------------------------------------- */
 
@@ -92,7 +92,8 @@ static bool embed_brokers(struct live_world *world)
 {
     uint32_t count = embedded_count(world);
     if (count > WORLD_BROKERS)
-        return live_fail(world, "%u vehicles need %u clouds in one process, at most %d are possible; use more processes: -j",
+        return live_fail(world,
+                         "%u vehicles need %u clouds in one process, at most %d are possible; use more processes: -j",
                          world->count, count, WORLD_BROKERS);
     world->broker_count = count;
     for (uint32_t b = 0; b < count; b++) {
@@ -128,7 +129,8 @@ static bool read_brokers(struct live_world *world)
     if (embedded == options->broker_count)
         return embed_brokers(world);
     if (embedded)
-        return live_fail(world, "the embedded broker stands alone; give it as the only kind of --broker, or leave it out");
+        return live_fail(world,
+                         "the embedded broker stands alone; give it as the only kind of --broker, or leave it out");
     if (options->broker_count < world->ranks)
         return add_broker(world, world->rank % options->broker_count);
     for (uint32_t b = world->rank; b < options->broker_count; b += world->ranks)

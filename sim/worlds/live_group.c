@@ -87,8 +87,8 @@ bool live_group_begin(struct live_world *world)
     if (world->ranks > 1)
         sim_group_broadcast(world->group, &origin, sizeof origin);
     bool same = memcmp(origin.machine, mine.machine, sizeof origin.machine) == 0 && origin.machine[0];
-    world->start_us = same || world->ranks == 1 ? origin.monotonic_us
-                                                : mine.monotonic_us + (origin.wall_us - mine.wall_us);
+    world->start_us =
+        same || world->ranks == 1 ? origin.monotonic_us : mine.monotonic_us + (origin.wall_us - mine.wall_us);
     world->fleet.wall_offset_us = origin.wall_us;
     int64_t early_us = world->start_us - live_clock();
     if (early_us > 0)
@@ -206,7 +206,9 @@ static void merge_numbers(struct world_result *into, const struct world_result *
 static void describe_part(struct world_result *into, uint32_t rank, const struct part *part)
 {
     const struct world_result *from = &part->result;
-    live_note(into, "process %u: %u vehicles, %.1f s of processor time in %.1f s, its own lag p50 %.3f ms, p99 %.3f ms, at most %.1f ms",
+    live_note(into,
+              "process %u: %u vehicles, %.1f s of processor time in %.1f s, its own lag p50 %.3f ms, p99 %.3f ms, at "
+              "most %.1f ms",
               rank, part->vehicles, from->cpu_s, from->wall_s, (double)from->lag_p50_us / 1e3,
               (double)from->lag_p99_us / 1e3, (double)from->lag_max_us / 1e3);
 }

@@ -362,7 +362,8 @@ static void start_tcp(struct live_vehicle *vehicle, const struct sockaddr_storag
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     bind_source(vehicle, fd, to);
     int refused = connect(fd, (const struct sockaddr *)to, length);
-    if (refused && errno == EINPROGRESS) /* on this machine it is done by now: asking again costs less than waiting to be told */
+    if (refused &&
+        errno == EINPROGRESS) /* on this machine it is done by now: asking again costs less than waiting to be told */
         refused = connect(fd, (const struct sockaddr *)to, length);
     if (!refused)
         tcp_up(vehicle);
@@ -409,8 +410,9 @@ void live_link_open(struct live_vehicle *vehicle)
         live_schedule(vehicle, LIVE_LINK_FAILED, world->now_us + wait_us, vehicle->attempts);
         return;
     }
-    live_line_push(world, &world->line,
-                   (struct live_ticket){.place = live_place(vehicle), .serial = vehicle->attempts, .purpose = FOR_LINK});
+    live_line_push(
+        world, &world->line,
+        (struct live_ticket){.place = live_place(vehicle), .serial = vehicle->attempts, .purpose = FOR_LINK});
 }
 
 /* ---- bytes --------------------------------------------------------------------------------------------------------- */

@@ -403,4 +403,3 @@ void live_services_stop(struct live_world *world)
     SSL_CTX_free(world->tls);
     world->tls = NULL;
 }
-

@@ -51,7 +51,7 @@ struct live_wire {
     uint8_t *output;
     size_t output_begin, output_end, output_capacity;
     struct wire_message *first, **last, *waiting; /* waiting: the first that was not sent on this link */
-    uint64_t ids[UNANSWERED_MAX / 64 + 1];       /* bit per packet id in use */
+    uint64_t ids[UNANSWERED_MAX / 64 + 1];        /* bit per packet id in use */
     uint32_t in_flight, unanswered, receive_maximum;
     uint16_t next_id, subscribe_id;
     char filter[200];
@@ -135,8 +135,8 @@ static void flush(struct live_wire *wire)
     if (wire->state < WIRE_ASKED)
         return;
     while (wire->output_begin < wire->output_end) {
-        ssize_t written = send(wire->io.fd, wire->output + wire->output_begin, wire->output_end - wire->output_begin,
-                               MSG_NOSIGNAL);
+        ssize_t written =
+            send(wire->io.fd, wire->output + wire->output_begin, wire->output_end - wire->output_begin, MSG_NOSIGNAL);
         if (written < 0 && errno != EAGAIN && errno != EINTR) {
             drop_link(wire);
             return;
@@ -180,9 +180,8 @@ static void greeted(struct live_wire *wire, const struct mq5_connack *connack)
         return;
     }
     wire->state = WIRE_ONLINE;
-    wire->receive_maximum = connack->properties.present & MQ5_BIT(MQ5_RECEIVE_MAXIMUM)
-                                ? connack->properties.receive_maximum
-                                : 65535;
+    wire->receive_maximum =
+        connack->properties.present & MQ5_BIT(MQ5_RECEIVE_MAXIMUM) ? connack->properties.receive_maximum : 65535;
     wire->shared_available = !(connack->properties.present & MQ5_BIT(MQ5_SHARED_SUBSCRIPTION_AVAILABLE)) ||
                              connack->properties.shared_available;
     wire->reconnects += wire->began;
@@ -497,7 +496,8 @@ struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_
                                     const struct cloud_bus_remote_options *options)
 {
     struct live_wire *wire = calloc(1, sizeof *wire);
-    if (!wire || door->tls || !door->offered || (options->user_name && strlen(options->user_name) >= sizeof wire->user_name) ||
+    if (!wire || door->tls || !door->offered ||
+        (options->user_name && strlen(options->user_name) >= sizeof wire->user_name) ||
         (options->password && strlen(options->password) >= sizeof wire->password) || !look_up(wire, door)) {
         free(wire);
         return NULL;

@@ -97,10 +97,11 @@ static bool check_virtual(const struct scenario *scenario, const struct world_op
     char needs[32], has[32];
     measure_format_bytes((double)needed, needs, sizeof needs);
     measure_format_bytes((double)have, has, sizeof has);
-    snprintf(remedy, remedy_capacity,
-             "needs about %s of memory in each of %u process%s, %s are available; use --fleet to run fewer vehicles, raise "
-             "--memory if it is given, or take more machines (docs/clusters.md)",
-             needs, size, size == 1 ? "" : "es", has);
+    snprintf(
+        remedy, remedy_capacity,
+        "needs about %s of memory in each of %u process%s, %s are available; use --fleet to run fewer vehicles, raise "
+        "--memory if it is given, or take more machines (docs/clusters.md)",
+        needs, size, size == 1 ? "" : "es", has);
     return false;
 }
 
@@ -141,8 +142,8 @@ static bool check_descriptors(const struct scenario *scenario, const struct worl
     uint32_t size = processes(options), reserved = DESCRIPTORS_RESERVED;
     uint64_t most = limit.rlim_max > 2 * reserved ? limit.rlim_max - reserved : reserved;
     uint64_t needed = ((uint64_t)scenario->fleet + size - 1) / size + reserved;
-    line(text, "  descriptors    %llu in each of %u process%s, limit %llu (hard %llu)\n", (unsigned long long)needed, size,
-         size == 1 ? "" : "es", (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
+    line(text, "  descriptors    %llu in each of %u process%s, limit %llu (hard %llu)\n", (unsigned long long)needed,
+         size, size == 1 ? "" : "es", (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_max);
     if (limit.rlim_cur < limit.rlim_max) { /* the cloud's process inherits it */
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -150,7 +151,8 @@ static bool check_descriptors(const struct scenario *scenario, const struct worl
     if (needed <= limit.rlim_max)
         return true;
     snprintf(remedy, remedy_capacity,
-             "needs %llu file descriptors in one process, the hard limit is %llu: needs -j %llu; or run at most --fleet %llu, or raise "
+             "needs %llu file descriptors in one process, the hard limit is %llu: needs -j %llu; or run at most "
+             "--fleet %llu, or raise "
              "it: ulimit -Hn %llu",
              (unsigned long long)needed, (unsigned long long)limit.rlim_max,
              (unsigned long long)((scenario->fleet + most - 1) / most), (unsigned long long)(most * size),
@@ -172,12 +174,14 @@ static bool check_ports(const struct scenario *scenario, const struct world_opti
          addresses == 1 ? "" : "es", PORTS_PER_ADDRESS, listeners, listeners == 1 ? "" : "s");
     if (have >= fleet && addresses <= SOURCE_ADDRESSES_MAX)
         return true;
-    uint64_t per_listener = (uint64_t)(addresses < SOURCE_ADDRESSES_MAX ? addresses : SOURCE_ADDRESSES_MAX) * PORTS_PER_ADDRESS;
+    uint64_t per_listener =
+        (uint64_t)(addresses < SOURCE_ADDRESSES_MAX ? addresses : SOURCE_ADDRESSES_MAX) * PORTS_PER_ADDRESS;
     snprintf(remedy, remedy_capacity,
-             "needs %u local ports, %llu are to be had from %u source address%s to %u listener%s; needs %llu listeners: give "
+             "needs %u local ports, %llu are to be had from %u source address%s to %u listener%s; needs %llu "
+             "listeners: give "
              "--broker more often, or more source addresses",
-             fleet, (unsigned long long)have, addresses, addresses == 1 ? "" : "es", listeners, listeners == 1 ? "" : "s",
-             (unsigned long long)((fleet + per_listener - 1) / per_listener));
+             fleet, (unsigned long long)have, addresses, addresses == 1 ? "" : "es", listeners,
+             listeners == 1 ? "" : "s", (unsigned long long)((fleet + per_listener - 1) / per_listener));
     return false;
 }
 

@@ -19,7 +19,8 @@ static char directory[64] = "/tmp/convoy-bench-XXXXXX";
 static const char scenario_text[] =
     "local vehicles = param('fleet', 100, 'vehicles in all')\n"
     "local identity = param('identity', 'none', 'certificate or none')\n"
-    "scenario 'bench' { start = '2026-03-04 08:00', duration = seconds(12 + vehicles / 50), seed = 1, warm_up = seconds(0) }\n"
+    "scenario 'bench' { start = '2026-03-04 08:00', duration = seconds(12 + vehicles / 50), seed = 1, warm_up = "
+    "seconds(0) }\n"
     "region 'here' { latency = milliseconds(1) }\n"
     "cloud { activation = constant(milliseconds(10)), processors = 1 }\n"
     "cohort 'car' { count = vehicles, radio = 'ideal', identity = factory { kind = identity, provisioning = 'done' },\n"
@@ -231,7 +232,8 @@ int main(int argc, char **argv)
     run_both_bare(vehicles, &bare_plain_us, &bare_mutual_us);
     double plain_us = a_connection_us(&plain, &one_plain), mutual_us = a_connection_us(&mutual, &one_mutual);
     printf("{\"bench\": \"live\", \"vehicles\": %u,\n", vehicles);
-    printf(" \"plain\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"times_the_bare_cpu\": %.2f, \"connections\": "
+    printf(" \"plain\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"times_the_bare_cpu\": %.2f, "
+           "\"connections\": "
            "%lld},\n",
            plain_us, bare_plain_us, plain_us / bare_plain_us, (long long)plain.attempts);
     printf(" \"mutual_tls\": {\"connection_cpu_us\": %.1f, \"bare_cpu_us\": %.1f, \"times_the_bare_cpu\": %.2f, "

@@ -40,8 +40,8 @@ int main(int argc, char **argv)
     live_run(&job, &many);
     if (many.online != vehicles)
         live_die("not every vehicle stayed online");
-    printf("{\"bench\": \"live_pace\", \"vehicles\": %u, \"period_s\": 10, \"publishes\": %lld, \"delivered\": %lld,\n", vehicles,
-           (long long)many.published, (long long)many.delivered);
+    printf("{\"bench\": \"live_pace\", \"vehicles\": %u, \"period_s\": 10, \"publishes\": %lld, \"delivered\": %lld,\n",
+           vehicles, (long long)many.published, (long long)many.delivered);
     printf(" \"send_lag\": {\"p50_us\": %lld, \"p99_us\": %lld, \"maximum_us\": %lld},\n", (long long)many.lag_p50_us,
            (long long)many.lag_p99_us, (long long)many.lag_max_us);
     printf(" \"rig_cpu_s\": %.2f, \"cloud_cpu_s\": %.2f,\n", many.cpu_s, many.cloud_cpu_s);

@@ -84,7 +84,8 @@ static double process_cpu_s(pid_t pid)
     unsigned long user = 0, system_time = 0;
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *file = fopen(path, "r");
-    if (!file || fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system_time) != 2)
+    if (!file ||
+        fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system_time) != 2)
         user = system_time = 0;
     if (file)
         fclose(file);
@@ -262,11 +263,13 @@ int main(int argc, char **argv)
     kill(broker, SIGTERM);
     waitpid(broker, NULL, 0);
     printf("{\"bench\": \"live_publish\", \"qos\": 1, \"message_bytes\": %d,\n", MESSAGE_BYTES);
-    printf(" \"bare_libmosquitto\": {\"publishes_per_s\": %.0f, \"cpu_us\": %.2f, \"broker_cores\": %.2f},\n", bare.per_s,
-           bare.cpu_us, bare.broker_cpu_share);
-    printf(" \"live\": {\"offered_per_s\": %.0f, \"publishes_per_s\": %.0f, \"cpu_us\": %.2f, \"broker_cores\": %.2f},\n",
-           (double)vehicles * 1000 / PERIOD_MS, live.per_s, live.cpu_us, live.broker_cpu_share);
-    printf(" \"times_the_bare_cpu\": %.2f, \"ratio_of_rates\": %.2f}\n", live.cpu_us / bare.cpu_us, live.per_s / bare.per_s);
+    printf(" \"bare_libmosquitto\": {\"publishes_per_s\": %.0f, \"cpu_us\": %.2f, \"broker_cores\": %.2f},\n",
+           bare.per_s, bare.cpu_us, bare.broker_cpu_share);
+    printf(
+        " \"live\": {\"offered_per_s\": %.0f, \"publishes_per_s\": %.0f, \"cpu_us\": %.2f, \"broker_cores\": %.2f},\n",
+        (double)vehicles * 1000 / PERIOD_MS, live.per_s, live.cpu_us, live.broker_cpu_share);
+    printf(" \"times_the_bare_cpu\": %.2f, \"ratio_of_rates\": %.2f}\n", live.cpu_us / bare.cpu_us,
+           live.per_s / bare.per_s);
     char command[128];
     snprintf(command, sizeof command, "rm -r %s", directory);
     return system(command) == 0 ? 0 : 1;

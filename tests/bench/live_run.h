@@ -44,9 +44,8 @@ static void live_run_here(const struct live_job *job, struct live_cost *cost)
     FILE *file = fopen(path, "w");
     if (!file || fputs(job->scenario, file) < 0 || fclose(file) != 0)
         live_die("cannot write the scenario");
-    struct script_options script_options = {.overrides = job->overrides,
-                                            .override_count = job->override_count,
-                                            .fleet = job->vehicles};
+    struct script_options script_options = {
+        .overrides = job->overrides, .override_count = job->override_count, .fleet = job->vehicles};
     struct script *script = script_load(path, &script_options, error, sizeof error);
     if (!script)
         live_die(error);
@@ -65,21 +64,21 @@ static void live_run_here(const struct live_job *job, struct live_cost *cost)
     struct ledger_totals ledger;
     measure_ledger_totals(result->measure, MEASURE_EVERYBODY, &ledger);
     int64_t acknowledged = measure_total(result->measure, COUNTER_PUBLISH_ACKS, MEASURE_EVERYBODY);
-    *cost = (struct live_cost){
-        .cpu_s = result->cpu_s,
-        .cloud_cpu_s = result->cloud_cpu_s,
-        .wall_s = result->wall_s,
-        .attempts = measure_total(result->measure, COUNTER_CONNECT_ATTEMPTS, MEASURE_EVERYBODY),
-        .online = measure_total(result->measure, COUNTER_CONNECTED, MEASURE_EVERYBODY),
-        .published = measure_total(result->measure, COUNTER_PUBLISHES, MEASURE_EVERYBODY),
-        .acknowledged = acknowledged,
-        .acknowledged_at_pace =
-            acknowledged - measure_total_excluded(result->measure, COUNTER_PUBLISH_ACKS, MEASURE_EVERYBODY),
-        .delivered = (int64_t)ledger.field[LEDGER_DELIVERED],
-        .lag_p50_us = result->lag_p50_us,
-        .lag_p99_us = result->lag_p99_us,
-        .lag_max_us = result->lag_max_us,
-        .peak_bytes = result->peak_rss_bytes};
+    *cost = (struct live_cost){.cpu_s = result->cpu_s,
+                               .cloud_cpu_s = result->cloud_cpu_s,
+                               .wall_s = result->wall_s,
+                               .attempts = measure_total(result->measure, COUNTER_CONNECT_ATTEMPTS, MEASURE_EVERYBODY),
+                               .online = measure_total(result->measure, COUNTER_CONNECTED, MEASURE_EVERYBODY),
+                               .published = measure_total(result->measure, COUNTER_PUBLISHES, MEASURE_EVERYBODY),
+                               .acknowledged = acknowledged,
+                               .acknowledged_at_pace =
+                                   acknowledged -
+                                   measure_total_excluded(result->measure, COUNTER_PUBLISH_ACKS, MEASURE_EVERYBODY),
+                               .delivered = (int64_t)ledger.field[LEDGER_DELIVERED],
+                               .lag_p50_us = result->lag_p50_us,
+                               .lag_p99_us = result->lag_p99_us,
+                               .lag_max_us = result->lag_max_us,
+                               .peak_bytes = result->peak_rss_bytes};
     measure_destroy(result->measure);
     free(result);
     script_free(script);

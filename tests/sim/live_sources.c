@@ -88,7 +88,8 @@ static void vehicles_come_from_the_addresses_asked_for(void **state)
     assert_int_equal(result->status, WORLD_COMPLETED);
     assert_int_equal(measure_total(result->measure, COUNTER_CONNECTED, MEASURE_EVERYBODY), VEHICLES);
     for (int i = 0; i < ADDRESSES; i++)
-        assert_in_range(seen.most[i], VEHICLES / ADDRESSES, VEHICLES / ADDRESSES + 4); /* another test's may be among them */
+        assert_in_range(seen.most[i], VEHICLES / ADDRESSES,
+                        VEHICLES / ADDRESSES + 4); /* another test's may be among them */
     struct ledger_totals ledger;
     measure_ledger_totals(result->measure, MEASURE_EVERYBODY, &ledger);
     assert_int_equal(ledger.vehicles, VEHICLES);
