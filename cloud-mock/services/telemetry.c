@@ -1,17 +1,42 @@
 /* telemetry.c: what a processor needs of a message: who sent it, its number, when it was meant. Reads the payload's head only. */
 #include "cloud/services.h"
 
-/* Finds what stands for '%' in a topic made from the template. */
-static bool thing_in_topic(const char *template, struct span topic, struct span *thing)
+/* Most texts compared here have up to sixteen bytes: two words that overlap. */
+static inline bool same(const uint8_t *a, const void *with, uint32_t length)
 {
-    const uint8_t *at = topic.data, *end = at + topic.length;
-    for (; *template != '%'; template ++, at++)
-        if (at == end || *template == 0 || *at != (uint8_t) * template)
+    const uint8_t *b = with;
+    if (length > 16)
+        return memcmp(a, b, length) == 0;
+    if (length >= 8) {
+        uint64_t a_word[2], b_word[2];
+        memcpy(&a_word[0], a, 8);
+        memcpy(&a_word[1], a + length - 8, 8);
+        memcpy(&b_word[0], b, 8);
+        memcpy(&b_word[1], b + length - 8, 8);
+        return ((a_word[0] ^ b_word[0]) | (a_word[1] ^ b_word[1])) == 0;
+    }
+    for (uint32_t i = 0; i < length; i++)
+        if (a[i] != b[i])
             return false;
-    size_t tail = strlen(++template);
-    if ((size_t)(end - at) <= tail || memcmp(end - tail, template, tail) != 0)
+    return true;
+}
+
+struct cloud_telemetry_topic cloud_telemetry_topic(const char *template)
+{
+    const char *mark = strchr(template, '%');
+    if (!mark)
+        return (struct cloud_telemetry_topic){NULL, NULL, 0, 0};
+    return (struct cloud_telemetry_topic){template, mark + 1, (uint32_t)(mark - template), (uint32_t)strlen(mark + 1)};
+}
+
+/* Finds what stands for '%'. */
+static inline bool thing_in_topic(const struct cloud_telemetry_topic *made, struct span topic, struct span *thing)
+{
+    if (!made->before || topic.length <= made->before_length + made->behind_length ||
+        !same(topic.data, made->before, made->before_length) ||
+        !same(topic.data + topic.length - made->behind_length, made->behind, made->behind_length))
         return false;
-    *thing = span_of(at, (size_t)(end - at) - tail);
+    *thing = span_of(topic.data + made->before_length, topic.length - made->before_length - made->behind_length);
     return true;
 }
 
@@ -27,9 +52,9 @@ static inline bool step(struct span *rest, uint32_t length)
     return true;
 }
 
-static bool take_span(struct span *rest, struct span text)
+static inline bool take_span(struct span *rest, struct span text)
 {
-    return rest->length >= text.length && memcmp(rest->data, text.data, text.length) == 0 && step(rest, text.length);
+    return rest->length >= text.length && same(rest->data, text.data, text.length) && step(rest, text.length);
 }
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digits are read by the word");
@@ -54,27 +79,28 @@ static inline uint32_t leading_digits(const uint8_t *text, uint64_t *value)
 
 #define DIGITS_MAX 19u
 
-static bool take_number(struct span *rest, uint64_t *value)
+static inline bool take_number(struct span *rest, uint64_t *value)
 {
     static const uint32_t powers[9] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     uint32_t digits = 0, count = 8;
-    uint64_t word = 0;
-    *value = 0;
+    uint64_t word = 0, sum = 0;
     while (count == 8 && digits + 8 <= rest->length && digits + 8 <= DIGITS_MAX) {
         count = leading_digits(rest->data + digits, &word);
-        *value = *value * powers[count] + (count ? word : 0);
+        sum = sum * powers[count] + (count ? word : 0);
         digits += count;
     }
     while (count == 8 && digits < rest->length && digits < DIGITS_MAX && rest->data[digits] >= '0' &&
            rest->data[digits] <= '9')
-        *value = *value * 10 + (uint64_t)(rest->data[digits++] - '0');
+        sum = sum * 10 + (uint64_t)(rest->data[digits++] - '0');
+    *value = sum;
     step(rest, digits);
     return digits > 0;
 }
 
-bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *message, struct cloud_telemetry *out)
+bool cloud_telemetry_take(const struct cloud_telemetry_topic *topic, const struct mq5_publish *message,
+                          struct cloud_telemetry *out)
 {
-    if (!thing_in_topic(topic_template, message->topic, &out->thing))
+    if (!thing_in_topic(topic, message->topic, &out->thing))
         return false;
     struct span rest = message->payload;
     uint64_t number = 0, wall_us = 0;
@@ -85,4 +111,10 @@ bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *
     out->number = (uint32_t)number;
     out->wall_us = (int64_t)wall_us;
     return true;
+}
+
+bool cloud_telemetry_read(const char *template, const struct mq5_publish *message, struct cloud_telemetry *out)
+{
+    const struct cloud_telemetry_topic topic = cloud_telemetry_topic(template);
+    return cloud_telemetry_take(&topic, message, out);
 }

@@ -119,7 +119,16 @@ struct cloud_telemetry { /* what a processor found in one message */
     uint32_t payload_bytes;
     bool valid; /* payload and topic agree and parse */
 };
-/* Topic template "dt/%/telemetry": finds the thing and reads the head of the payload without parsing the rest. */
+/* A topic template, "dt/%/telemetry", taken apart; borrows the text. */
+struct cloud_telemetry_topic {
+    const char *before, *behind;
+    uint32_t before_length, behind_length;
+};
+struct cloud_telemetry_topic cloud_telemetry_topic(const char *topic_template);
+/* Finds the thing and reads the head of the payload without parsing the rest. false: another topic. */
+bool cloud_telemetry_take(const struct cloud_telemetry_topic *topic, const struct mq5_publish *message,
+                          struct cloud_telemetry *out);
+/* Both in one. */
 bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *message, struct cloud_telemetry *out);
 
 /* ---- in-process cloud: broker + services, as used by a partition and by `convoy cloud` ---------------------------- */

@@ -156,6 +156,12 @@ struct mq5_properties {
     struct span encoded;
 };
 
+/* In `present` beside MQ5_USER_PROPERTY: `encoded` is a block that mq5_user_block() has made, and is written as it stands. */
+#define MQ5_USER_BLOCK MQ5_BIT(63)
+/* User properties that many packets carry, encoded once. Returns the length; 0: a text is empty or not ASCII, or it is too long. */
+#define MQ5_USER_BLOCK_MAX 120
+uint32_t mq5_user_block(const struct mq5_user_property *user, uint32_t count, uint8_t out[MQ5_USER_BLOCK_MAX]);
+
 /* Walks: *offset starts at 0; false at the end. Only on blocks that mq5_decode() accepted. */
 bool mq5_user_property_next(struct span encoded, uint32_t *offset, struct mq5_user_property *out);
 bool mq5_subscription_id_next(struct span encoded, uint32_t *offset, uint32_t *out);

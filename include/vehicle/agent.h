@@ -58,7 +58,9 @@ struct tcu_profile {
     /* Filled in by tcu_profile_prepare(); views of the texts above: a profile stays where it is. */
     struct mq5_user_property user[3];
     uint8_t user_count;
+    uint8_t user_block_length; /* 0: they are given one by one */
     bool prepared;
+    uint8_t user_block[MQ5_USER_BLOCK_MAX];
     uint8_t *scratch;                            /* shared by all TCUs of a thread; telemetry_payload_max + 512 bytes */
     size_t scratch_size;
 };

@@ -1,6 +1,8 @@
 /* fleet.c: from a scenario's cohorts to agent profiles, from the agent's probes to measures. Same for both worlds. */
 #include "fleet.h"
 
+#include "digits.h"
+
 #include <math.h>
 #include <stdio.h>
 
@@ -15,6 +17,7 @@ static void set_topics(struct fleet *fleet, const char *prefix, const char *pres
     snprintf(fleet->topic_response, sizeof fleet->topic_response, "%scmd/%%/response", prefix);
     snprintf(fleet->topic_presence, sizeof fleet->topic_presence, "%s%s", presence_template[0] ? prefix : "",
              presence_template);
+    fleet->telemetry = cloud_telemetry_topic(fleet->topic_telemetry);
 }
 
 static void profile_mqtt(struct mq5_client_config *mqtt, const struct scenario_cohort *cohort,
@@ -159,24 +162,14 @@ uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tc
 
 /* ---- telemetry content ------------------------------------------------------------------------------------------- */
 
-static const char digit_pairs[] =
-    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
-    "9899";
-
-static uint8_t *put_number(uint8_t *out, uint32_t value)
+/* Up to seven bytes behind the number are written. */
+static inline uint8_t *put_number(uint8_t *out, uint32_t value)
 {
-    uint8_t digits[10], *at = digits + sizeof digits;
-    for (; value >= 100; value /= 100)
-        memcpy(at -= 2, digit_pairs + 2 * (value % 100), 2);
-    if (value >= 10)
-        memcpy(at -= 2, digit_pairs + 2 * value, 2);
-    else
-        *--at = (uint8_t)('0' + value);
-    size_t count = (size_t)(digits + sizeof digits - at);
-    for (size_t i = 0; i < count; i++)
-        out[i] = at[i];
-    return out + count;
+    if (value < DIGITS_TEN_TO_8)
+        return out + digits_put(out, value);
+    out += digits_put(out, value / DIGITS_TEN_TO_8);
+    digits_put_8(out, value % DIGITS_TEN_TO_8);
+    return out + 8;
 }
 
 #define PUT_TEXT(out, text) ((uint8_t *)memcpy(out, text, sizeof(text) - 1) + sizeof(text) - 1)
@@ -207,9 +200,9 @@ size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_
     if (capacity < 96)
         return 0;
     uint8_t *at = PUT_TEXT(out, "\"speed\":");
-    at = put_number(at, signals & 127);
+    at += digits_put_3(at, signals & 127);
     at = PUT_TEXT(at, ",\"soc\":");
-    at = put_number(at, (signals >> 7) % 101);
+    at += digits_put_3(at, (signals >> 7) % 101);
     at = PUT_TEXT(at, ",\"odo\":");
     at = put_number(at, (signals >> 14) + number);
     at = PUT_TEXT(at, ",\"raw\":\"");
@@ -393,7 +386,7 @@ void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publis
 {
     struct cloud_telemetry telemetry;
     uint32_t vehicle;
-    if (!cloud_telemetry_read(fleet->topic_telemetry, message, &telemetry) || !telemetry.valid ||
+    if (!cloud_telemetry_take(&fleet->telemetry, message, &telemetry) || !telemetry.valid ||
         !scenario_vehicle_find(fleet->scenario, telemetry.thing, &vehicle))
         return; /* not of this fleet */
     const struct fleet_trace *trace = fleet->find_trace ? fleet->find_trace(fleet->find_context, vehicle) : NULL;

@@ -40,6 +40,7 @@ struct fleet {
     struct tcu_profile *profiles; /* [cohort * SCENARIO_SHARES + firmware] */
     uint8_t *scratch;
     char topic_telemetry[64], topic_request[64], topic_response[64], topic_presence[64];
+    struct cloud_telemetry_topic telemetry; /* of topic_telemetry */
     struct fleet_commands commands;
     struct {
         uint64_t nth;

@@ -186,6 +186,57 @@ static void test_encode_publish(void **unused)
     }
 }
 
+/* User properties encoded once and those given one by one make the same packet, whatever else is in it; what is not plain makes no block. */
+static void test_encode_block(void **unused)
+{
+    static uint8_t texts[12][256], payload[300], topic[256];
+    uint32_t made = 0, refused = 0;
+    state = 5;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct mq5_user_property user[6];
+        uint8_t block[MQ5_USER_BLOCK_MAX], one[1024], other[1024];
+        uint32_t count = 1 + below(4), sum = 0;
+        bool plain = true;
+        for (uint32_t n = 0; n < count; n++) {
+            user[n] = (struct mq5_user_property){random_text(texts[2 * n], 20), random_text(texts[2 * n + 1], 40)};
+            sum += 5 + user[n].name.length + user[n].value.length;
+            for (int half = 0; half < 2; half++) {
+                struct span text = half ? user[n].value : user[n].name;
+                plain = plain && text.length > 0;
+                for (uint32_t at = 0; at < text.length; at++)
+                    plain = plain && text.data[at] > 0 && text.data[at] < 0x80;
+            }
+        }
+        uint32_t length = mq5_user_block(user, count, block);
+        assert_int_equal(length, plain && sum <= MQ5_USER_BLOCK_MAX ? sum : 0);
+        made += length > 0;
+        refused += length == 0;
+        if (length == 0)
+            continue;
+        struct mq5_packet packet = {.type = MQ5_PUBLISH};
+        struct mq5_publish *p = &packet.publish;
+        p->qos = (uint8_t)below(3);
+        p->packet_id = (uint16_t)below(3);
+        p->topic = below(2) ? (struct span){NULL, 0} : random_text(topic, 60);
+        p->payload = span_of(payload, below(3) ? below(300) : below(20));
+        p->properties.present = MQ5_BIT(MQ5_USER_PROPERTY) | (below(4) ? MQ5_BIT(MQ5_TOPIC_ALIAS) : 0) |
+                                (below(20) ? 0 : MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL));
+        p->properties.topic_alias = (uint16_t)(below(8) ? below(3) : below(65536));
+        struct mq5_packet listed = packet;
+        listed.publish.properties.user = user;
+        listed.publish.properties.user_count = (uint16_t)count;
+        p->properties.present |= MQ5_USER_BLOCK;
+        p->properties.encoded = span_of(block, length);
+        compare_encoded(MQ5_V5, &packet, true);
+        size_t one_length = 0, other_length = 0;
+        assert_int_equal(mq5_encode(MQ5_V5, &packet, one, sizeof(one), &one_length),
+                         mq5_encode(MQ5_V5, &listed, other, sizeof(other), &other_length));
+        assert_int_equal(one_length, other_length);
+        assert_memory_equal(one, other, one_length);
+    }
+    assert_true(made > ROUNDS / 10 && refused > ROUNDS / 10);
+}
+
 /* Texts at and above the longest, blocks at each border of their length's form. */
 static void test_encode_borders(void **unused)
 {
@@ -228,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_publish),        cmocka_unit_test(test_length),
         cmocka_unit_test(test_short),          cmocka_unit_test(test_encode_publish),
+        cmocka_unit_test(test_encode_block),
         cmocka_unit_test(test_encode_borders), cmocka_unit_test(test_encode_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,7 @@ void tcu_profile_prepare(struct tcu_profile *profile)
     add_user_property(profile, SPAN_LITERAL("fw"), profile->firmware);
     add_user_property(profile, SPAN_LITERAL("schema"), profile->schema);
     add_user_property(profile, SPAN_LITERAL("enc"), profile->encoding);
+    profile->user_block_length = (uint8_t)mq5_user_block(profile->user, profile->user_count, profile->user_block);
     profile->mqtt.ops = &agent_session_ops;
     profile->mqtt.qos2_in = false;
     profile->mqtt.alias_bytes = agent_session_alias_bytes(profile);

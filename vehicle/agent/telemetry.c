@@ -165,6 +165,20 @@ static struct span payload(const struct tcu *tcu, const struct agent_record *rec
     return span_of(out, (size_t)(at - out));
 }
 
+/* Our own encoder takes them as one block; another library wants to see each. */
+static inline void add_user_properties(const struct tcu *tcu, struct mq5_properties *out)
+{
+    const struct tcu_profile *profile = tcu->profile;
+    if (tcu->builtin && profile->user_block_length > 0) {
+        out->encoded = span_of(profile->user_block, profile->user_block_length);
+        out->present = MQ5_BIT(MQ5_USER_PROPERTY) | MQ5_USER_BLOCK;
+        return;
+    }
+    out->user = profile->user;
+    out->user_count = profile->user_count;
+    out->present = MQ5_BIT(MQ5_USER_PROPERTY);
+}
+
 /* Sent the first time it is the newest in flight; and then the topic may be known to the server by its alias. */
 bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *out)
 {
@@ -174,11 +188,8 @@ bool agent_telemetry_load(struct tcu *tcu, uint32_t number, struct mq5_publish *
         return false;
     ASSERT(agent_record(tcu, (unsigned)position)->number == number);
     char *topic = (char *)profile->scratch;
-    if (agent_v5(tcu) && profile->user_count > 0) {
-        out->properties.user = profile->user;
-        out->properties.user_count = profile->user_count;
-        out->properties.present = MQ5_BIT(MQ5_USER_PROPERTY);
-    }
+    if (agent_v5(tcu) && profile->user_count > 0)
+        add_user_properties(tcu, &out->properties);
     if (!tcu->sending || !agent_mqtt_alias_known(tcu, TELEMETRY_ALIAS))
         out->topic = agent_text_expand(profile->topics.telemetry, tcu_name(tcu), topic);
     out->payload = payload(tcu, agent_record(tcu, (unsigned)position), topic + AGENT_TOPIC_MAX);

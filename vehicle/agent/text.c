@@ -4,58 +4,29 @@
  * gives up on the rest. */
 #include "agent_internal.h"
 
-/* Eight decimal digits, the first in the lowest byte: halves, quarters and digits are split off in lanes of one word, by products
- * with 1/100 and 1/10 that are exact for what is in them. */
-static inline uint64_t eight_digits(uint32_t number)
-{
-    uint64_t lanes = number / 10000 | (uint64_t)(number % 10000) << 32;
-    uint64_t part = lanes * 10486 >> 20 & UINT64_C(0x0000007F0000007F);
-    lanes = part | (lanes - part * 100) << 16;
-    part = lanes * 103 >> 10 & UINT64_C(0x000F000F000F000F);
-    lanes = part | (lanes - part * 10) << 8;
-    return lanes | UINT64_C(0x3030303030303030);
-}
+#include "digits.h"
 
-static inline void put_word(char *out, uint64_t word)
-{
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    memcpy(out, &word, sizeof(word));
-}
-
-static inline void put_8(char *out, uint32_t number)
-{
-    put_word(out, eight_digits(number));
-}
-
-/* Below 10^8, without leading zeros. */
 static inline char *put_short(char *out, uint32_t number)
 {
-    uint64_t digits = eight_digits(number);
-    unsigned zeros = (unsigned)__builtin_ctzll((digits ^ UINT64_C(0x3030303030303030)) | UINT64_C(1) << 56) / 8;
-    put_word(out, digits >> 8 * zeros);
-    return out + 8 - zeros;
+    return out + digits_put(out, number);
 }
-
-enum { TEN_TO_8 = 100000000 };
 
 char *agent_text_number(char *out, int64_t number)
 {
     uint64_t rest = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
     if (number < 0)
         *out++ = '-';
-    if (rest < TEN_TO_8)
+    if (rest < DIGITS_TEN_TO_8)
         return put_short(out, (uint32_t)rest);
-    uint64_t high = rest / TEN_TO_8;
-    if (high < TEN_TO_8) {
+    uint64_t high = rest / DIGITS_TEN_TO_8;
+    if (high < DIGITS_TEN_TO_8) {
         out = put_short(out, (uint32_t)high);
     } else {
-        out = put_short(out, (uint32_t)(high / TEN_TO_8));
-        put_8(out, (uint32_t)(high % TEN_TO_8));
+        out = put_short(out, (uint32_t)(high / DIGITS_TEN_TO_8));
+        digits_put_8(out, (uint32_t)(high % DIGITS_TEN_TO_8));
         out += 8;
     }
-    put_8(out, (uint32_t)(rest % TEN_TO_8));
+    digits_put_8(out, (uint32_t)(rest % DIGITS_TEN_TO_8));
     return out + 8;
 }
 

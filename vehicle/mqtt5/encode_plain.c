@@ -31,13 +31,16 @@ static inline size_t write_ping(const struct mq5_packet *packet, uint8_t *out, s
     return 2;
 }
 
-/* Nothing but an alias and user properties, these from the list alone. */
+/* Nothing but an alias and user properties, these from the list alone or from a block made beforehand. */
 static inline bool properties_plain(const struct mq5_properties *properties)
 {
     const uint64_t present = properties->present;
-    return !(present & ~(MQ5_BIT(MQ5_TOPIC_ALIAS) | MQ5_BIT(MQ5_USER_PROPERTY))) &&
-           properties->subscription_id_count == 0 &&
-           !((present & MQ5_BIT(MQ5_USER_PROPERTY)) && properties->encoded.length) &&
+    if (present & ~(MQ5_BIT(MQ5_TOPIC_ALIAS) | MQ5_BIT(MQ5_USER_PROPERTY) | MQ5_USER_BLOCK) ||
+        properties->subscription_id_count != 0)
+        return false;
+    if (present & MQ5_USER_BLOCK)
+        return (present & MQ5_BIT(MQ5_USER_PROPERTY)) && properties->user_count == 0 && properties->encoded.length > 0;
+    return !((present & MQ5_BIT(MQ5_USER_PROPERTY)) && properties->encoded.length) &&
            (properties->user || properties->user_count == 0);
 }
 
@@ -47,6 +50,8 @@ static inline uint64_t block_length(const struct mq5_properties *properties)
     const struct mq5_user_property *user = properties->user;
     uint64_t length = properties->present & MQ5_BIT(MQ5_TOPIC_ALIAS) ? 3 : 0;
     uint32_t bits = 0;
+    if (properties->present & MQ5_USER_BLOCK)
+        return length + properties->encoded.length;
     for (uint32_t left = properties->user_count; left > 0; left--, user++) {
         length += UINT64_C(5) + user->name.length + user->value.length;
         bits |= user->name.length | user->value.length;
@@ -59,6 +64,8 @@ static inline uint8_t *write_block(uint8_t *at, const struct mq5_properties *pro
     const struct mq5_user_property *user = properties->user;
     if (properties->present & MQ5_BIT(MQ5_TOPIC_ALIAS))
         at = mq5_write_u16(mq5_write_u8(at, MQ5_TOPIC_ALIAS), properties->topic_alias);
+    if (properties->present & MQ5_USER_BLOCK)
+        return mq5_write_bytes(at, properties->encoded);
     for (uint32_t left = properties->user_count; left > 0; left--, user++)
         at = mq5_write_short(mq5_write_short(mq5_write_u8(at, MQ5_USER_PROPERTY), user->name), user->value);
     return at;
@@ -73,11 +80,35 @@ static inline bool surely_legal(const struct mq5_publish *publish, const uint8_t
     if (length > MQ5_PLAIN_BLOCK || publish->payload.length < MQ5_PLAIN_BEHIND ||
         (publish->qos ? publish->packet_id == 0 : publish->dup))
         return false;
-    if ((alias && properties->topic_alias > UINT8_MAX) ||
-        mq5_count_zeros(block, (uint32_t)length) != alias + 2 * properties->user_count)
+    if (properties->present & MQ5_USER_BLOCK) {
+        if (alias && properties->topic_alias == 0)
+            return false;
+    } else if ((alias && properties->topic_alias > UINT8_MAX) ||
+               mq5_count_zeros(block, (uint32_t)length) != alias + 2 * properties->user_count) {
         return false;
+    }
     return publish->topic.length == 0 ? alias
                                       : mq5_text_check(publish->topic.data, publish->topic.length, true) == TEXT_OK;
+}
+
+static bool plain_text(struct span text)
+{
+    for (uint32_t i = 0; i < text.length; i++)
+        if (text.data[i] == 0 || text.data[i] >= 0x80)
+            return false;
+    return text.length > 0;
+}
+
+uint32_t mq5_user_block(const struct mq5_user_property *user, uint32_t count, uint8_t out[MQ5_USER_BLOCK_MAX])
+{
+    uint8_t *at = out;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t more = UINT64_C(5) + user[i].name.length + user[i].value.length;
+        if (more > (uint64_t)(out + MQ5_USER_BLOCK_MAX - at) || !plain_text(user[i].name) || !plain_text(user[i].value))
+            return 0;
+        at = mq5_write_short(mq5_write_short(mq5_write_u8(at, MQ5_USER_PROPERTY), user[i].name), user[i].value);
+    }
+    return (uint32_t)(at - out);
 }
 
 static size_t write_publish(const struct mq5_publish *publish, uint8_t *out, size_t capacity, bool *judged)

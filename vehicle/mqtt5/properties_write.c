@@ -16,6 +16,8 @@ static bool forwards(const struct mq5_properties *properties)
 static uint64_t to_write(const struct mq5_properties *properties)
 {
     uint64_t set = properties->present & ~REPEATING;
+    if (forwards(properties))
+        set &= ~MQ5_USER_BLOCK;
     if (properties->user_count || forwards(properties))
         set |= MQ5_BIT(MQ5_USER_PROPERTY);
     if (properties->subscription_id_count)
