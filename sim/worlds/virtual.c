@@ -24,14 +24,22 @@ static double wall_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+static void show_note(struct world_result *result, const char *text)
+{
+    if (result->note_count < WORLD_NOTES)
+        snprintf(result->notes[result->note_count++], sizeof result->notes[0], "%s", text);
+}
+
 static void note(void *context, int64_t now_us, const char *text)
 {
     struct virtual_world *world = context;
     char at[32];
-    if (world->result->note_count >= WORLD_NOTES)
+    if (world->note_count >= VIRTUAL_NOTES)
         return;
     scenario_time_text(world->scenario, now_us, at, sizeof at);
-    snprintf(world->result->notes[world->result->note_count++], sizeof world->result->notes[0], "%s %s", at, text);
+    char *kept = world->notes[world->note_count++];
+    snprintf(kept, sizeof world->notes[0], "%s %s", at, text);
+    show_note(world->result, kept);
 }
 
 /* ---- the timeline -------------------------------------------------------------------------------------------------- */
@@ -313,7 +321,8 @@ static bool set_up(struct virtual_world *world, struct script *script)
     world->partition_count = wanted ? wanted : virtual_partitions_of(scenario->fleet);
     world->result->measure = make_measure(world);
     world->timeline_next_us = memory_allocate_zero(scenario->timeline_count + 1, sizeof(int64_t));
-    if (!world->result->measure || !world->timeline_next_us ||
+    world->notes = memory_allocate_zero(VIRTUAL_NOTES, sizeof world->notes[0]);
+    if (!world->result->measure || !world->timeline_next_us || !world->notes ||
         !fleet_init(&world->fleet, script, world->result->measure, 1, scenario->start_epoch_us, "", ""))
         return false;
     for (uint32_t i = 0; i < scenario->timeline_count; i++)
@@ -430,6 +439,8 @@ void world_resume_virtual(const struct world_options *options, struct script **s
     char at[32];
     scenario_time_text(world->scenario, world->now_us, at, sizeof at);
     snprintf(result->notes[result->note_count++], sizeof result->notes[0], "Resumed from the checkpoint of %s.", at);
+    for (uint32_t i = 0; i < world->note_count; i++)
+        show_note(result, world->notes[i]);
     world->next_checkpoint_us = options->checkpoint_every_us > 0 ? world->now_us + options->checkpoint_every_us : TIME_NEVER;
     if (!world->exchange || sim_exchange_attach(world->exchange, world->group)) {
         carry_out(world);

@@ -123,6 +123,7 @@ struct script_news { /* data of a MESSAGE_EVENT; waiting in a list in the order 
 };
 
 #define VIRTUAL_PARTITIONS_MAX 65536
+#define VIRTUAL_NOTES          (WORLD_NOTES - 4) /* room for what the world itself notes of its processes */
 struct virtual_world {
     struct fleet fleet;
     const struct scenario *scenario;
@@ -140,6 +141,8 @@ struct virtual_world {
     struct world_actions actions;
     int64_t *acted; /* what each scripted action returned, in order: a replay answers the same */
     uint32_t acted_count, acted_capacity;
+    char (*notes)[sizeof((struct world_result){0}.notes[0])]; /* of scripts so far, VIRTUAL_NOTES of them; a checkpoint keeps them */
+    uint32_t note_count;
     bool out_of_memory;
     /* Of this process, not of the run: set again after a checkpoint is loaded. */
     const struct world_options *options;
