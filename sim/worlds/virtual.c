@@ -418,13 +418,9 @@ void world_run_virtual(struct script *script, const struct world_options *option
 
 void world_resume_virtual(const struct world_options *options, struct script **script, struct world_result *result)
 {
-    struct virtual_world *world = virtual_checkpoint_load(options, result->error, sizeof result->error);
-    int64_t failed = !world;
-    sim_group_reduce(options->group, SIM_GROUP_MAXIMUM, &failed, 1);
-    if (failed) {
+    struct virtual_world *world = virtual_checkpoint_load(options, result);
+    if (!world) {
         result->status = WORLD_ENVIRONMENT;
-        if (!result->error[0])
-            snprintf(result->error, sizeof result->error, "another rank could not load its part of the checkpoint");
         return;
     }
     *script = world->fleet.script;

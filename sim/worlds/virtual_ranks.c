@@ -1,6 +1,7 @@
 /* virtual_ranks.c: the results of all ranks become rank 0's, exactly: integers are added, maxima taken, the measures merged. */
 #include "virtual_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct rank_result {
@@ -113,4 +114,18 @@ bool virtual_bring_together(struct virtual_world *world)
     free(block);
     memory_enter(world->heap);
     return together;
+}
+
+static bool take_error(void *context, uint32_t rank, const void *data, size_t size)
+{
+    struct world_result *result = context;
+    if (!result->error[0])
+        snprintf(result->error, sizeof result->error, "%.*s", (int)size, (const char *)data);
+    return true;
+}
+
+void virtual_share_error(struct sim_group *group, struct world_result *result)
+{
+    if (sim_group_size(group) > 1)
+        sim_group_gather(group, result->error, strlen(result->error), take_error, result);
 }
