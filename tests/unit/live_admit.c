@@ -66,14 +66,14 @@ static void line_keeps_order_while_it_grows(void **state)
     uint32_t in = 0, out = 0;
     for (int round = 0; round < 50; round++) {
         for (int i = 0; i < 37; i++)
-            assert_true(live_line_push(&world, &line, (struct live_ticket){.vehicle = in++}));
+            assert_true(live_line_push(&world, &line, (struct live_ticket){.place = in++}));
         for (int i = 0; i < 29; i++) {
             assert_true(live_line_pop(&line, &ticket));
-            assert_int_equal(ticket.vehicle, out++);
+            assert_int_equal(ticket.place, out++);
         }
     }
     while (live_line_pop(&line, &ticket))
-        assert_int_equal(ticket.vehicle, out++);
+        assert_int_equal(ticket.place, out++);
     assert_int_equal(out, in);
     free(line.tickets);
 }
