@@ -18,10 +18,15 @@ struct sim_random {
     uint8_t left;
 };
 
+/* Leaves the words alone: none of them is drawn before they are computed. */
 static inline void sim_random_init(struct sim_random *random, uint64_t seed, uint32_t entity, uint32_t purpose)
 {
-    *random =
-        (struct sim_random){.key = {(uint32_t)seed, (uint32_t)(seed >> 32)}, .entity = entity, .purpose = purpose};
+    random->key[0] = (uint32_t)seed;
+    random->key[1] = (uint32_t)(seed >> 32);
+    random->entity = entity;
+    random->purpose = purpose;
+    random->counter = 0;
+    random->left = 0;
 }
 
 /* Computes the next four words; for sim_random_u32(). */

@@ -109,15 +109,16 @@ void link_reset(struct link_state *state)
 
 /* ---- transfer ----------------------------------------------------------------------------------------------------- */
 
-static uint32_t segments_of(uint32_t bytes)
+static inline uint32_t segments_of(uint32_t bytes)
 {
     return bytes == 0 ? 1 : (bytes - 1) / SEGMENT_BYTES + 1;
 }
 
-static int64_t serialise_us(const struct link_profile *profile, enum link_direction direction, uint32_t bytes)
+static inline int64_t serialise_us(const struct link_profile *profile, enum link_direction direction, uint32_t bytes,
+                                   uint32_t segments)
 {
     uint32_t rate = direction == LINK_UP ? profile->up_bytes_per_s : profile->down_bytes_per_s;
-    uint64_t total = bytes + (uint64_t)segments_of(bytes) * profile->overhead_bytes;
+    uint64_t total = bytes + (uint64_t)segments * profile->overhead_bytes;
     /* Never less than a microsecond, so that arrivals in one direction are distinct and ordered. */
     if (rate == 0)
         return 1;
@@ -127,11 +128,9 @@ static int64_t serialise_us(const struct link_profile *profile, enum link_direct
 }
 
 /* Probability, in parts of 2^32, that all of `segments` get through at once: integers, because the digest sees what follows. */
-static uint64_t all_arrive(uint32_t loss_ppm, uint32_t segments)
+static uint64_t many_arrive(uint64_t one, uint32_t segments)
 {
-    uint64_t one = (UINT64_C(1) << 32) - ((uint64_t)loss_ppm << 32) / 1000000, all = UINT64_C(1) << 32;
-    if (segments == 1)
-        return one;
+    uint64_t all = UINT64_C(1) << 32;
     for (; segments > 0; segments /= 2) {
         if (segments & 1)
             all = (uint64_t)((unsigned __int128)all * one >> 32);
@@ -140,25 +139,36 @@ static uint64_t all_arrive(uint32_t loss_ppm, uint32_t segments)
     return all;
 }
 
-/* A loss stalls what comes behind it until the retransmission, which may be lost as well and then waits twice as long. A
- * transfer of many segments stalls once: the others it loses are repaired on the way by fast retransmission. */
-static int64_t stall_us(const struct link_profile *profile, struct sim_random *random, uint32_t bytes)
+static inline uint64_t all_arrive(uint32_t loss_ppm, uint32_t segments)
 {
-    if (profile->loss_ppm == 0 || sim_random_u32(random) < all_arrive(profile->loss_ppm, segments_of(bytes)))
-        return 0;
+    uint64_t one = (UINT64_C(1) << 32) - ((uint64_t)loss_ppm << 32) / 1000000;
+    return segments == 1 ? one : many_arrive(one, segments);
+}
+
+static __attribute__((noinline)) int64_t stall_of_loss_us(const struct link_profile *profile, struct sim_random *random)
+{
     int64_t stall = profile->retransmit_us;
     for (int doubling = 1; doubling <= DOUBLINGS_MOST && sim_random_ppm(random, profile->loss_ppm); doubling++)
         stall += profile->retransmit_us << doubling;
     return stall;
 }
 
-static int64_t later(int64_t a, int64_t b)
+/* A loss stalls what comes behind it until the retransmission, which may be lost as well and then waits twice as long. A
+ * transfer of many segments stalls once: the others it loses are repaired on the way by fast retransmission. */
+static inline int64_t stall_us(const struct link_profile *profile, struct sim_random *random, uint32_t segments)
+{
+    if (profile->loss_ppm == 0 || sim_random_u32(random) < all_arrive(profile->loss_ppm, segments))
+        return 0;
+    return stall_of_loss_us(profile, random);
+}
+
+static inline int64_t later(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
 
 /* When the radio can carry what is handed over now. */
-static int64_t awake_us(const struct link_profile *profile, const struct link_state *state, int64_t now_us)
+static inline int64_t awake_us(const struct link_profile *profile, const struct link_state *state, int64_t now_us)
 {
     if (profile->idle_after_us == 0 || state->last_active_us == LINK_FRESH)
         return now_us;
@@ -171,10 +181,12 @@ static int64_t awake_us(const struct link_profile *profile, const struct link_st
 int64_t link_transfer(const struct link_profile *profile, struct link_state *state, struct sim_random *random,
                       enum link_direction direction, int64_t now_us, uint32_t bytes)
 {
+    uint32_t segments = segments_of(bytes);
     int64_t start_us = awake_us(profile, state, now_us);
     state->last_active_us = start_us;
-    int64_t first_us = start_us + sim_table_draw(&profile->latency, random) + stall_us(profile, random, bytes);
-    int64_t arrival_us = later(first_us, state->free_us[direction]) + serialise_us(profile, direction, bytes);
+    int64_t first_us = start_us + sim_table_draw(&profile->latency, random);
+    first_us += stall_us(profile, random, segments);
+    int64_t arrival_us = later(first_us, state->free_us[direction]) + serialise_us(profile, direction, bytes, segments);
     state->free_us[direction] = arrival_us;
     return arrival_us;
 }
@@ -224,9 +236,10 @@ enum { QUERY_BYTES = 80, ANSWER_BYTES = 140, SYN_BYTES = 60, SYN_ACK_BYTES = 60,
 /* There and back again, each with its own luck. */
 static int64_t round_trip_us(const struct link_profile *profile, struct sim_random *random, uint32_t up, uint32_t down)
 {
-    return sim_table_draw(&profile->latency, random) + stall_us(profile, random, up) +
-           serialise_us(profile, LINK_UP, up) + sim_table_draw(&profile->latency, random) +
-           stall_us(profile, random, down) + serialise_us(profile, LINK_DOWN, down);
+    uint32_t segments_up = segments_of(up), segments_down = segments_of(down);
+    return sim_table_draw(&profile->latency, random) + stall_us(profile, random, segments_up) +
+           serialise_us(profile, LINK_UP, up, segments_up) + sim_table_draw(&profile->latency, random) +
+           stall_us(profile, random, segments_down) + serialise_us(profile, LINK_DOWN, down, segments_down);
 }
 
 void link_setup_draw(const struct link_profile *profile, struct sim_random *random, int64_t computing_us,
