@@ -109,6 +109,9 @@ bool virtual_bring_together(struct virtual_world *world)
         block = packed_result(world, &size);
         failed = !block;
     }
+    for (uint32_t p = 0; p < world->held; p++) /* their memory is for the merging, above all after a run that had too little */
+        virtual_partition_destroy(world->partitions[p]);
+    world->held = 0;
     sim_group_reduce(world->group, SIM_GROUP_MAXIMUM, &failed, 1);
     bool together = !failed && (ranks == 1 || sim_group_gather(world->group, block, size, take, world));
     free(block);
