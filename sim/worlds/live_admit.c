@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define KEYS_AT_ONCE 4 /* key pairs made before the loop looks at its sockets again: some 200 us each */
+#define LATE_US      (10 * US_PER_S) /* a third of an attempt's time */
+#define KEYS_AT_ONCE 4               /* key pairs made before the loop looks at its sockets again: some 200 us each */
 
 /* ---- lines --------------------------------------------------------------------------------------------------------- */
 
@@ -97,21 +98,41 @@ static void make_keys(struct live_world *world)
         }
 }
 
+static void drop_fallen(struct live_world *world)
+{
+    struct live_ticket ticket;
+    while (world->line.count && !stands(world, &world->line.tickets[world->line.first])) {
+        live_line_pop(&world->line, &ticket);
+        give_up(&ticket);
+    }
+}
+
+/* First come, first served, until those in front have waited so long that they will give up before or soon after they are through, and all
+ * the work on them is for nothing: then who came last is first, and the others come again. */
+static void take_next(struct live_world *world, struct live_ticket *ticket)
+{
+    struct live_line *line = &world->line;
+    const struct live_ticket *front = &line->tickets[line->first];
+    bool late = front->purpose == FOR_LINK && world->now_us - world->vehicles[front->place].phase_us > LATE_US;
+    if (late)
+        *ticket = line->tickets[(line->first + --line->count) % line->capacity];
+    else
+        live_line_pop(line, ticket);
+}
+
 void live_admit(struct live_world *world)
 {
     struct live_ticket ticket;
     make_keys(world);
     fill_bucket(world);
-    while (world->line.count && world->under_way < world->at_once) {
-        ticket = world->line.tickets[world->line.first];
-        bool standing = stands(world, &ticket);
-        if (standing && world->tokens < 1)
-            return;
-        live_line_pop(&world->line, &ticket);
-        if (standing)
+    drop_fallen(world);
+    while (world->line.count && world->under_way < world->at_once && world->tokens >= 1) {
+        take_next(world, &ticket);
+        if (stands(world, &ticket))
             begin(world, &ticket);
         else
             give_up(&ticket);
+        drop_fallen(world);
     }
 }
 
@@ -203,8 +224,9 @@ void live_resolve(struct live_vehicle *vehicle, struct live_door *door)
 {
     struct live_world *world = vehicle->world;
     struct live_resolver *resolver = &world->resolver;
-    live_line_push(world, &door->waiting,
-                   (struct live_ticket){.place = live_place(vehicle), .serial = vehicle->attempts, .purpose = FOR_LINK});
+    live_line_push(
+        world, &door->waiting,
+        (struct live_ticket){.place = live_place(vehicle), .serial = vehicle->attempts, .purpose = FOR_LINK});
     if (door->asked)
         return;
     door->asked = true; /* a door is in one of the two lists at most once, so they cannot overflow */
