@@ -97,6 +97,32 @@ static inline bool take_number(struct span *rest, uint64_t *value)
     return digits > 0;
 }
 
+/* All eight bytes are digits: what they say. */
+static inline bool eight_digits(const uint8_t *text, uint64_t *value)
+{
+    uint64_t x;
+    memcpy(&x, text, sizeof x);
+    x ^= UINT64_C(0x3030303030303030);
+    if (((x + UINT64_C(0x0606060606060606)) | x) & UINT64_C(0xf0f0f0f0f0f0f0f0))
+        return false;
+    x = (x * 10 + (x >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    x = (x * 100 + (x >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    *value = (x * 10000 + (x >> 32)) & UINT32_MAX;
+    return true;
+}
+
+/* From 2001 to 2286 a moment's microseconds since 1970 have sixteen digits. */
+static inline bool take_moment(struct span *rest, uint64_t *value)
+{
+    uint64_t high, low;
+    if (rest->length > 16 && (uint8_t)(rest->data[16] - '0') > 9 && eight_digits(rest->data, &high) &&
+        eight_digits(rest->data + 8, &low)) {
+        *value = high * 100000000 + low;
+        return step(rest, 16);
+    }
+    return take_number(rest, value);
+}
+
 bool cloud_telemetry_take(const struct cloud_telemetry_topic *topic, const struct mq5_publish *message,
                           struct cloud_telemetry *out)
 {
@@ -106,7 +132,7 @@ bool cloud_telemetry_take(const struct cloud_telemetry_topic *topic, const struc
     uint64_t number = 0, wall_us = 0;
     out->payload_bytes = rest.length;
     out->valid = TAKE(&rest, "{\"id\":\"") && take_span(&rest, out->thing) && TAKE(&rest, "\",\"n\":") &&
-                 take_number(&rest, &number) && TAKE(&rest, ",\"ts\":") && take_number(&rest, &wall_us) &&
+                 take_number(&rest, &number) && TAKE(&rest, ",\"ts\":") && take_moment(&rest, &wall_us) &&
                  number <= UINT32_MAX;
     out->number = (uint32_t)number;
     out->wall_us = (int64_t)wall_us;

@@ -12,11 +12,9 @@
 
 static inline uint32_t histogram_index_of(int64_t value) /* at least 0 */
 {
-    if (value < 128)
-        return (uint32_t)value;
-    if (value >= HISTOGRAM_TOP)
+    if (__builtin_expect(value >= HISTOGRAM_TOP, 0))
         return HISTOGRAM_BUCKETS - 1;
-    uint32_t shift = 63 - HISTOGRAM_STEP_BITS - (uint32_t)__builtin_clzll((uint64_t)value);
+    uint32_t shift = 63 - HISTOGRAM_STEP_BITS - (uint32_t)__builtin_clzll((uint64_t)value | 127); /* 0 below 128 */
     return (shift << HISTOGRAM_STEP_BITS) + (uint32_t)(value >> shift);
 }
 
@@ -24,7 +22,7 @@ static inline void histogram_add_one(struct histogram *histogram, int64_t value)
 {
     if (value < 0)
         value = 0;
-    if (histogram->count == 0 || value < histogram->minimum)
+    if (value < histogram->minimum || histogram->count == 0)
         histogram->minimum = value;
     if (value > histogram->maximum)
         histogram->maximum = value;

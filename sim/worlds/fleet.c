@@ -368,18 +368,26 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
 
 #define FIRST_BYTE_PINGREQ 0xC0
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "sums of 48 bits are added to as 64");
+_Static_assert(offsetof(struct fleet_trace, byte_words) + 14 <= sizeof(struct fleet_trace), "and so read two bytes more");
+
+/* A vehicle's bytes never carry into what lies behind them. */
+static inline void add_bytes(struct fleet_trace *trace, enum link_direction direction, uint64_t length)
+{
+    char *at = (char *)trace + offsetof(struct fleet_trace, byte_words) + 6 * direction;
+    uint64_t sum;
+    memcpy(&sum, at, sizeof sum);
+    sum += length;
+    memcpy(at, &sum, sizeof sum);
+}
+
 void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction,
                  const uint8_t *data, size_t length)
 {
-    if (direction == LINK_UP) {
-        trace->bytes_up += length;
-        count(fleet, trace, COUNTER_BYTES_UP, now_us, (int64_t)length);
-        if (length == 2 && data[0] == FIRST_BYTE_PINGREQ)
-            count(fleet, trace, COUNTER_PINGS, now_us, 1);
-    } else {
-        trace->bytes_down += length;
-        count(fleet, trace, COUNTER_BYTES_DOWN, now_us, (int64_t)length);
-    }
+    add_bytes(trace, direction, length);
+    if (__builtin_expect(direction == LINK_UP && length == 2 && data[0] == FIRST_BYTE_PINGREQ, 0))
+        count(fleet, trace, COUNTER_PINGS, now_us, 1);
+    count(fleet, trace, direction == LINK_UP ? COUNTER_BYTES_UP : COUNTER_BYTES_DOWN, now_us, (int64_t)length);
 }
 
 void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message)

@@ -64,7 +64,12 @@ struct fleet_trace {
     int64_t attempt_us : 48, link_up_us : 48;
     int64_t
         since_us : 48; /* offline since; while `registering`: since the first refused connect. Never both: online is registered */
-    uint64_t bytes_up : 48, bytes_down : 48;
+    union {
+        struct {
+            uint64_t bytes_up : 48, bytes_down : 48;
+        } __attribute__((packed));
+        uint16_t byte_words[2][3]; /* the same, by direction */
+    };
     uint16_t cohort;
     uint8_t region;
     bool was_online : 1, provisioned : 1, online : 1, driving : 1, registering : 1;
