@@ -102,12 +102,17 @@ static void start_trips(const struct fleet *fleet, uint32_t vehicle, struct flee
 
 /* ---- apps ---------------------------------------------------------------------------------------------------------- */
 
+/* Users a vehicle; above 1 all vehicles have them. */
+static double users_each(const struct fleet *fleet, const struct scenario_app *app)
+{
+    double owners = app->cohort == MEASURE_ANY ? fleet->scenario->fleet : fleet->scenario->cohorts[app->cohort].count;
+    return owners > 0 ? app->users / owners : 0;
+}
+
 static bool uses_app(const struct fleet *fleet, uint32_t vehicle, uint32_t app)
 {
     const struct scenario_app *a = &fleet->scenario->apps[app];
-    double owners = a->cohort == MEASURE_ANY ? fleet->scenario->fleet : fleet->scenario->cohorts[a->cohort].count;
-    return owners > 0 &&
-           scenario_selected(fleet->scenario, vehicle, a->cohort, MEASURE_ANY, a->users / owners, 0xA9900 + app);
+    return scenario_selected(fleet->scenario, vehicle, a->cohort, MEASURE_ANY, users_each(fleet, a), 0xA9900 + app);
 }
 
 /* Next command of this vehicle's users after now; commands come as a Poisson process within the app's window. */
@@ -119,7 +124,8 @@ static void find_next_command(const struct fleet *fleet, uint32_t vehicle, struc
         const struct scenario_app *app = &scenario->apps[a];
         if (app->per_day <= 0 || !uses_app(fleet, vehicle, a))
             continue;
-        double mean_us = (double)US_PER_DAY / app->per_day;
+        double users = users_each(fleet, app);
+        double mean_us = (double)US_PER_DAY / (app->per_day * (users > 1 ? users : 1));
         uint64_t word = sim_random_at(scenario->seed, vehicle, SIM_FOR_COMMANDS, (uint64_t)life->draws++ * 64 + a);
         double wait_us = -log(((double)(word >> 11) + 1) * 0x1p-53) * mean_us;
         int64_t from_us = to_calendar(fleet, now_us);
