@@ -16,8 +16,9 @@
 struct live_cost {
     double cpu_s, cloud_cpu_s, wall_s;
     int64_t attempts, online, published, acknowledged, delivered;
-    int64_t acknowledged_at_pace; /* in the phase that counts */
-    int64_t lag_p50_us, lag_p99_us, lag_max_us;
+    int64_t acknowledged_at_pace;               /* in the phase that counts */
+    int64_t lag_p50_us, lag_p99_us, lag_max_us; /* the warm-up included */
+    int64_t pace_p50_us, pace_p99_us;           /* in the phase that counts */
     uint64_t peak_bytes;
 };
 
@@ -79,6 +80,13 @@ static void live_run_here(const struct live_job *job, struct live_cost *cost)
                                .lag_p99_us = result->lag_p99_us,
                                .lag_max_us = result->lag_max_us,
                                .peak_bytes = result->peak_rss_bytes};
+    struct histogram *lag = malloc(sizeof *lag);
+    if (!lag)
+        live_die("out of memory");
+    measure_histogram(result->measure, METRIC_SEND_LAG, MEASURE_EVERYBODY, false, lag);
+    cost->pace_p50_us = histogram_quantile(lag, 0.5);
+    cost->pace_p99_us = histogram_quantile(lag, 0.99);
+    free(lag);
     measure_destroy(result->measure);
     free(result);
     script_free(script);
