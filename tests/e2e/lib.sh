@@ -3,6 +3,7 @@
 # Gives a scratch directory ($work, removed at the end), processes that are ended by their own id, free ports on 127.0.0.1, exit codes and
 # output held against what is expected. Every complaint goes to standard error and ends the script with 1.
 # Told by the caller's environment: CONVOY, the program; CONVOY_SOURCE, the source tree.
+# shellcheck disable=SC2034,SC2154 # variables of one script, used by another
 
 convoy=${CONVOY:?CONVOY must name the program}
 source_tree=${CONVOY_SOURCE:?CONVOY_SOURCE must name the source tree}

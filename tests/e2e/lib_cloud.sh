@@ -1,4 +1,5 @@
 # lib_cloud.sh: sourced by the cloud's end-to-end tests: a scratch directory, a cloud that is ended by its own process id, checks that count.
+# shellcheck disable=SC2034 # variables for the scripts that source it
 set -u
 CONVOY=${CONVOY:?path of the convoy program}
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/convoy-e2e-XXXXXX")

@@ -1,4 +1,5 @@
 # lib_virtual.sh: what the tests of long and shared virtual runs have in common. Sourced after lib.sh.
+# shellcheck disable=SC2034,SC2154 # variables of one script, used by another
 
 # MPI keeps memory for as long as the process lives, which is no leak of ours.
 export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
@@ -87,8 +88,7 @@ END
 
 # wait_checkpoint DIR PID: until the run has written a checkpoint there.
 wait_checkpoint() {
-    local i
-    for i in $(seq 600); do
+    for _ in $(seq 600); do
         if compgen -G "$1/checkpoint-*-of-*[0-9]" >/dev/null; then return 0; fi
         running "$2" || fail "the run ended before its first checkpoint: $(tail -n 3 "$work"/*.err)"
         sleep 0.05
