@@ -41,6 +41,7 @@ enum {
     OPTION_PARTITIONS,
     OPTION_WINDOW,
     OPTION_LAG_BOUND,
+    OPTION_SOURCES,
     OPTION_CHECKPOINT,
     OPTION_RESUME,
     OPTION_MEMORY,
@@ -68,6 +69,7 @@ static const struct option long_options[] = {
     {"partitions", required_argument, NULL, OPTION_PARTITIONS},
     {"window", required_argument, NULL, OPTION_WINDOW},
     {"lag-bound", required_argument, NULL, OPTION_LAG_BOUND},
+    {"source-addresses", required_argument, NULL, OPTION_SOURCES},
     {"checkpoint", required_argument, NULL, OPTION_CHECKPOINT},
     {"resume", required_argument, NULL, OPTION_RESUME},
     {"memory", required_argument, NULL, OPTION_MEMORY},
@@ -99,6 +101,7 @@ static void help(bool running)
             "  --user NAME --password TEXT     live: for brokers that ask\n"
             "  --no-verify-name       live: do not check the broker's name against its certificate\n"
             "  --connect-rate R       live: new connections a second (default 500, with TLS 150)\n"
+            "  --source-addresses N   live: connect from 127.0.0.2 and up, N of them (default: as many as the ports ask for)\n"
             "  --lag-bound MS         live: p99 of the rig's own lag above which the run is inconclusive (default 50)\n"
             "  --partitions N --window US      virtual: engine settings (partitions change the digest, the window does "
             "not)\n"
@@ -238,6 +241,10 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
     case OPTION_NO_VERIFY_NAME: options->world.no_verify_name = true; return true;
     case OPTION_CONNECT_RATE: return number("connect-rate", argument, 1, 100000, &options->world.connect_rate, code);
     case OPTION_LAG_BOUND: return number("lag-bound", argument, 1, 60000, &options->world.lag_bound_ms, code);
+    case OPTION_SOURCES:
+        ok = number("source-addresses", argument, 1, 250, &value, code);
+        options->world.source_addresses = (uint32_t)value;
+        return ok;
     case OPTION_PARTITIONS:
         ok = number("partitions", argument, 1, 65536, &value, code);
         options->world.partitions = (uint32_t)value;
