@@ -246,6 +246,8 @@ static _Noreturn void child(const struct cloud_serve_options *options, int fd)
     close_range((unsigned)fd + 1, ~0u, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to handle: the cloud must outlive its vehicles */
+    signal(SIGUSR1, SIG_IGN); /* as mpirun passes it on, to the whole process group */
+    signal(SIGUSR2, SIG_IGN);
     signal(SIGTERM, SIG_DFL);
     hello.code = cloud_serve_run(options, fd, say_hello, &fd, hello.error, sizeof(hello.error));
     if (hello.code && write(fd, &hello, sizeof(hello)) != (ssize_t)sizeof(hello))
