@@ -655,21 +655,20 @@ static void judge_lag(struct live_world *world)
 
 static void note_troubles(struct live_world *world)
 {
-    struct world_result *result = world->result;
     if (world->tls_failures)
-        live_note(result, "%llu connections failed in TLS; the first: %s", (unsigned long long)world->tls_failures,
-                  world->first_tls_failure);
+        live_group_note(world, "%llu connections failed in TLS; the first: %s", (unsigned long long)world->tls_failures,
+                        world->first_tls_failure);
     else if (world->first_tls_failure[0])
-        live_note(result, "a request failed; the first: %s", world->first_tls_failure);
+        live_group_note(world, "a request failed; the first: %s", world->first_tls_failure);
     if (world->tcp_failures)
-        live_note(result, "%llu TCP connections failed", (unsigned long long)world->tcp_failures);
+        live_group_note(world, "%llu TCP connections failed", (unsigned long long)world->tcp_failures);
     if (world->resolve_failures)
-        live_note(result, "%llu times the broker's name could not be resolved",
-                  (unsigned long long)world->resolve_failures);
+        live_group_note(world, "%llu times the broker's name could not be resolved",
+                        (unsigned long long)world->resolve_failures);
     if (world->longest_wait_us > US_PER_S)
-        live_note(result,
-                  "a connection waited up to %.1f s for --connect-rate; connect.total counts it, the phases do not",
-                  (double)world->longest_wait_us / 1e6);
+        live_group_note(
+            world, "a connection waited up to %.1f s for --connect-rate; connect.total counts it, the phases do not",
+            (double)world->longest_wait_us / 1e6);
 }
 
 static void release_vehicle(struct live_vehicle *vehicle)

@@ -302,6 +302,8 @@ void live_group_merge(struct live_world *world); /* everybody's result and measu
 /* Not collective. */
 void live_group_stop(struct live_world *world); /* the others shall end early */
 bool live_group_stopped(struct live_world *world);
+void live_group_note(struct live_world *world, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* a figure of this process alone */
 
 static inline uint32_t live_place(const struct live_vehicle *vehicle)
 {

@@ -7,6 +7,7 @@
 #include "live.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -159,6 +160,20 @@ static void merge_status(struct world_result *into, const struct world_result *f
         into->status = from->status;
         memcpy(into->error, from->error, sizeof into->error);
     }
+}
+
+/* Named, or the same figure of two processes would pass for one note of both. */
+void live_group_note(struct live_world *world, const char *format, ...)
+{
+    char text[sizeof world->result->notes[0]];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (world->ranks > 1)
+        live_note(world->result, "process %u: %s", world->rank, text);
+    else
+        live_note(world->result, "%s", text);
 }
 
 static void merge_notes(struct world_result *into, const struct world_result *from)

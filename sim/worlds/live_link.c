@@ -151,10 +151,7 @@ void live_link_close(struct live_vehicle *vehicle, bool abort)
 void live_link_failed(struct live_vehicle *vehicle, enum tcu_link_end why)
 {
     struct live_world *world = vehicle->world;
-    bool was_up = vehicle->stage == STAGE_UP;
     cut(vehicle);
-    if (!was_up && !world->closing)
-        measure_count(world->fleet.measure, COUNTER_CONNECTS_FAILED, who(vehicle), world->now_us, 1);
     tcu_link_down(vehicle->tcu, world->now_us, why);
 }
 

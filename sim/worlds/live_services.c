@@ -378,11 +378,11 @@ static void note_overflow(struct live_world *world, const struct live_bus *bus)
     else
         cloud_bus_count(bus->remote, &counts);
     if (counts.overflowed)
-        live_note(world->result, "%llu messages were lost in the rig: its services could not keep up",
-                  (unsigned long long)counts.overflowed);
+        live_group_note(world, "%llu messages were lost in the rig: its services could not keep up",
+                        (unsigned long long)counts.overflowed);
     if (counts.reconnects)
-        live_note(world->result, "a service's connection to the broker broke and came back %llu times",
-                  (unsigned long long)counts.reconnects);
+        live_group_note(world, "a service's connection to the broker broke and came back %llu times",
+                        (unsigned long long)counts.reconnects);
 }
 
 void live_services_stop(struct live_world *world)
