@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A live fleet over several processes and several brokers: the books must come out as those of one process. Two processes with clouds of their own, two
-# clouds in one process, two processes sharing mosquitto, three processes on two listeners; and one process that stops takes the other along.
+# clouds in one process, two processes sharing mosquitto, three processes on two listeners; and what goes wrong: a process that stops, one that is late, a broker that goes.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -110,3 +110,60 @@ expect_run_directory "$work/interrupted"
 [ "$(json "$work/interrupted/result.json" "Math.floor(it.simulated_s)")" -lt 50 ] || fail "the other process ran on"
 equal "$(find "$work/interrupted" -name '*.stop' | wc -l)" 0 "files left to stop others"
 ok "a process that is stopped takes the others along, and what they measured is kept"
+
+cat >"$work/steady.lua" <<'END'
+local vehicles = param("fleet", 20, "vehicles in all")
+scenario "steady" { start = "2026-03-04 08:00", duration = seconds(14), seed = 1, warm_up = seconds(2) }
+region "here" { latency = milliseconds(1) }
+cloud { processors = 1 }
+cohort "car" { count = vehicles, radio = "ideal", identity = factory { kind = "none", provisioning = "done" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(5) }, session_expiry = hours(1) },
+  telemetry = every(milliseconds(250)):always():size(constant(100)):qos(1),
+  trips = always_parked(), power_up = within(seconds(1)), backoff = { base = milliseconds(500), cap = seconds(1) } }
+expect "lost" (telemetry():lost()):equals(0)
+END
+
+# begin OUT OPTIONS...: two processes, after eight seconds; their ids are in $ranks.
+begin() {
+    start steady "$convoy" run "$work/steady.lua" --world live -j 2 --out "$work/$1" "${@:2}"
+    steady=$started
+    sleep 8
+    mpirun_id=$(pgrep -P "$steady") || fail "no mpirun under $steady"
+    mapfile -t ranks < <(pgrep -P "$mpirun_id")
+    equal "${#ranks[@]}" 2 "processes under mpirun"
+}
+ended() {
+    code=0
+    wait "$steady" || code=$?
+    equal "$code" "$1" "exit code"
+}
+
+begin late --lag-bound 500
+kill -STOP "${ranks[1]}"
+sleep 1.5
+kill -CONT "${ranks[1]}"
+ended 4
+expect_run_directory "$work/late"
+equal "$(json "$work/late/result.json" it.verdict)" inconclusive "verdict"
+grep -q "the rig was the bottleneck" "$work/steady.err" || fail "that the rig was late is not told: $(cat "$work/steady.err")"
+ok "one process that is late makes the run inconclusive"
+
+# Clouds outlive their vehicles, however their process is told to stop.
+begin terminated --lag-bound 2000
+kill -TERM "$steady"
+ended 130
+equal "$(json "$work/terminated/result.json" it.counters.disconnects)" 0 "vehicles that lost their broker after SIGTERM"
+ok "SIGTERM to all: the clouds stay until their vehicles have gone"
+
+third=$(free_port)
+printf 'user %s\nlistener %s 127.0.0.1\nallow_anonymous true\n' "$(id -un)" "$third" >"$work/other.conf"
+start other mosquitto -c "$work/other.conf"
+other=$started
+wait_port "$third" "$other"
+begin gone --lag-bound 2000 --broker "mqtt://127.0.0.1:$first" --broker "mqtt://127.0.0.1:$third"
+kill -KILL "$other"
+ended 0
+failed=$(json "$work/gone/result.json" it.notes | sed -n 's/^process 1: \([0-9]*\) TCP connections failed$/\1/p')
+[ "${failed:-0}" -gt 0 ] || fail "the process without a broker does not say so"
+equal "$(json "$work/gone/result.json" it.counters.connects_failed)" "$failed" "failed connects"
+ok "one of two brokers goes: the run does not hang, and says whose it was"
