@@ -11,9 +11,10 @@ convoy=${CONVOY:-$root/build/convoy}
 PATH=$PATH:/usr/sbin
 command -v mosquitto >/dev/null || { echo "mosquitto is missing: install the Debian package mosquitto" >&2; exit 1; }
 work=$(mktemp -d)
-broker=''
+broker='' first=''
 finish() {
     [ -z "$broker" ] || kill "$broker" 2>/dev/null || true
+    [ -z "$first" ] || kill "$first" 2>/dev/null || true
     rm -rf "$work"
 }
 trap finish EXIT
@@ -118,6 +119,7 @@ if wanted tls_two_mosquitto; then # a listener of a process of its own each: one
     held tls_two_mosquitto "$((2 * tls))" "$((2 * ramp))" 2 certificate "${options[@]}" --pki "$work/pki"
     stop_mosquitto
     kill "$first" 2>/dev/null || true
+    first=''
 fi
 if wanted clear_embedded; then
     held clear_embedded "$((40000 / divisor))" 20 3 none

@@ -12,6 +12,7 @@
 #include <mosquitto.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #define MESSAGE_BYTES 200
@@ -65,6 +66,7 @@ static pid_t start_broker(int port)
     fclose(file);
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* also when the bench gives up */
         execlp("mosquitto", "mosquitto", "-c", path, (char *)NULL);
         execl("/usr/sbin/mosquitto", "mosquitto", "-c", path, (char *)NULL);
         _exit(127);
