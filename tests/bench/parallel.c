@@ -6,6 +6,7 @@
  *   bench_parallel --part SHARE-PPM SECONDS [-j N]    what it runs itself as: one line "events seconds digest"
  */
 #include "../sim/phold.h"
+#include "../sim/ranks.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -24,18 +25,11 @@ static double seconds(void)
 
 static int run_part(uint32_t message_ppm, int64_t until_us, char **argv, uint32_t processes)
 {
-    char error[600], digest[33];
+    char digest[33];
     uint64_t events, messages;
-    if (processes > 1 && !sim_group_launched()) {
-        sim_group_launch(argv, processes, error, sizeof error);
-        fprintf(stderr, "%s\n", error);
+    struct sim_group *group = ranks_join(argv, processes);
+    if (!group)
         return 3;
-    }
-    struct sim_group *group = sim_group_join(error, sizeof error);
-    if (!group) {
-        fprintf(stderr, "%s\n", error);
-        return 3;
-    }
     struct phold model;
     struct phold_options options = {.seed = 1,
                                     .partitions = CELLS,

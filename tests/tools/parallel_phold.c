@@ -7,6 +7,7 @@
  *       --counts       also how many windows, remote messages and calls of between() there were on rank 0
  */
 #include "../sim/phold.h"
+#include "../sim/ranks.h"
 #include "memory.h"
 
 #include <signal.h>
@@ -83,17 +84,9 @@ static int run(struct sim_group *group, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    char error[600];
-    uint32_t wanted = (uint32_t)option(argc, argv, "-j", 1);
-    struct sim_group *group = NULL;
-    if (wanted <= 1 || sim_group_launched())
-        group = sim_group_join(error, sizeof error);
-    else
-        sim_group_launch(argv, wanted, error, sizeof error);
-    if (!group) {
-        fprintf(stderr, "%s\n", error);
+    struct sim_group *group = ranks_join(argv, (uint32_t)option(argc, argv, "-j", 1));
+    if (!group)
         return 3;
-    }
     int code = run(group, argc, argv);
     bool speaks = sim_group_rank(group) == 0;
     sim_group_leave(group);

@@ -7,7 +7,7 @@
  *   tool_parallel_ranks [-j N] abort RANK CODE    that rank ends all
  *   tool_parallel_ranks [-j N] wait               until SIGINT or SIGTERM, then a partial report and 130
  */
-#include "sim/group.h"
+#include "../sim/ranks.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -113,19 +113,10 @@ static int act(struct sim_group *group, const char *what, uint32_t first, int se
 
 int main(int argc, char **argv)
 {
-    char error[600];
     int at = argc > 2 && strcmp(argv[1], "-j") == 0 ? 3 : 1;
-    uint32_t wanted = at == 3 ? (uint32_t)atoi(argv[2]) : 1;
-    if (wanted > 1 && !sim_group_launched()) {
-        sim_group_launch(argv, wanted, error, sizeof error);
-        fprintf(stderr, "%s\n", error);
+    struct sim_group *group = ranks_join(argv, at == 3 ? (uint32_t)atoi(argv[2]) : 1);
+    if (!group)
         return 3;
-    }
-    struct sim_group *group = sim_group_join(error, sizeof error);
-    if (!group) {
-        fprintf(stderr, "%s\n", error);
-        return 3;
-    }
     int code = act(group, argc > at ? argv[at] : "collect", argc > at + 1 ? (uint32_t)atoi(argv[at + 1]) : 0,
                    argc > at + 2 ? atoi(argv[at + 2]) : 0);
     bool speaks = sim_group_rank(group) == 0;
