@@ -52,15 +52,50 @@ static int64_t next_timeline(const struct virtual_world *world)
     return next_us;
 }
 
-/* Every rank runs the same functions in the same order, each on its own vehicles. */
+/* What rank 0 tells the others: to act on their vehicles, or that the function is over. */
+enum order_kind { ORDER_ACT, ORDER_DONE, ORDER_FAILED };
+struct order {
+    enum order_kind kind;
+    struct world_action action;
+};
+
+static int64_t act_everywhere(void *context, int64_t now_us, const struct world_action *action, const char **why)
+{
+    struct virtual_world *world = context;
+    struct order order = {.kind = ORDER_ACT, .action = *action};
+    if (!world->running) /* on_event's commands go as messages */
+        sim_group_broadcast(world->group, &order, sizeof order);
+    return virtual_act(world, now_us, action, why);
+}
+
+/* A function runs on rank 0 alone, beside on_event, whose variables it may read, and where a failure is one failure; its actions are
+ * carried out by all, each on its own vehicles. */
+static bool fire(struct virtual_world *world, uint32_t entry)
+{
+    struct world_result *result = world->result;
+    struct order order = {.kind = ORDER_ACT};
+    const char *why;
+    if (sim_group_rank(world->group) == 0) {
+        bool done = script_timeline(world->fleet.script, entry, world->now_us, &world->actions, result->error, sizeof result->error);
+        order.kind = done ? ORDER_DONE : ORDER_FAILED;
+        sim_group_broadcast(world->group, &order, sizeof order);
+        return done;
+    }
+    for (;;) {
+        sim_group_broadcast(world->group, &order, sizeof order);
+        if (order.kind != ORDER_ACT)
+            return order.kind == ORDER_DONE;
+        virtual_act(world, world->now_us, &order.action, &why);
+    }
+}
+
 static bool fire_timeline(struct virtual_world *world)
 {
     for (uint32_t i = 0; i < world->scenario->timeline_count; i++) {
         const struct scenario_timeline *entry = &world->scenario->timeline[i];
         if (world->timeline_next_us[i] != world->now_us)
             continue;
-        if (!script_timeline(world->fleet.script, i, world->now_us, &world->actions, world->result->error,
-                             sizeof world->result->error))
+        if (!fire(world, i))
             return false;
         int64_t next_us = entry->every_us > 0 ? world->timeline_next_us[i] + entry->every_us : TIME_NEVER;
         world->timeline_next_us[i] = entry->until_us > 0 && next_us > entry->until_us ? TIME_NEVER : next_us;
@@ -327,7 +362,7 @@ static bool set_up(struct virtual_world *world, struct script *script)
         return false;
     for (uint32_t i = 0; i < scenario->timeline_count; i++)
         world->timeline_next_us[i] = scenario->timeline[i].at_us;
-    world->actions = (struct world_actions){virtual_act, note, world};
+    world->actions = (struct world_actions){act_everywhere, note, world};
     world->fleet.actions = &world->actions;
     world->fleet.find_trace = find_trace;
     world->fleet.find_context = world;

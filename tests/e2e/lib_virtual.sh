@@ -56,6 +56,10 @@ at("07:10", function()
   if hidden % 2 == 0 then drop_links { region = "us", share = 0.1 } end
   send_command { share = 0.05 * (hidden % 5 + 1), command = "locate", timeout = seconds(30) }
 end)
+at("07:12", function() -- reads what on_event counted, which one process alone knows
+  note(seen .. " events so far")
+  if seen > fleet then drop_links { share = 0.1 } end
+end)
 expect "reached" (commands():delivered():share()):above(0.5)
 expect "asked"   (commands():intended()):above(200)
 expect "quick"   (commands():round_trip():p95()):below(seconds(20))
