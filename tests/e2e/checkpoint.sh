@@ -58,6 +58,10 @@ ok "interrupted and resumed, the digest and the measures are those of a run in o
 
 reference=spoken
 run_any spoken "${talk[@]}"
+# A checkpoint shortly before the end cuts the window in which a partition does its last.
+run_any early "$work/talk.lua" --set fleet=60
+run_any late "$work/talk.lua" --set fleet=60 --checkpoint 1194.84s
+same_as late early "a checkpoint within a window"
 interrupted words "${talk[@]}" --checkpoint 2m -j 2
 resumed words -j 2
 interrupted word "${talk[@]}" --checkpoint 2m
