@@ -46,6 +46,7 @@ struct fleet {
         uint64_t nth;
         uint32_t vehicle;
         uint16_t app;
+        bool not_sent; /* the service said so before it said the id */
     } asking; /* the command being sent: read by the service's loss hook */
     const struct world_actions *actions;
     /* Where the world keeps a vehicle's trace, NULL: not here. May be NULL: cohort and region are then drawn again for each message. */

@@ -203,6 +203,8 @@ static void command_result(void *context, int64_t now_us, const struct cloud_com
 {
     struct fleet *fleet = context;
     struct fleet_command *command = find_open(&fleet->commands, result->id);
+    if (!command && result->outcome == CLOUD_COMMAND_NOT_SENT)
+        fleet->asking.not_sent = true;
     if (!command || result->late)
         return; /* a late answer was counted as timed out; METRIC_COMMAND_ROUND_TRIP keeps to what the app saw */
     struct measure_dimension who = who_of(fleet, command->vehicle, command->path);
@@ -244,6 +246,7 @@ void fleet_command_ask(struct fleet *fleet, struct cloud_commands *service, int6
     fleet->asking.vehicle = vehicle;
     fleet->asking.app = app;
     fleet->asking.nth = (uint64_t)now_us;
+    fleet->asking.not_sent = false;
     uint64_t id = cloud_command_send(service, now_us, span_of(thing, length), name, timeout_us, vehicle);
     commands->open[open_slot(commands, id)] =
         (struct fleet_command){.id = id, .asked_us = now_us, .vehicle = vehicle, .path = who.path};
@@ -252,6 +255,8 @@ void fleet_command_ask(struct fleet *fleet, struct cloud_commands *service, int6
     ledger->intended++;
     ledger->sent++;
     measure_count(fleet->measure, COUNTER_COMMANDS, who, now_us, 1);
+    if (fleet->asking.not_sent)
+        command_result(fleet, now_us, &(struct cloud_command_result){.id = id, .outcome = CLOUD_COMMAND_NOT_SENT});
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------------------------- */

@@ -163,6 +163,37 @@ static void closed_commands_count_on(void **context)
     measure_destroy(fleet.measure);
 }
 
+static uint8_t bus_refuses(struct cloud_bus *bus, int64_t now_us, const struct mq5_publish *message)
+{
+    return MQ5_UNSPECIFIED_ERROR;
+}
+
+/* The service tells it before its caller knows the command's id. */
+static void what_is_not_sent_is_timed_out(void **context)
+{
+    static const struct cloud_bus_ops ops = {.publish = bus_refuses, .subscribe = bus_subscribe};
+    struct cloud_bus bus = {.ops = &ops};
+    struct measure_options options = {.vehicles = VEHICLES, .cohorts = 1, .regions = 1, .duration_us = US_PER_HOUR};
+    struct fleet fleet = {.scenario = &scenario, .measure = measure_create(&options)};
+    struct cloud_command_options books;
+    snprintf(fleet.topic_request, sizeof(fleet.topic_request), "cmd/%%/request");
+    snprintf(fleet.topic_response, sizeof(fleet.topic_response), "cmd/%%/response");
+    fleet_command_options(&fleet, &books, UINT64_C(1) << 40);
+    struct cloud_commands *service = cloud_commands_create(&books, &bus, 0);
+    for (uint32_t i = 0; i < 3; i++)
+        fleet_command_ask(&fleet, service, i, i, FLEET_NO_APP, SPAN_LITERAL("unlock"), US_PER_S, true);
+    cloud_commands_tick(service, 10 * US_PER_S);
+    fleet_commands_finish(&fleet, US_PER_HOUR);
+    const struct ledger_commands *ledger = measure_commands_row(fleet.measure);
+    assert_int_equal(ledger->intended, 3);
+    assert_int_equal(ledger->timed_out, 3);
+    assert_int_equal(ledger->lost, 3);
+    assert_int_equal(ledger->pending, 0);
+    cloud_commands_destroy(service);
+    fleet_commands_release(&fleet);
+    measure_destroy(fleet.measure);
+}
+
 /* ---- telemetry bodies ---------------------------------------------------------------------------------------------------------- */
 
 static size_t plain_body(uint32_t vehicle, uint32_t number, char *out, size_t capacity)
@@ -206,6 +237,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_commands_count_on),
+        cmocka_unit_test(what_is_not_sent_is_timed_out),
         cmocka_unit_test(bodies_to_the_byte),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
