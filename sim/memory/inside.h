@@ -27,7 +27,7 @@
 #define RANGE_BYTES_MOST (UINT64_C(1) << 40)
 #define RANGE_BYTES_LEAD (UINT64_C(4) << 30) /* what lies before the arena */
 #define RANGE_STEP_BYTES (UINT64_C(64) << 20)
-#define HEAPS_MOST       16384
+#define HEAPS_MOST       65536 /* as many as a page's 16 bits can tell apart */
 #define HEAP_BYTES       2048
 #define HEAPS_BASE       (RANGE_BASE + (UINT64_C(1) << 20))
 #define UNITS_BASE       (RANGE_BASE + (UINT64_C(256) << 20))

@@ -122,7 +122,6 @@ struct script_news { /* data of a MESSAGE_EVENT; waiting in a list in the order 
     char event[16];
 };
 
-#define VIRTUAL_PARTITIONS_MAX 65536
 #define VIRTUAL_NOTES          (WORLD_NOTES - 4) /* room for what the world itself notes of its processes */
 struct virtual_world {
     struct fleet fleet;

@@ -325,6 +325,23 @@ static void random_operations_keep_every_byte(void **state)
     assert_int_equal(memory_bytes(), 0);
 }
 
+/* One for each partition of the largest run, and one for the rest. */
+static void there_are_65536_heaps(void **state)
+{
+    struct memory_heap *last = NULL;
+    for (uint32_t i = 0; i < 65536; i++)
+        assert_non_null(last = memory_heap_create());
+    assert_null(memory_heap_create());
+    memory_enter(last);
+    uint8_t *block = memory_allocate(100);
+    assert_true(in_range(block));
+    memory_free(block);
+    assert_ptr_equal(memory_allocate(100), block);
+    assert_int_equal(memory_heap_bytes(last), 4096);
+    memory_heap_destroy(last);
+    assert_ptr_equal(memory_heap_create(), last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +355,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_limit_is_of_all_heaps, begin, end),
         cmocka_unit_test_setup_teardown(blocks_go_back_to_the_heap_they_came_from, begin, end),
         cmocka_unit_test_setup_teardown(a_destroyed_heap_leaves_its_place_to_others, begin, end),
+        cmocka_unit_test_setup_teardown(there_are_65536_heaps, begin, end),
         cmocka_unit_test_setup_teardown(a_cell_wastes_little, begin, end),
         cmocka_unit_test_setup_teardown(random_operations_keep_every_byte, begin, end),
     };
