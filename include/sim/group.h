@@ -23,6 +23,8 @@ void sim_group_leave(struct sim_group *group);
 bool sim_group_launch(char **argv, uint32_t ranks, char *error, size_t error_capacity);
 /* Whether this process was started by an MPI launcher (then -j must agree or be absent). */
 bool sim_group_launched(void);
+/* Before joining: the rank that the launcher names; 0: none. */
+uint32_t sim_group_launched_rank(void);
 
 uint32_t sim_group_rank(const struct sim_group *group);
 uint32_t sim_group_size(const struct sim_group *group);

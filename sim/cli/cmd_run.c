@@ -100,9 +100,12 @@ static void command_text(int argc, char **argv, char *out, size_t capacity)
 {
     size_t length = (size_t)snprintf(out, capacity, "convoy");
     for (int i = 0; i < argc && length < capacity; i++) {
-        bool secret = i > 0 && strcmp(argv[i - 1], "--password") == 0;
+        bool secret = i > 0 && strncmp(argv[i - 1], "--pas", 5) == 0 && !strchr(argv[i - 1], '=');
         bool quote = strpbrk(argv[i], " \t'\"$&|;<>*?") != NULL;
-        length += (size_t)snprintf(out + length, capacity - length, quote ? " '%s'" : " %s", secret ? "***" : argv[i]);
+        const char *shown = secret ? "***" : strncmp(argv[i], "--pas", 5) == 0 ? "--password" : argv[i];
+        if (shown != argv[i] && !secret && strchr(argv[i], '='))
+            shown = "--password=***";
+        length += (size_t)snprintf(out + length, capacity - length, quote && shown == argv[i] ? " '%s'" : " %s", shown);
     }
 }
 
@@ -246,6 +249,13 @@ static int run_scenario(struct cli_options *options, struct script *script, int 
     return code;
 }
 
+/* The scenario comes with the checkpoint. */
+static void resumed_progress(void *context, const struct world_progress *progress)
+{
+    struct script **script = context;
+    cli_progress((void *)script_scenario(*script), progress);
+}
+
 static int resume(struct cli_options *options, int argc, char **argv)
 {
     char directory[512];
@@ -262,6 +272,8 @@ static int resume(struct cli_options *options, int argc, char **argv)
         return EXIT_ENVIRONMENT;
     }
     time_t started = time(NULL);
+    options->world.progress = resumed_progress;
+    options->world.progress_context = &script;
     world_resume_virtual(&options->world, &script, result);
     int code = EXIT_ENVIRONMENT;
     if (script) {
@@ -330,11 +342,23 @@ static int load_and_run(struct cli_options *options, int argc, char **argv)
     return run_scenario(options, script, argc, argv);
 }
 
+/* Of several processes with one mistake in their arguments rank 0 speaks; the others end well, so that the launcher does not end it first. */
+static bool parse(int argc, char **argv, struct cli_options *options, int *code)
+{
+    bool other = sim_group_launched() && sim_group_launched_rank() > 0;
+    cli_hush(other);
+    bool parsed = cli_parse(argc, argv, true, options, code);
+    cli_hush(false);
+    if (!parsed && other)
+        *code = EXIT_HOLDS;
+    return parsed;
+}
+
 int cmd_run(int argc, char **argv)
 {
     struct cli_options options;
     int code;
-    if (!cli_parse(argc, argv, true, &options, &code) || !join(&options, argv, &code))
+    if (!parse(argc, argv, &options, &code) || !join(&options, argv, &code))
         return code;
     catch_signals();
     options.world.stop = &stop_requested;

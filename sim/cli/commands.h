@@ -35,6 +35,8 @@ struct cli_options {
 };
 /* false: *code is the exit code (a line has been printed). */
 bool cli_parse(int argc, char **argv, bool running, struct cli_options *options, int *code);
+/* From now on cli_parse() and cli_complain() print nothing: one process of several speaks. */
+void cli_hush(bool hush);
 /* One line on standard error: "convoy: ...". */
 void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

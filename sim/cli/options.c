@@ -8,9 +8,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static bool hushed;
+
+void cli_hush(bool hush)
+{
+    hushed = hush;
+}
+
 void cli_complain(const char *format, ...)
 {
     va_list arguments;
+    if (hushed)
+        return;
     va_start(arguments, format);
     fputs("convoy: ", stderr);
     vfprintf(stderr, format, arguments);
@@ -126,6 +135,19 @@ static bool number(const char *name, const char *text, double low, double high, 
     return true;
 }
 
+static bool whole(const char *name, const char *text, double low, double high, uint32_t *out, int *code)
+{
+    double value;
+    if (!number(name, text, low, high, &value, code))
+        return false;
+    *out = (uint32_t)value;
+    if (value == floor(value))
+        return true;
+    cli_complain("--%s takes a whole number from %.12g to %.12g, got '%s'", name, low, high, text);
+    *code = EXIT_USAGE;
+    return false;
+}
+
 static bool duration(const char *name, const char *text, int64_t *out_us, int *code)
 {
     char *end;
@@ -135,7 +157,7 @@ static bool duration(const char *name, const char *text, int64_t *out_us, int *c
                   : strcmp(end, "h") == 0            ? 3600
                   : strcmp(end, "d") == 0            ? 86400
                                                      : 0;
-    if (end == text || unit == 0 || !(value > 0) || value * unit > 366.0 * 86400) {
+    if (end == text || unit == 0 || !(value * unit >= 1e-6) || value * unit > 366.0 * 86400) {
         cli_complain("--%s takes a time like 90s, 15m, 24h or 7d (at most 366d), got '%s'", name, text);
         *code = EXIT_USAGE;
         return false;
@@ -212,20 +234,12 @@ static bool world_option(const char *text, struct cli_options *options, int *cod
 
 static bool take(int option, char *argument, struct cli_options *options, int *code)
 {
-    double value = 0;
+    uint32_t count = 0;
     bool ok = true;
     switch (option) {
     case OPTION_WORLD: return world_option(argument, options, code);
     case OPTION_BROKER: return broker_option(argument, options, code);
-    case OPTION_FLEET:
-        ok = number("fleet", argument, 1, 100e6, &value, code);
-        if (ok && value != floor(value)) {
-            cli_complain("--fleet takes a whole number of vehicles, got '%s'", argument);
-            *code = EXIT_USAGE;
-            return false;
-        }
-        options->script.fleet = (uint32_t)value;
-        return ok;
+    case OPTION_FLEET: return whole("fleet", argument, 1, 100e6, &options->script.fleet, code);
     case OPTION_DURATION: return duration("duration", argument, &options->script.duration_us, code);
     case OPTION_SPEEDUP: return number("speedup", argument, 0.01, 100000, &options->world.speedup, code);
     case OPTION_SEED: return seed_option(argument, options, code);
@@ -241,17 +255,12 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
     case OPTION_NO_VERIFY_NAME: options->world.no_verify_name = true; return true;
     case OPTION_CONNECT_RATE: return number("connect-rate", argument, 1, 100000, &options->world.connect_rate, code);
     case OPTION_LAG_BOUND: return number("lag-bound", argument, 1, 60000, &options->world.lag_bound_ms, code);
-    case OPTION_SOURCES:
-        ok = number("source-addresses", argument, 1, 250, &value, code);
-        options->world.source_addresses = (uint32_t)value;
-        return ok;
-    case OPTION_PARTITIONS:
-        ok = number("partitions", argument, 1, 65536, &value, code);
-        options->world.partitions = (uint32_t)value;
-        return ok;
+    case OPTION_SOURCES: return whole("source-addresses", argument, 1, 250, &options->world.source_addresses, code);
+    case OPTION_PARTITIONS: /* one memory heap each, and one for the rest */
+        return whole("partitions", argument, 1, 65535, &options->world.partitions, code);
     case OPTION_WINDOW:
-        ok = number("window", argument, 1024, 16384, &value, code);
-        options->world.window_us = (int64_t)value;
+        ok = whole("window", argument, 1024, 16384, &count, code);
+        options->world.window_us = count;
         if (ok && (options->world.window_us & (options->world.window_us - 1))) {
             cli_complain("--window takes 1024, 2048, 4096, 8192 or 16384, got '%s'", argument);
             *code = EXIT_USAGE;
@@ -262,8 +271,8 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
     case OPTION_RESUME: options->world.resume_directory = argument; return true;
     case OPTION_MEMORY: return memory_option(argument, options, code);
     case 'j':
-        ok = number("jobs", argument, 1, 4096, &value, code);
-        options->jobs = (int)value;
+        ok = whole("jobs", argument, 1, 4096, &count, code);
+        options->jobs = (int)count;
         return ok;
     default: *code = EXIT_USAGE; return false;
     }
@@ -330,7 +339,8 @@ bool cli_parse(int argc, char **argv, bool running, struct cli_options *options,
     int option;
     while ((option = getopt_long(argc, argv, "j:", long_options, NULL)) != -1) {
         if (option == OPTION_HELP) {
-            help(running);
+            if (!hushed)
+                help(running);
             *code = EXIT_HOLDS;
             return false;
         }

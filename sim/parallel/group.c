@@ -78,6 +78,15 @@ bool sim_group_launched(void)
     return announced() > 1 || (announced() == 0 && getenv("PMIX_RANK")) || launched_blindly();
 }
 
+uint32_t sim_group_launched_rank(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (getenv(names[i]))
+            return number_of(names[i]);
+    return launched_blindly() ? number_of("SLURM_PROCID") : 0;
+}
+
 /* ---- standard output and error ----------------------------------------------------------------------------------------
  *
  * Rank 0 speaks for all. What another rank prints is kept in memory and shown only if that rank breaks an invariant. */

@@ -26,6 +26,7 @@ bad 2 "'plan' is not in this version" plan
 bad 2 "unknown option '--bogus'" run "$smoke" --bogus
 bad 2 "'--seed' needs a value" run "$smoke" --seed
 bad 2 "--fleet takes .* got '-5'" run "$smoke" --fleet -5
+bad 2 "--partitions takes a whole number .* got '1.5'" run "$smoke" --partitions 1.5
 bad 2 "--fleet takes a whole number .* got '1.5'" run "$smoke" --fleet 1.5
 bad 2 "--duration takes .* got 'never'" run "$smoke" --duration never
 bad 2 "--window takes .* got '5000'" run "$smoke" --window 5000

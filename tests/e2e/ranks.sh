@@ -61,6 +61,10 @@ timeout 120 mpirun --oversubscribe --mca btl self,vader -n 2 "$convoy" run "${co
 equal "$code" "$(json "$work/day/result.json" it.exit_code)" "exit code under mpirun"
 same_as mpirun day "mpirun -n 2"
 equal "$(grep -c '^commute-peak' "$work/out")" 1 "heads of the run under mpirun"
+code=0
+timeout 60 mpirun --oversubscribe --mca btl self,vader -n 3 "$convoy" run "$scenarios/smoke.lua" --bogus >"$work/out" 2>&1 </dev/null || code=$?
+equal "$code" 2 "exit code of a wrong option under mpirun"
+equal "$(grep -c "unknown option '--bogus'" "$work/out")" 1 "lines about a wrong option under mpirun"
 ok "mpirun -n 2 convoy run"
 
 # ---- Ctrl-C ------------------------------------------------------------------------------------------------------------------
