@@ -424,8 +424,6 @@ void world_run_virtual(struct script *script, const struct world_options *option
     struct sim_group *group = options->group;
     describe(result, group);
     struct memory_heap *heap = memory_heap_create();
-    if (!heap && memory_begin(options->memory_limit)) /* nobody has before: a run that cannot be saved */
-        heap = memory_heap_create();
     struct memory_heap *outside = memory_enter(heap);
     struct virtual_world *world = heap ? memory_allocate_zero(1, sizeof *world) : NULL;
     if (world) {
@@ -436,11 +434,12 @@ void world_run_virtual(struct script *script, const struct world_options *option
         world->group = group;
         assert_context.seed = world->scenario->seed;
     }
-    int64_t failed = !world || !set_up(world, script);
-    sim_group_reduce(group, SIM_GROUP_MAXIMUM, &failed, 1);
-    if (!failed) {
+    bool made = world && set_up(world, script);
+    int64_t trouble[2] = {!made, options->stop && *options->stop}; /* on any rank */
+    sim_group_reduce(group, SIM_GROUP_MAXIMUM, trouble, 2);
+    if (!trouble[0]) {
         carry_out(world);
-    } else if (options->stop && *options->stop) {
+    } else if (trouble[1]) {
         result->status = WORLD_INTERRUPTED;
         snprintf(result->error, sizeof result->error, "interrupted while setting up");
     } else {
