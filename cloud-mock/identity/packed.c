@@ -1,8 +1,8 @@
 /* packed.c: modelled certificates in 24 bytes each. The name is the holder's, the issuer's id the hierarchy's; the rest is numbers. */
 #include "identity_internal.h"
 
-#define ISSUER_BITS  3
-#define ISSUER_IS_CA 4u
+#define ISSUER_BITS  4
+#define ISSUER_IS_CA 8u
 
 _Static_assert(sizeof(struct cloud_modelled_record) == 24, "bytes per vehicle");
 _Static_assert(CLOUD_CA_COUNT <= ISSUER_IS_CA, "the issuer fits beside the serial");

@@ -5,9 +5,11 @@
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
-const char *const identity_ca_file[CLOUD_CA_COUNT] = {"root", "operational", "attestation", "server-ca"};
+const char *const identity_ca_file[CLOUD_CA_COUNT] = {"root", "operational", "attestation", "server-ca",
+                                                      "claim"};
 const char *const identity_ca_name[CLOUD_CA_COUNT] = {"Convoy root CA", "Convoy operational CA",
-                                                      "Convoy attestation CA", "Convoy server CA"};
+                                                      "Convoy attestation CA", "Convoy server CA",
+                                                      "Convoy claim CA"};
 
 void identity_sha256(const uint8_t *data, size_t length, uint8_t out[32])
 {

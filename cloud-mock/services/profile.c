@@ -7,13 +7,15 @@ static const struct cloud_profile profiles[] = {
      .registration = true,
      .presence_events = true,
      .presence_topic = "",
-     .unavailable = ""},
+     .unavailable = "",
+     .reserved = "$aws/"},
     {.name = "plain",
      .event_prefix = "convoy/events",
      .registration = false,
      .presence_events = false,
      .presence_topic = "presence/%",
-     .unavailable = "registration"},
+     .unavailable = "registration",
+     .reserved = "convoy/%/"},
 };
 
 const struct cloud_profile *cloud_profile_find(const char *name)

@@ -58,6 +58,12 @@ struct cloud_broker_ops {
                                  const struct mq5_publish *publish);
     uint8_t (*authorise_subscribe)(void *context, struct span client_id, const struct cloud_peer *peer,
                                    struct span filter, uint8_t qos);
+    /* Asked for each delivery to a client; false: silently not delivered. NULL costs nothing. */
+    bool (*authorise_receive)(void *context, struct span client_id, const struct cloud_peer *peer, struct span topic);
+    /* A client's PUBLISH to a reserved topic ("$...", while dollar_topics_reserved): taken by the service behind it in place of being routed.
+     * Reason code for the PUBACK; what is denied has the same consequences as a publish denied. NULL: all are denied (0x87). */
+    uint8_t (*reserved)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                        const struct mq5_publish *publish);
     void (*connected)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                       const struct mq5_connect *connect, bool resumed);
     void (*disconnected)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
@@ -86,6 +92,11 @@ struct cloud_broker_options {
     bool retain_available, wildcard_available, subscription_ids_available, shared_available; /* defaults(): true */
     bool require_client_id; /* true: an empty client id is refused (0x85); false: assigned */
     bool allow_v311;        /* defaults(): true */
+    /* What follows a denied PUBLISH (cloud-contract 7). 3.1.1 has no words for it. defaults(): false, true. */
+    bool denied_publish_closes_v5;   /* true: DISCONNECT 0x87; false: PUBACK or PUBREC 0x87 (QoS 0: dropped) */
+    bool denied_publish_closes_v311; /* true: the connection is closed; false: acknowledged and dropped */
+    bool
+        denied_subscribe_closes; /* true: the connection is closed; false: SUBACK 0x87 (3.1.1: 0x80). defaults(): false */
     bool
         dollar_topics_reserved; /* publishes by clients to "$..." are refused with 0x87; $-subscriptions allowed. defaults(): true */
     /* All memory of the broker, sizes given both ways; new_size 0 frees. NULL from it is answered in the protocol (0x97), never fatal.
@@ -123,6 +134,11 @@ uint8_t cloud_local_subscribe(struct cloud_local *local, int64_t now_us, struct 
 void cloud_local_unsubscribe(struct cloud_local *local, struct span filter);
 /* $-topics allowed. Returns a reason code: MQ5_SUCCESS, MQ5_NO_MATCHING_SUBSCRIBERS, or an error. */
 uint8_t cloud_local_publish(struct cloud_local *local, int64_t now_us, const struct mq5_publish *message);
+
+/* Straight to one connected client, whether it subscribed or not: QoS 0 or 1. MQ5_SUCCESS, or a reason code: not connected, its
+ * window or the broker's memory is full. */
+uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct span client_id,
+                             const struct mq5_publish *message);
 
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id);
 struct cloud_broker_counts {

@@ -30,7 +30,14 @@ struct cloud_certificate {
 /* ---- PKI: offline root, subordinate CAs for operation and for attestation (the TCU's maker), a server CA ---------- */
 
 struct cloud_pki;
-enum cloud_ca { CLOUD_CA_ROOT, CLOUD_CA_OPERATIONAL, CLOUD_CA_ATTESTATION, CLOUD_CA_SERVER, CLOUD_CA_COUNT };
+enum cloud_ca {
+    CLOUD_CA_ROOT,
+    CLOUD_CA_OPERATIONAL,
+    CLOUD_CA_ATTESTATION,
+    CLOUD_CA_SERVER,
+    CLOUD_CA_CLAIM, /* of claim certificates, shared by many vehicles of a production lot */
+    CLOUD_CA_COUNT
+};
 
 /* Real: opens the hierarchy kept in `directory` (files <ca>.crt, <ca>.key in PEM, mode 0600 for keys; ca.pem = root + subordinates, for other brokers'
  * cafile; server.crt/server.key for localhost, 127.0.0.1 and ::1), creating what is missing when create is true. Modelled: directory NULL.
@@ -66,7 +73,7 @@ size_t cloud_modelled_csr(struct span common_name, uint64_t key_number, uint8_t 
 /* A modelled certificate without what its holder and its hierarchy know anyway (common name, issuer's id): for vehicles that keep theirs
  * by the million. */
 struct cloud_modelled_record {
-    uint64_t serial_and_issuer; /* serial << 3 | CA certificate << 2 | enum cloud_ca */
+    uint64_t serial_and_issuer; /* serial << 4 | CA certificate << 3 | enum cloud_ca */
     uint64_t key;
     uint32_t not_before_s, not_after_s;
 };
@@ -90,6 +97,9 @@ struct cloud_certificate_broker {
     bool (*allowed)(void *context, const struct cloud_peer *attestation,
                     const char *common_name); /* NULL: every valid attestation */
     void *context;
+    /* Which name the device of this attestation certificate gets (a Reference ID); false: none, refused with 403. NULL: its own. */
+    bool (*resolve)(void *context, const struct cloud_peer *attestation, char name[64]);
+    void *resolve_context;
 };
 struct cloud_http_reply {
     int status; /* 200, 400, 401, 403, 404, 405, 500 */

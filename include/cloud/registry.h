@@ -31,6 +31,24 @@ bool cloud_registry_certificate(const struct cloud_registry *registry, const uin
                                 struct cloud_certificate *out);
 /* The thing a certificate is attached to; false if none. */
 bool cloud_registry_thing_of(const struct cloud_registry *registry, const uint8_t certificate_id[32], char thing[64]);
+/* Certificates attached to a thing, in the order they were put. Until visit() returns false. */
+void cloud_registry_of_thing(const struct cloud_registry *registry, const char *thing,
+                             bool (*visit)(void *context, const struct cloud_certificate *certificate,
+                                           enum cloud_certificate_status status),
+                             void *context);
+/* ACTIVE ones of all things that run out before not_after_s; the same way. */
+void cloud_registry_expiring(const struct cloud_registry *registry, int64_t not_after_s,
+                             bool (*visit)(void *context, const struct cloud_certificate *certificate,
+                                           const char *thing),
+                             void *context);
+/* The row goes for good (an unused certificate whose token has run out). false: unknown. */
+bool cloud_registry_forget_certificate(struct cloud_registry *registry, const uint8_t certificate_id[32]);
+/* Revoked by its CA: kept beside the status, because a certificate may be revoked and still ACTIVE (an audit finds that). */
+bool cloud_registry_revoke(struct cloud_registry *registry, const uint8_t certificate_id[32], int64_t now_s);
+bool cloud_registry_is_revoked(const struct cloud_registry *registry, const uint8_t certificate_id[32]);
+void cloud_registry_revoked(const struct cloud_registry *registry,
+                            bool (*visit)(void *context, const struct cloud_certificate *certificate, int64_t at_s),
+                            void *context);
 /* Devices the TCU's maker has announced (allow list). is_allowed: true for everybody while the list is empty. */
 bool cloud_registry_allow(struct cloud_registry *registry, const char *common_name);
 bool cloud_registry_is_allowed(const struct cloud_registry *registry, const char *common_name);

@@ -17,6 +17,7 @@ struct cloud_profile {
     bool presence_events;       /* the broker tells; otherwise presence comes from wills on presence_topic */
     const char *presence_topic; /* agent's template, "" when presence_events */
     const char *unavailable;    /* comma-separated features this cloud cannot offer: "registration" */
+    const char *reserved;       /* prefix of reserved topics, '%' = client id: "$aws/", "convoy/%/" */
 };
 const struct cloud_profile *cloud_profile_find(const char *name);
 

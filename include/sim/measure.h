@@ -64,7 +64,19 @@ enum metric {                                /* unit µs unless said */
               METRIC_PRESENCE_DELAY,       /* change of connection until the presence event */
               METRIC_BYTES_UP_DAY,         /* bytes a vehicle and day */
               METRIC_BYTES_DOWN_DAY,
-              METRIC_SEND_LAG, /* live: planned send until written */
+              METRIC_SEND_LAG,              /* live: planned send until written */
+              METRIC_ROTATION_NOTICE,       /* decided until the vehicle has the job's document */
+              METRIC_ROTATION_KEY,          /* ... until its new key pair and request are there */
+              METRIC_ROTATION_CERTIFICATE,  /* ... until the new certificate is stored */
+              METRIC_ROTATION_REGISTRATION, /* ... until it is granted and ACTIVE */
+              METRIC_ROTATION_SWITCH,       /* ... until connected with it */
+              METRIC_ROTATION_DEACTIVATION, /* ... until the old one is deactivated */
+              METRIC_ROTATION_TOTAL,        /* decided until the job has SUCCEEDED */
+              METRIC_ROTATION_OVERLAP,      /* both certificates valid */
+              METRIC_REVOCATION_CUT,        /* certificate lost its status until its live connection was cut */
+              METRIC_CLONE_DETECTION,       /* second user of an identity connects until it is found out */
+              METRIC_SWAP_TOTAL,            /* new TCU gets power until it is online */
+              METRIC_OWNER_TOTAL,           /* owner changed until the vehicle is back with a new certificate */
               METRIC_COUNT
 };
 enum metric_path {
@@ -96,6 +108,34 @@ enum counter {
     COUNTER_BYTES_DOWN,
     COUNTER_LINK_DROPS,
     COUNTER_PROTOCOL_ERRORS, /* either end found the other at fault */
+    COUNTER_ROTATIONS,       /* decided */
+    COUNTER_ROTATIONS_SUCCEEDED,
+    COUNTER_ROTATIONS_FAILED, /* ended otherwise */
+    COUNTER_ROLLED_BACK,      /* new certificate did not work, back on the old */
+    COUNTER_POWER_CUTS,       /* by a script */
+    COUNTER_CERTIFICATES_ISSUED,
+    COUNTER_REVOKED,
+    COUNTER_CUT,                /* live connections cut because their certificate lost its status */
+    COUNTER_INTRUSIONS_REFUSED, /* tries with an identity that is not, or no longer, theirs */
+    COUNTER_INTRUSIONS,         /* ... accepted */
+    COUNTER_CLONES_DETECTED,
+    COUNTER_QUARANTINED,
+    COUNTER_OWNERS_CHANGED,
+    COUNTER_SWAPS,
+    COUNTER_DECOMMISSIONED,
+    COUNTER_FORBIDDEN,    /* publish, subscribe or delivery denied by policy */
+    COUNTER_DATA_CROSSED, /* a new owner could read the old one's data, or the other way round */
+    COUNTER_VINS_SEEN,    /* in clear on the wire */
+    /* what is wrong with identities at the end of the run: one a vehicle */
+    COUNTER_FLAW_NO_CERTIFICATE,
+    COUNTER_FLAW_SECOND_CERTIFICATE,
+    COUNTER_FLAW_SHARED_IDENTITY,
+    COUNTER_FLAW_STILL_ACTIVE,
+    COUNTER_FLAW_STILL_CONNECTED,
+    COUNTER_FLAW_JOB_OPEN,
+    COUNTER_FLAW_HISTORY,
+    COUNTER_FLAW_REFERENCE,
+    COUNTER_FLAW_OLD_ACCEPTED, /* the door would still let in the certificate that was replaced */
     /* gauges: fed with +1/-1, a bin holds the change, the reader sums */
     COUNTER_CONNECTED,
     COUNTER_DRIVING,
@@ -210,6 +250,24 @@ struct ledger_commands *measure_commands(struct measure *measure);
 #define VICTIM_TIMED_OUT      COUNTER_COMMANDS_TIMED_OUT
 #define VICTIM_EXECUTED_TWICE COUNTER_COMMANDS_ANSWERED
 void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us);
+/* The same for what goes wrong with identities: COUNTER_ROTATIONS_FAILED and the counters behind it whose increase is a flaw, ROLLED_BACK among them.
+ * step: enum identity_step at which the vehicle was, for people. Counts it too (measure_count). */
+enum identity_step {
+    IDENTITY_STEP_NONE,
+    IDENTITY_STEP_NOTICE,
+    IDENTITY_STEP_KEY,
+    IDENTITY_STEP_CERTIFICATE,
+    IDENTITY_STEP_REGISTRATION,
+    IDENTITY_STEP_SWITCH,
+    IDENTITY_STEP_DEACTIVATION,
+    IDENTITY_STEP_REPORT,
+    IDENTITY_STEP_CUT,
+    IDENTITY_STEP_CONNECT,
+    IDENTITY_STEPS
+};
+const char *identity_step_name(enum identity_step step); /* "waiting for the new certificate" */
+void measure_identity_victim(struct measure *measure, enum counter kind, struct measure_dimension who, uint32_t vehicle,
+                             int64_t at_us, enum identity_step step);
 
 /* Reading. dimension fields may be MEASURE_ANY / PATH_ANY. The histogram is summed into *out (cleared first). */
 void measure_histogram(const struct measure *measure, enum metric metric, struct measure_dimension filter,

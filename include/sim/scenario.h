@@ -43,6 +43,7 @@ enum scenario_identity {
 enum scenario_provisioning {
     PROVISIONING_DONE,         /* leaves the factory with an active operational certificate */
     PROVISIONING_JUST_IN_TIME, /* attestation certificate -> certificate broker -> registration at first connect */
+    PROVISIONING_CLAIM,        /* claim certificate -> create-from-csr and provision over MQTT */
 };
 
 struct scenario_power {
@@ -82,6 +83,12 @@ struct scenario_cohort {
     int64_t execute_us;          /* how long the car takes to do a command */
     double acknowledgement_loss; /* share of PUBACKs lost on the way to the vehicle (fault) */
     int on_event;                /* script function, 0: none */
+    uint16_t steals; /* index of the cohort whose vehicles' certificates and names these TCUs show; MEASURE_ANY: none */
+    bool steals_old; /* ... as they were at the start, whatever the vehicle has now */
+    bool strangers;  /* their maker never announced them */
+    bool server_key; /* claim: the cloud makes the key */
+    struct sim_table
+        certificate_left_s; /* provisioning done: how long the factory's certificate is still valid; all 0: the cloud's lifetime */
     uint32_t line;
 };
 
@@ -110,6 +117,27 @@ struct scenario_timeline {
     uint32_t line;
 };
 
+/* How the cloud looks after identities. Set when the scenario says lifecycle { ... }; else the cloud has registration only. */
+struct scenario_lifecycle {
+    bool on;
+    char vehicle_policy[24], claim_policy[24]; /* shipped policies' names */
+    uint32_t rollout_per_minute;               /* of rotation jobs; 0: the standard's 1,000 */
+    int64_t rotation_timeout_us;               /* IN_PROGRESS; 0: none */
+    uint32_t rotation_retries;
+    double abort_share; /* 0: none */
+    uint32_t abort_minimum;
+    int64_t expiring_within_s;
+    struct sim_table cut_us; /* a certificate loses its status until its connection is cut */
+    int64_t cut_bound_us;    /* how long that may take at most before it is a flaw */
+    uint32_t clone_takeovers;
+    int64_t clone_window_us;
+    uint8_t clone_decision;                        /* 0 revoke, 1 quarantine, 2 report only */
+    bool scan_for_vins, require_device, probe_old; /* probe_old: knock with each replaced certificate */
+    /* Faults: shares of vehicles concerned, 0: none. */
+    double forget_deactivation, never_activate, forget_cut, forget_revocation, keep_data, lose_answers, vin_in_clear,
+        share_identity;
+};
+
 struct scenario_cloud {
     char profile[24];               /* "embedded"; a live run on an external broker uses "plain" */
     struct sim_table activation_us; /* registration event until ACTIVE */
@@ -120,6 +148,7 @@ struct scenario_cloud {
     uint32_t session_expiry_maximum_s;
     uint16_t receive_maximum, topic_alias_maximum;
     int64_t service_us; /* hop inside the data centre */
+    struct scenario_lifecycle lifecycle;
 };
 
 struct scenario {
@@ -168,6 +197,15 @@ enum world_action_kind {
     ACTION_IGNITION_OFF,
     ACTION_CLOUD_KICK,   /* the broker disconnects the selected vehicles (administrative) */
     ACTION_CLOUD_OUTAGE, /* no connects accepted, all links cut, for duration_us */
+    /* with lifecycle { ... } only */
+    ACTION_ROTATE, /* a rotation job for each selected vehicle */
+    ACTION_AUDIT,  /* of the whole cloud: expiring and revoked-but-active certificates */
+    ACTION_REVOKE, /* `option`: reason */
+    ACTION_OWNER,  /* `option`: the new owner's tenant */
+    ACTION_SWAP, /* a new TCU in the car; `option`: "registered" (the workshop says so), "unregistered", "taken out" */
+    ACTION_DECOMMISSION,
+    ACTION_RELEASE,   /* out of quarantine */
+    ACTION_POWER_CUT, /* for duration_us; store_write >= 0: when the vehicle makes that many further store writes */
 };
 struct world_action {
     enum world_action_kind kind;
@@ -176,6 +214,11 @@ struct world_action {
     int64_t vehicle; /* -1: by selection; else this one */
     int64_t duration_us;
     char command[32];
+    char option[32];
+    int32_t
+        store_write; /* POWER_CUT: 0: now; n: at the n-th write from now; -1: each vehicle at another one, all in turn */
+    bool after_write;      /* ... after it (else before: it never happens); with -1: half of the vehicles each */
+    uint32_t store_writes; /* with -1: how many there are */
     int64_t timeout_us;
     uint64_t salt; /* tells selections apart: line and occurrence */
     uint32_t line;

@@ -19,7 +19,7 @@
 
 enum tcu_power { TCU_PARKED = 0, TCU_DRIVING = 1, TCU_POWER_STATES };
 enum tcu_drop_rule { TCU_DROP_OLDEST, TCU_DROP_NEWEST };
-enum tcu_provisioning { TCU_PROVISION_NONE, TCU_PROVISION_CERTIFICATE_BROKER };
+enum tcu_provisioning { TCU_PROVISION_NONE, TCU_PROVISION_CERTIFICATE_BROKER, TCU_PROVISION_CLAIM };
 
 /* Topics are templates: '%' stands for the thing name. */
 struct tcu_topics {
@@ -28,6 +28,9 @@ struct tcu_topics {
     char command_response[64]; /* where 3.1.1 answers go; MQTT 5 uses the request's response topic */
     /* "" or the will's topic, where the cloud cannot tell presence itself: retained "online"/"offline". */
     char presence[64];
+    char reserved[32];   /* prefix of jobs and provisioning: "$aws/", or "convoy/%/"; "": the agent does no jobs */
+    char active[64];     /* "": not said; "vehicleactive/%": announced after the first connect with a new certificate */
+    char deactivate[64]; /* "vehicle/%/certificate/deactivate": all but the certificate named are to be deactivated */
 };
 
 struct tcu_power_profile {
@@ -51,6 +54,11 @@ struct tcu_profile {
     /* Oldest unacknowledged message: after this the agent distrusts the connection and reconnects; 0: never. */
     int64_t acknowledge_timeout_us;
     int64_t http_timeout_us;
+    /* Change of identity over MQTT, by job or by claim. A step without answer is repeated after the time-out, with the backoff above. */
+    int64_t step_timeout_us; /* 0: 30 s */
+    uint8_t switch_attempts; /* connects refused with the new certificate before going back to the old; 0: 3 */
+    bool server_key;         /* claim: the cloud makes the key */
+    char claim_template[37], rotation_template[37]; /* names of provisioning templates: "claim", "rotation" */
     struct tcu_topics topics;
     char firmware[24], schema[24], encoding[16]; /* user properties "fw", "schema", "enc" on each publish (MQTT 5) */
     char user_name[32], password[64];            /* "" absent; user_name "%" = the thing name */
@@ -61,7 +69,7 @@ struct tcu_profile {
     uint8_t user_block_length; /* 0: they are given one by one */
     bool prepared;
     uint8_t user_block[MQ5_USER_BLOCK_MAX];
-    uint8_t *scratch;                            /* shared by all TCUs of a thread; telemetry_payload_max + 512 bytes */
+    uint8_t *scratch; /* shared by all TCUs of a thread; telemetry_payload_max + 512 bytes */
     size_t scratch_size;
 };
 
@@ -119,6 +127,7 @@ uint32_t tcu_telemetry_pending_number(const struct tcu *tcu, uint32_t index); /*
 uint32_t tcu_telemetry_number(const struct tcu *tcu);                         /* highest number intended */
 struct span tcu_name(const struct tcu *tcu);
 const char *tcu_connection_name(enum tcu_connection state);
+const char *tcu_step_name(enum tcu_step step); /* "certificate stored" */
 /* A 64-bit hash of the state that matters (for digests). */
 uint64_t tcu_state_hash(const struct tcu *tcu);
 

@@ -10,13 +10,22 @@
 #include "mqtt5/client.h"
 
 /* Which identity the link shows to the other end. */
-enum tcu_identity { TCU_NO_IDENTITY, TCU_ATTESTATION, TCU_OPERATIONAL };
+enum tcu_identity {
+    TCU_NO_IDENTITY,
+    TCU_ATTESTATION,
+    TCU_OPERATIONAL, /* the first of two slots for an operational identity; one is in use, the other for the next */
+    TCU_OPERATIONAL_SECOND, /* ... the second */
+    TCU_CLAIM,              /* shared by a production lot, good for nothing but claiming an identity */
+};
 
 /* What is kept over a power cut. Values are opaque to the agent, at most TCU_STORE_MAX bytes. */
 enum tcu_store_item {
     TCU_STORE_OPERATIONAL_CERTIFICATE,
     TCU_STORE_OPERATIONAL_KEY, /* written by the port itself: keys never pass through the agent */
     TCU_STORE_STATE,
+    TCU_STORE_SECOND_CERTIFICATE,
+    TCU_STORE_SECOND_KEY,
+    TCU_STORE_ROTATION, /* how far a change of identity is; absent when none is under way */
     TCU_STORE_ITEMS
 };
 #define TCU_STORE_MAX 4096
@@ -40,6 +49,22 @@ enum tcu_probe_kind {
     TCU_PROBE_COMMAND_DUPLICATE,   /* id: seen again, answered from memory, not executed */
     TCU_PROBE_COMMAND_ANSWERED,    /* id */
     TCU_PROBE_POWER,               /* number = enum tcu_power */
+    TCU_PROBE_STEP, /* a change of identity (rotation or claim) went one further: number = enum tcu_step; id = job id, if any */
+    TCU_PROBE_ROTATION_ENDED, /* its job has ended, the cloud knows; reason: 0 on the new certificate, 1 back on the old; id = job id */
+    TCU_PROBE_CLAIM_ONLINE, /* connected with the claim identity: not TCU_PROBE_ONLINE */
+};
+
+enum tcu_step {
+    TCU_STEP_JOB,         /* its job document is in hand */
+    TCU_STEP_KEY,         /* new key and request for a certificate */
+    TCU_STEP_CERTIFICATE, /* new certificate stored */
+    TCU_STEP_REGISTERED,  /* provision was granted */
+    TCU_STEP_SWITCHED,    /* connected with it */
+    TCU_STEP_DEACTIVATED, /* the cloud has the message to deactivate the others */
+    TCU_STEP_REPORTED,    /* the job's end was accepted */
+    TCU_STEP_ROLLED_BACK, /* the new one does not work: connected with the old one again */
+    TCU_STEP_RESTARTED,   /* begun anew: an answer refused it, or the power went at the wrong moment */
+    TCU_STEPS
 };
 
 struct tcu_probe {
@@ -72,15 +97,19 @@ struct tcu_port {
     /* Scenario or wall time for payloads: microseconds since 1970. */
     int64_t (*wall_us)(void *context, int64_t now_us);
 
-    /* Identity. key_generate makes a fresh operational key pair and a CSR for `common_name` signed by it, and keeps
-     * the key (not yet in use until the certificate is stored): answer later with tcu_csr_ready(). http_request:
+    /* Identity. key_generate makes a fresh key pair for an operational slot and a CSR for `common_name` signed by it, and keeps
+     * the key in that slot (not in use before a certificate is stored beside it): answer later with tcu_csr_ready(). http_request:
      * answer later with tcu_http_response(). A new call of either replaces what is under way: no answer to the
      * earlier one may follow. */
-    void (*key_generate)(void *context, struct span common_name);
+    void (*key_generate)(void *context, enum tcu_identity slot, struct span common_name);
     void (*http_request)(void *context, const struct tcu_http_request *request);
-    bool (*store_write)(void *context, enum tcu_store_item item, struct span value); /* durable when it returns */
+    /* Durable when it returns; an empty value takes the item away. Certificates are written as they came (X.509 as DER, PEM or EST's answer). */
+    bool (*store_write)(void *context, enum tcu_store_item item, struct span value);
     /* Length of the value, 0 if there is none. */
     size_t (*store_read)(void *context, enum tcu_store_item item, uint8_t *out, size_t capacity);
+
+    /* May be NULL: the serial number its maker gave the TCU, for claiming; the name is used instead. Returns the length. */
+    size_t (*device)(void *context, char *out, size_t capacity);
 
     /* The car. telemetry_body writes message `number`'s signals as JSON members (no braces), the same bytes each
      * time it is asked for the same number; returns the length. execute: do it, answer later with tcu_executed(). */

@@ -157,6 +157,9 @@ static const char *const probe_names[] = {
     [TCU_PROBE_COMMAND_DUPLICATE] = "command seen before",
     [TCU_PROBE_COMMAND_ANSWERED] = "command answered",
     [TCU_PROBE_POWER] = "power state",
+    [TCU_PROBE_STEP] = "change of identity, step",
+    [TCU_PROBE_ROTATION_ENDED] = "rotation ended",
+    [TCU_PROBE_CLAIM_ONLINE] = "connected with its claim certificate",
 };
 static const char *const way_names[] = {
     [TRACE_SENT] = "car     >", [TRACE_ARRIVED] = "  > broker", [TRACE_ANSWERED] = "broker  <", [TRACE_RECEIVED] = "  < car"};

@@ -379,6 +379,9 @@ static void report(void *context, int64_t now_us, const struct tcu_probe *probe,
     case TCU_PROBE_COMMAND_EXECUTED:
     case TCU_PROBE_COMMAND_DUPLICATE:
     case TCU_PROBE_COMMAND_ANSWERED: command_line(probe, detail); break;
+    case TCU_PROBE_STEP:
+    case TCU_PROBE_ROTATION_ENDED:
+    case TCU_PROBE_CLAIM_ONLINE: printf("change of identity, step %u", probe->number); break;
     }
     printf("\n");
     fflush(stdout);

@@ -361,7 +361,10 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_COMMAND_RECEIVED:
     case TCU_PROBE_COMMAND_EXECUTED: fleet_command_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_COMMAND_DUPLICATE:
-    case TCU_PROBE_COMMAND_ANSWERED: break;
+    case TCU_PROBE_COMMAND_ANSWERED:
+    case TCU_PROBE_STEP:
+    case TCU_PROBE_ROTATION_ENDED:
+    case TCU_PROBE_CLAIM_ONLINE: break;
     case TCU_PROBE_POWER: changed_power(fleet, vehicle, trace, now_us, probe->number == TCU_DRIVING); break;
     }
 }

@@ -83,7 +83,7 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
         tcu_ignition(vehicle->tcu, world->now_us, on);
         break;
     case ACTION_CLOUD_OUTAGE: live_link_lost(vehicle); break;
-    case ACTION_CLOUD_KICK: break;
+    default: break; /* refused before: refusal() */
     }
     schedule_life(vehicle);
 }
@@ -110,6 +110,8 @@ static const char *refusal(const struct live_world *world, const struct world_ac
 {
     if (action->kind == ACTION_CLOUD_KICK)
         return "a broker in another process cannot be told to kick; use the virtual world";
+    if (action->kind >= ACTION_ROTATE)
+        return "identities are not looked after in this world";
     if (!world->hooked)
         return NULL;
     if (action->vehicle != (int64_t)world->hooked->index)

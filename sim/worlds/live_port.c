@@ -65,7 +65,7 @@ static bool store(struct live_vehicle *vehicle, enum tcu_store_item item, const 
     return true;
 }
 
-static void port_key_generate(void *context, struct span common_name)
+static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct live_vehicle *vehicle = context;
     struct live_world *world = vehicle->world;

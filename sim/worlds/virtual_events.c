@@ -188,6 +188,7 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
         cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)), MQ5_ADMINISTRATIVE_ACTION);
         break;
     case ACTION_CLOUD_OUTAGE: cut_at_broker(vehicle, now_us); break;
+    default: break; /* refused before: virtual_act() */
     }
     life_again(vehicle);
 }
@@ -316,6 +317,10 @@ int64_t virtual_act(void *context, int64_t now_us, const struct world_action *ac
 {
     struct virtual_world *world = context;
     *why = "";
+    if (action->kind >= ACTION_ROTATE) {
+        *why = "identities are not looked after in this world";
+        return -1;
+    }
     if (world->running)
         return act_from_event(world, now_us, action, why);
     int64_t touched = 0;

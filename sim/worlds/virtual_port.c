@@ -76,7 +76,7 @@ static int64_t port_wall_us(void *context, int64_t now_us)
 
 /* ---- identity ------------------------------------------------------------------------------------------------------ */
 
-static void port_key_generate(void *context, struct span common_name)
+static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct virtual_vehicle *vehicle = context;
     uint8_t csr[512];

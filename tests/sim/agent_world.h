@@ -50,10 +50,10 @@ struct world_command {
 };
 
 struct world_probes {
-    unsigned count[TCU_PROBE_POWER + 1];
+    unsigned count[TCU_PROBE_CLAIM_ONLINE + 1];
     uint8_t last_reason;
-    uint32_t last_number[TCU_PROBE_POWER + 1];
-    uint8_t reason[TCU_PROBE_POWER + 1];
+    uint32_t last_number[TCU_PROBE_CLAIM_ONLINE + 1];
+    uint8_t reason[TCU_PROBE_CLAIM_ONLINE + 1];
 };
 
 struct world {
@@ -528,7 +528,7 @@ static inline int64_t world_port_wall(void *context, int64_t now_us)
     return WORLD_EPOCH_US + now_us;
 }
 
-static inline void world_port_key_generate(void *context, struct span common_name)
+static inline void world_port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct world *w = context;
     assert_true(span_equal(common_name, SPAN_LITERAL("VIN-0001")));

@@ -25,7 +25,7 @@ void agent_identity_begin(struct tcu *tcu)
 {
     tcu->awaiting_http = 0;
     tcu->timer_us = tcu->now_us + tcu->profile->http_timeout_us;
-    tcu->port->key_generate(tcu->port_context, tcu_name(tcu));
+    tcu->port->key_generate(tcu->port_context, TCU_OPERATIONAL, tcu_name(tcu));
 }
 
 static void request(struct tcu *tcu, struct span csr)

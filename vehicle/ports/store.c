@@ -103,6 +103,9 @@ bool ports_store_write(struct ports_store *store, enum tcu_store_item item, stru
     case TCU_STORE_OPERATIONAL_CERTIFICATE: return write_identity(store, value);
     case TCU_STORE_STATE: return tcu_file_replace(store->directory, state_file, value);
     case TCU_STORE_OPERATIONAL_KEY:
+    case TCU_STORE_SECOND_CERTIFICATE:
+    case TCU_STORE_SECOND_KEY:
+    case TCU_STORE_ROTATION:
     case TCU_STORE_ITEMS: break;
     }
     return false;

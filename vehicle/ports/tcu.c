@@ -66,7 +66,7 @@ static int64_t port_wall_us(void *context, int64_t now_us)
     return now_us + ((struct program *)context)->wall_offset_us;
 }
 
-static void port_key_generate(void *context, struct span common_name)
+static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct program *program = context;
     program->store.key_length = sizeof(program->store.key);
