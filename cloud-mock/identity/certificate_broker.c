@@ -1,6 +1,7 @@
 /* certificate_broker.c: enrolment as RFC 7030 has it, without the transport: who may have an operational certificate, and how it is answered.
  *
- * The door has verified the attestation certificate's chain; here it is checked again that it is one, and that the request asks for its own name.
+ * The door has verified the attestation certificate's chain; here it is checked again that it is one, and that the request asks for its own name
+ * or for the one that the vehicle registry gives its device.
  */
 #include "identity_internal.h"
 
@@ -36,11 +37,19 @@ static void answer(struct cloud_pki *pki, const uint8_t *const *certificates, co
     *reply = (struct cloud_http_reply){200, PKCS7_TYPE, written};
 }
 
+/* The device's own name, or the one that the vehicle registry has for it. false: it has none. */
+static bool name_for(const struct cloud_certificate_broker *broker, const struct cloud_peer *peer, char name[64])
+{
+    strcpy(name, peer->common_name);
+    return !broker->resolve || (broker->resolve(broker->resolve_context, peer, name) && name[0]);
+}
+
 static void simpleenroll(struct cloud_certificate_broker *broker, int64_t now_s, const struct cloud_peer *peer,
                          struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply)
 {
     struct cloud_pki *pki = broker->pki;
     uint8_t certificate[IDENTITY_BYTES_MAX];
+    char name[64];
     if (!peer || !peer->has_certificate) {
         refuse(401, "an attestation certificate is required\n", out, capacity, reply);
     } else if (memcmp(peer->issuer_id, pki->ca[CLOUD_CA_ATTESTATION].certificate.id, 32) != 0) {
@@ -49,11 +58,14 @@ static void simpleenroll(struct cloud_certificate_broker *broker, int64_t now_s,
         refuse(403, "the attestation certificate is out of its validity\n", out, capacity, reply);
     } else if (broker->allowed && !broker->allowed(broker->context, peer, peer->common_name)) {
         refuse(403, "this device may not enrol\n", out, capacity, reply);
+    } else if (!name_for(broker, peer, name)) {
+        refuse(403, "no vehicle is known for this device\n", out, capacity, reply);
     } else if (body.length == 0) {
         refuse(400, "a PKCS#10 request is expected in the body\n", out, capacity, reply);
     } else {
-        size_t length = cloud_pki_issue(pki, CLOUD_CA_OPERATIONAL, body, peer->common_name, now_s, broker->lifetime_s,
-                                        certificate, sizeof(certificate));
+        struct issue_names names = {.asked = peer->common_name, .given = name};
+        size_t length = pki_issue_as(pki, CLOUD_CA_OPERATIONAL, body, &names, now_s, broker->lifetime_s, certificate,
+                                     sizeof(certificate));
         const uint8_t *certificates[] = {certificate};
         if (length == 0)
             refuse(400, "not a PKCS#10 request with proof of possession for the name in the attestation certificate\n",

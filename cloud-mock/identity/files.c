@@ -1,8 +1,8 @@
 /* files.c: the real hierarchy as a directory of PEM files.
  *
- *   root.crt operational.crt attestation.crt server-ca.crt   and a .key each (mode 0600)
- *   server.crt (leaf, then its CA)  server.key                for localhost, 127.0.0.1, ::1
- *   ca.pem                                                    all CAs: the cafile of another broker or client
+ *   root.crt operational.crt attestation.crt server-ca.crt claim.crt   and a .key each (mode 0600)
+ *   server.crt (leaf, then its CA)  server.key                          for localhost, 127.0.0.1, ::1
+ *   ca.pem                                                              all CAs: the cafile of another broker or client
  */
 #include "identity_internal.h"
 
@@ -160,7 +160,7 @@ static bool create_server(const struct opening *o, struct cloud_pki *pki)
 
 static bool open_all(const struct opening *o, struct cloud_pki *pki)
 {
-    bool fresh = false;
+    bool fresh = false, added = false;
     for (int i = 0; i < CLOUD_CA_COUNT; i++) {
         bool there = exists(o, identity_ca_file[i], ".crt") && exists(o, identity_ca_file[i], ".key");
         if (there && fresh && i > CLOUD_CA_ROOT)
@@ -174,6 +174,7 @@ static bool open_all(const struct opening *o, struct cloud_pki *pki)
             return false;
         if (!there && i == CLOUD_CA_ROOT)
             fresh = true;
+        added |= !there; /* a directory of an earlier version has no claim CA */
         if (there && i != CLOUD_CA_ROOT && X509_verify(pki->ca[i].x509, pki->ca[CLOUD_CA_ROOT].key) != 1)
             return complain(o, identity_ca_file[i], ".crt was not issued by root.crt");
     }
@@ -184,7 +185,7 @@ static bool open_all(const struct opening *o, struct cloud_pki *pki)
     X509 *all[CLOUD_CA_COUNT];
     for (int i = 0; i < CLOUD_CA_COUNT; i++)
         all[i] = pki->ca[i].x509;
-    return exists(o, "ca", ".pem") || write_certificates(o, "ca.pem", all, CLOUD_CA_COUNT);
+    return (exists(o, "ca", ".pem") && !added) || write_certificates(o, "ca.pem", all, CLOUD_CA_COUNT);
 }
 
 static bool make_directories(const struct opening *o)

@@ -35,10 +35,19 @@ void identity_sha256(const uint8_t *data, size_t length, uint8_t out[32]);
 bool identity_is_modelled(struct span bytes);
 bool identity_is_pem(struct span bytes);
 
+/* Which name a request may carry (NULL: any), and which one the certificate gets (NULL: the request's). Where both are given, the
+ * request may carry either. */
+struct issue_names {
+    const char *asked, *given;
+};
+bool issue_allowed(const struct issue_names *names, struct span requested);
+size_t pki_issue_as(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
+                    int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity);
+
 /* modelled.c */
 bool modelled_hierarchy(struct cloud_pki *pki); /* false: out of memory */
-size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
-                      int64_t lifetime_s, uint8_t *out, size_t capacity);
+size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
+                      int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity);
 bool modelled_read(struct span bytes, struct cloud_certificate *out);
 bool modelled_parse(struct span bytes, struct cloud_certificate *out); /* without its id, which costs a hash */
 size_t modelled_write(const struct cloud_certificate *c, uint64_t key, uint8_t *out, size_t capacity); /* 0: no room */
@@ -50,8 +59,8 @@ void modelled_set_key(struct cloud_certificate *c, uint64_t key);
 /* real.c */
 X509 *real_parse(struct span bytes); /* DER or PEM; the caller frees */
 bool real_describe(X509 *x509, struct cloud_certificate *out);
-size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
-                  int64_t lifetime_s, uint8_t *out, size_t capacity);
+size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
+                  int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity);
 size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out,
                        size_t capacity);
 enum real_use { REAL_CA_ROOT, REAL_CA_SUBORDINATE, REAL_SERVER, REAL_CLIENT };

@@ -224,14 +224,16 @@ size_t cloud_modelled_csr(struct span common_name, uint64_t key_number, uint8_t 
     return w.at <= capacity ? w.at : 0;
 }
 
-size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
-                      int64_t lifetime_s, uint8_t *out, size_t capacity)
+size_t modelled_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
+                      int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity)
 {
     struct span name;
     uint64_t key;
-    if (!read_request(csr, &name, &key) || lifetime_s <= 0)
+    if (!read_request(csr, &name, &key) || lifetime_s <= 0 || !issue_allowed(names, name))
         return 0;
-    if (common_name && !span_equal(name, span_text(common_name)))
+    if (names->given)
+        name = span_text(names->given);
+    if (!modelled_name_valid(name))
         return 0;
     struct cloud_certificate c = {
         .serial = ++pki->next_serial, .not_before_s = now_s, .not_after_s = now_s + lifetime_s};

@@ -5,11 +5,9 @@
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
 
-const char *const identity_ca_file[CLOUD_CA_COUNT] = {"root", "operational", "attestation", "server-ca",
-                                                      "claim"};
+const char *const identity_ca_file[CLOUD_CA_COUNT] = {"root", "operational", "attestation", "server-ca", "claim"};
 const char *const identity_ca_name[CLOUD_CA_COUNT] = {"Convoy root CA", "Convoy operational CA",
-                                                      "Convoy attestation CA", "Convoy server CA",
-                                                      "Convoy claim CA"};
+                                                      "Convoy attestation CA", "Convoy server CA", "Convoy claim CA"};
 
 void identity_sha256(const uint8_t *data, size_t length, uint8_t out[32])
 {
@@ -83,12 +81,24 @@ struct span cloud_pki_ca_bytes(const struct cloud_pki *pki, enum cloud_ca ca)
     return span_of(pki->ca[ca].bytes, pki->ca[ca].length);
 }
 
+bool issue_allowed(const struct issue_names *names, struct span requested)
+{
+    return !names->asked || span_equal(requested, span_text(names->asked)) ||
+           (names->given && span_equal(requested, span_text(names->given)));
+}
+
+size_t pki_issue_as(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
+                    int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity)
+{
+    if (pki->modelled)
+        return modelled_issue(pki, ca, csr, names, now_s, lifetime_s, out, capacity);
+    return real_issue(pki, ca, csr, names, now_s, lifetime_s, out, capacity);
+}
+
 size_t cloud_pki_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
                        int64_t lifetime_s, uint8_t *out, size_t capacity)
 {
-    if (pki->modelled)
-        return modelled_issue(pki, ca, csr, common_name, now_s, lifetime_s, out, capacity);
-    return real_issue(pki, ca, csr, common_name, now_s, lifetime_s, out, capacity);
+    return pki_issue_as(pki, ca, csr, &(struct issue_names){.asked = common_name}, now_s, lifetime_s, out, capacity);
 }
 
 bool cloud_certificate_read(struct span bytes, struct cloud_certificate *out)

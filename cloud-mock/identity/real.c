@@ -182,17 +182,17 @@ static size_t to_der(X509 *x509, uint8_t *out, size_t capacity)
     return (size_t)i2d_X509(x509, &at);
 }
 
-size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const char *common_name, int64_t now_s,
-                  int64_t lifetime_s, uint8_t *out, size_t capacity)
+size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
+                  int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity)
 {
     size_t length = 0;
     char name[64];
     X509_REQ *request = lifetime_s > 0 ? parse_request(csr) : NULL;
     EVP_PKEY *key = request ? X509_REQ_get0_pubkey(request) : NULL;
     if (key && X509_REQ_verify(request, key) == 1 && common_name_of(X509_REQ_get_subject_name(request), name) &&
-        name[0] && (!common_name || strcmp(common_name, name) == 0)) {
-        X509 *x509 = real_sign(key, name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, now_s, now_s + lifetime_s,
-                               REAL_CLIENT);
+        name[0] && issue_allowed(names, span_text(name))) {
+        X509 *x509 = real_sign(key, names->given ? names->given : name, real_serial(), pki->ca[ca].x509,
+                               pki->ca[ca].key, now_s, now_s + lifetime_s, REAL_CLIENT);
         length = x509 ? to_der(x509, out, capacity) : 0;
         X509_free(x509);
     }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <openssl/evp.h>
+#include <openssl/pkcs7.h>
 #include <openssl/x509.h>
 
 #define NOW_S  INT64_C(1790000000)
@@ -143,6 +144,53 @@ static void hierarchy_survives_reopening(void **state)
     assert_null(cloud_pki_open("/proc/nowhere", true, error, sizeof(error)));
 }
 
+static size_t count_in_file(const char *name, const char *text)
+{
+    static char bytes[16384];
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    bytes[fread(bytes, 1, sizeof(bytes) - 1, file)] = 0;
+    fclose(file);
+    size_t count = 0;
+    for (const char *at = bytes; (at = strstr(at, text)); at++)
+        count++;
+    return count;
+}
+
+/* A directory of a version that knew no claim CA: it gets one, under the same root, and the others stay as they are. */
+static void earlier_directory_gets_its_claim_ca(void **state)
+{
+    static const char *const missing[] = {"claim.crt", "claim.key"};
+    struct cloud_pki *first = open_pki(false);
+    char path[128], error[200] = "";
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/%s", directory, missing[i]);
+        assert_int_equal(unlink(path), 0);
+    }
+    assert_null(cloud_pki_open(directory, false, error, sizeof(error)));
+    assert_non_null(strstr(error, "claim"));
+    snprintf(path, sizeof(path), "%s/ca.pem", directory); /* as that version wrote it: without the fifth */
+    FILE *file = fopen(path, "w");
+    fputs("-----BEGIN CERTIFICATE-----\n", file);
+    fclose(file);
+
+    struct cloud_pki *second = open_pki(false), *third = cloud_pki_open(directory, false, error, sizeof(error));
+    assert_non_null(third);
+    for (int i = 0; i < CLOUD_CA_COUNT; i++) {
+        enum cloud_ca ca = (enum cloud_ca)i;
+        assert_int_equal(memcmp(cloud_pki_ca(first, ca)->id, cloud_pki_ca(second, ca)->id, 32) == 0,
+                         ca != CLOUD_CA_CLAIM);
+        assert_memory_equal(cloud_pki_ca(second, ca)->id, cloud_pki_ca(third, ca)->id, 32);
+        assert_true(cloud_pki_verify(second, cloud_pki_ca_bytes(second, ca), CLOUD_CA_ROOT, NOW_S, NULL));
+    }
+    assert_int_equal(count_in_file("ca.pem", "BEGIN CERTIFICATE"), CLOUD_CA_COUNT);
+    cloud_pki_close(first);
+    cloud_pki_close(second);
+    cloud_pki_close(third);
+}
+
 static void modelled_ids_differ_by_seed(void **state)
 {
     struct cloud_pki *one = cloud_pki_modelled(1), *two = cloud_pki_modelled(2);
@@ -224,6 +272,72 @@ static void check_enrolment(bool modelled)
     cloud_pki_close(pki);
 }
 
+/* ---- with a registry of vehicles: the device's certificate is made out to its vehicle ------------------------------- */
+
+static bool vehicle_of(void *context, const struct cloud_peer *attestation, char name[64])
+{
+    if (strncmp(attestation->common_name, "TCU-", 4) != 0)
+        return false;
+    snprintf(name, 64, "%s%s", (const char *)context, attestation->common_name + 4);
+    return true;
+}
+
+static void check_resolved(bool modelled)
+{
+    static const char enrol[] = "/.well-known/est/simpleenroll";
+    struct cloud_pki *pki = open_pki(modelled);
+    struct cloud_certificate_broker broker = {
+        .pki = pki, .lifetime_s = YEAR_S, .resolve = vehicle_of, .resolve_context = "car-"};
+    struct cloud_peer peer, unknown;
+    struct cloud_certificate read;
+    uint8_t csr[1024];
+    struct span answer;
+    static const char *const asked[] = {"TCU-2", "car-2"};
+    peer_of(pki, CLOUD_CA_ATTESTATION, "TCU-2", NOW_S, &peer);
+    peer_of(pki, CLOUD_CA_ATTESTATION, "loose-2", NOW_S, &unknown);
+    for (int i = 0; i < 2; i++) {
+        struct span body = span_of(csr, make_csr(modelled, asked[i], csr, sizeof(csr)));
+        assert_int_equal(ask(&broker, &peer, "POST", enrol, body, &answer), 200);
+        if (modelled) {
+            assert_true(cloud_pki_read(pki, answer, &read));
+        } else {
+            uint8_t der[8192];
+            int length = 0, rest = 0;
+            EVP_ENCODE_CTX *base64 = EVP_ENCODE_CTX_new();
+            EVP_DecodeInit(base64);
+            assert_true(EVP_DecodeUpdate(base64, der, &length, answer.data, (int)answer.length) >= 0);
+            assert_int_equal(EVP_DecodeFinal(base64, der + length, &rest), 1);
+            EVP_ENCODE_CTX_free(base64);
+            const unsigned char *at = der;
+            PKCS7 *bundle = d2i_PKCS7(NULL, &at, length + rest);
+            assert_non_null(bundle);
+            unsigned char *leaf = NULL;
+            int leaf_length = i2d_X509(sk_X509_value(bundle->d.sign->cert, 0), &leaf);
+            assert_true(cloud_pki_read(pki, span_of(leaf, (size_t)leaf_length), &read));
+            OPENSSL_free(leaf);
+            PKCS7_free(bundle);
+        }
+        assert_string_equal(read.common_name, "car-2");
+        assert_memory_equal(read.issuer_id, cloud_pki_ca(pki, CLOUD_CA_OPERATIONAL)->id, 32);
+    }
+    struct span other = span_of(csr, make_csr(modelled, "car-3", csr, sizeof(csr)));
+    assert_int_equal(ask(&broker, &peer, "POST", enrol, other, &answer), 400);
+    struct span loose = span_of(csr, make_csr(modelled, "loose-2", csr, sizeof(csr)));
+    assert_int_equal(ask(&broker, &unknown, "POST", enrol, loose, &answer), 403);
+    assert_true(span_equal(answer, SPAN_LITERAL("no vehicle is known for this device\n")));
+    cloud_pki_close(pki);
+}
+
+static void resolved_modelled(void **state)
+{
+    check_resolved(true);
+}
+
+static void resolved_real(void **state)
+{
+    check_resolved(false);
+}
+
 static void enrolment_modelled(void **state)
 {
     check_enrolment(true);
@@ -244,7 +358,8 @@ static int remove_directory(void **state)
 {
     static const char *const files[] = {"root.crt",        "root.key",        "operational.crt", "operational.key",
                                         "attestation.crt", "attestation.key", "server-ca.crt",   "server-ca.key",
-                                        "server.crt",      "server.key",      "ca.pem"};
+                                        "server.crt",      "server.key",      "claim.crt",       "claim.key",
+                                        "ca.pem"};
     char path[128];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
@@ -260,9 +375,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(issue_real, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(proof_of_possession_is_checked, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(hierarchy_survives_reopening, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(earlier_directory_gets_its_claim_ca, make_directory, remove_directory),
         cmocka_unit_test(modelled_ids_differ_by_seed),
         cmocka_unit_test(enrolment_modelled),
         cmocka_unit_test_setup_teardown(enrolment_real, make_directory, remove_directory),
+        cmocka_unit_test(resolved_modelled),
+        cmocka_unit_test_setup_teardown(resolved_real, make_directory, remove_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

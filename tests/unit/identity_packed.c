@@ -73,8 +73,8 @@ static void refused(void **state)
     struct cloud_pki *pki = cloud_pki_modelled(7), *other = cloud_pki_modelled(8);
     assert_true(packs_with(pki, "0000000000000400", "1", "2", "E"));
     assert_true(packs_with(pki, "0000000000000400", "1", "2", "C"));
-    assert_true(packs_with(pki, "1fffffffffffffff", "1", "2", "E"));
-    assert_false(packs_with(pki, "2000000000000000", "1", "2", "E"));  /* three bits are the issuer's */
+    assert_true(packs_with(pki, "0fffffffffffffff", "1", "2", "E"));
+    assert_false(packs_with(pki, "1000000000000000", "1", "2", "E"));  /* four bits are the issuer's */
     assert_false(packs_with(pki, "0000000000000400", "01", "2", "E")); /* ours are written without zeros in front */
     assert_false(packs_with(pki, "0000000000000400", "1", "4294967296", "E"));
     assert_false(packs_with(pki, "000000000000040", "1", "2", "E"));

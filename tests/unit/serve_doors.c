@@ -246,7 +246,8 @@ static int remove_directory(void **state)
 {
     static const char *const files[] = {"root.crt",        "root.key",        "operational.crt", "operational.key",
                                         "attestation.crt", "attestation.key", "server-ca.crt",   "server-ca.key",
-                                        "server.crt",      "server.key",      "ca.pem"};
+                                        "server.crt",      "server.key",      "claim.crt",       "claim.key",
+                                        "ca.pem"};
     char path[128];
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
