@@ -1,7 +1,8 @@
 /* database.c: the registry's rows in SQLite.
  *
  *   name(name, thing, allowed, created_s)
- *   certificate(id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, changed_s)
+ *   certificate(id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, changed_s,
+ *               revoked_at)   revoked_at: by its CA, epoch seconds or NULL; added to databases that were made without
  *   history(at_s, certificate, thing, event)      what happened to a certificate; rows are only added
  */
 #include "registry_internal.h"
@@ -11,7 +12,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-enum statement { PUT_NAME, PUT_CERTIFICATE, PUT_HISTORY, STATEMENTS };
+enum statement { PUT_NAME, PUT_CERTIFICATE, PUT_HISTORY, DELETE_CERTIFICATE, STATEMENTS };
 
 struct database {
     sqlite3 *handle;
@@ -24,14 +25,25 @@ static const char schema[] =
     "ROWID;"
     "CREATE TABLE IF NOT EXISTS certificate(id BLOB PRIMARY KEY, issuer BLOB, serial INTEGER, common_name TEXT, status "
     "TEXT,"
-    " thing TEXT, not_before_s INTEGER, not_after_s INTEGER, registered_s INTEGER, changed_s INTEGER) WITHOUT ROWID;"
+    " thing TEXT, not_before_s INTEGER, not_after_s INTEGER, registered_s INTEGER, changed_s INTEGER,"
+    " revoked_at INTEGER) WITHOUT ROWID;"
     "CREATE TABLE IF NOT EXISTS history(at_s INTEGER, certificate BLOB, thing TEXT, event TEXT);"
     "CREATE VIEW IF NOT EXISTS thing AS SELECT name, created_s FROM name WHERE thing;";
 static const char *const texts[STATEMENTS] = {
     [PUT_NAME] = "INSERT OR REPLACE INTO name VALUES(?,?,?,?)",
-    [PUT_CERTIFICATE] = "INSERT OR REPLACE INTO certificate VALUES(?,?,?,?,?,?,?,?,?,?)",
+    [PUT_CERTIFICATE] = "INSERT OR REPLACE INTO certificate VALUES(?,?,?,?,?,?,?,?,?,?,?)",
     [PUT_HISTORY] = "INSERT INTO history VALUES(?,?,?,?)",
+    [DELETE_CERTIFICATE] = "DELETE FROM certificate WHERE id = ?",
 };
+
+/* Databases of before the column was there get it; the schema has it in the same place. */
+static bool bring_up(sqlite3 *handle)
+{
+    sqlite3_stmt *probe;
+    if (sqlite3_prepare_v2(handle, "SELECT revoked_at FROM certificate", -1, &probe, NULL) == SQLITE_OK)
+        return sqlite3_finalize(probe) == SQLITE_OK;
+    return sqlite3_exec(handle, "ALTER TABLE certificate ADD COLUMN revoked_at INTEGER", NULL, NULL, NULL) == SQLITE_OK;
+}
 
 struct database *database_open(const char *path, char *error, size_t error_capacity)
 {
@@ -44,7 +56,7 @@ struct database *database_open(const char *path, char *error, size_t error_capac
         good = sqlite3_exec(database->handle,
                             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;", NULL, NULL,
                             NULL) == SQLITE_OK &&
-               sqlite3_exec(database->handle, schema, NULL, NULL, NULL) == SQLITE_OK;
+               sqlite3_exec(database->handle, schema, NULL, NULL, NULL) == SQLITE_OK && bring_up(database->handle);
     }
     for (int i = 0; good && i < STATEMENTS; i++)
         good = sqlite3_prepare_v2(database->handle, texts[i], -1, &database->statement[i], NULL) == SQLITE_OK;
@@ -122,6 +134,15 @@ bool database_put_certificate(struct database *database, const struct cloud_regi
     sqlite3_bind_int64(statement, 8, row.not_after_s);
     sqlite3_bind_int64(statement, 9, row.registered_s);
     sqlite3_bind_int64(statement, 10, row.changed_s);
+    if (row.revoked_s != REVOKED_NEVER)
+        sqlite3_bind_int64(statement, 11, row.revoked_s);
+    return finish(database, statement);
+}
+
+bool database_delete_certificate(struct database *database, const uint8_t id[32])
+{
+    sqlite3_stmt *statement = database->statement[DELETE_CERTIFICATE];
+    sqlite3_bind_blob(statement, 1, id, 32, SQLITE_STATIC);
     return finish(database, statement);
 }
 
@@ -167,9 +188,10 @@ static bool load_certificate(struct cloud_registry *registry, sqlite3_stmt *row)
     strcpy(certificate.common_name, name);
     certificate.not_before_s = sqlite3_column_int64(row, 6);
     certificate.not_after_s = sqlite3_column_int64(row, 7);
-    return registry_restore_certificate(registry, &certificate, status_of((const char *)sqlite3_column_text(row, 4)),
-                                        (const char *)sqlite3_column_text(row, 5), sqlite3_column_int64(row, 8),
-                                        sqlite3_column_int64(row, 9));
+    return registry_restore_certificate(
+        registry, &certificate, status_of((const char *)sqlite3_column_text(row, 4)),
+        (const char *)sqlite3_column_text(row, 5), sqlite3_column_int64(row, 8), sqlite3_column_int64(row, 9),
+        sqlite3_column_type(row, 10) == SQLITE_NULL ? REVOKED_NEVER : sqlite3_column_int64(row, 10));
 }
 
 static bool load_table(struct database *database, struct cloud_registry *registry, const char *query,
@@ -191,11 +213,11 @@ bool database_load(struct database *database, struct cloud_registry *registry)
     return load_table(database, registry, "SELECT name, thing, allowed, created_s FROM name", load_name) &&
            load_table(database, registry,
                       "SELECT id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, "
-                      "changed_s FROM certificate",
+                      "changed_s, revoked_at FROM certificate ORDER BY registered_s, serial, id",
                       load_certificate);
 }
 
-/* Without a database nobody wrote a history: what the index knows are two moments, registered and last changed. */
+/* Without a database nobody wrote a history: what the index knows are three moments: registered, last changed, revoked. */
 bool cloud_registry_save(struct cloud_registry *registry, const char *path)
 {
     char error[160], thing[64];
@@ -214,6 +236,8 @@ bool cloud_registry_save(struct cloud_registry *registry, const char *path)
     for (uint32_t i = 0; good && i < registry->certificates.count; i++) {
         struct certificate_row row;
         registry_row(registry, i, &row);
+        if (registry_find(registry, row.id) != i)
+            continue; /* forgotten */
         thing[0] = 0;
         if (row.thing != NAME_NONE)
             names_text(&registry->names, row.thing, thing);
@@ -222,7 +246,9 @@ bool cloud_registry_save(struct cloud_registry *registry, const char *path)
             database_put_certificate(database, registry, i) &&
             database_put_history(database, row.registered_s, row.id, "", "PENDING_ACTIVATION") &&
             (row.status == CLOUD_CERTIFICATE_PENDING_ACTIVATION ||
-             database_put_history(database, row.changed_s, row.id, thing, cloud_certificate_status_name(row.status)));
+             database_put_history(database, row.changed_s, row.id, thing, cloud_certificate_status_name(row.status))) &&
+            (row.revoked_s == REVOKED_NEVER ||
+             database_put_history(database, row.revoked_s, row.id, thing, "REVOKED_BY_CA"));
     }
     if (database) {
         database->pending = 1;

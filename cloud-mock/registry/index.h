@@ -16,6 +16,9 @@ struct index {
 bool index_room(struct index *index, uint32_t number, uint32_t (*hash)(const void *context, uint32_t number),
                 const void *context);
 void index_place(struct index *index, uint32_t hash, uint32_t number);
+/* Takes out a row that is in it; hash() must still say of every row what it said when it was placed. */
+void index_remove(struct index *index, uint32_t number, uint32_t (*hash)(const void *context, uint32_t number),
+                  const void *context);
 uint64_t index_bytes(const struct index *index);
 void index_free(struct index *index);
 

@@ -43,13 +43,18 @@ static uint32_t common_name_of(const struct cloud_registry *registry, uint32_t n
     return (uint32_t)(get(registry, number, NAME) + number);
 }
 
-static uint32_t thing_of(const struct cloud_registry *registry, uint32_t number)
+uint32_t registry_thing(const struct cloud_registry *registry, uint32_t number)
 {
     switch (get(registry, number, KIND) >> ATTACHED_SHIFT & 3) {
     case ATTACHED_NOTHING: return NAME_NONE;
     case ATTACHED_OWN: return common_name_of(registry, number);
     default: return (uint32_t)get(registry, number, OTHER_THING);
     }
+}
+
+int64_t registry_registered(const struct cloud_registry *registry, uint32_t number)
+{
+    return (int64_t)(get(registry, number, NOT_BEFORE) + get(registry, number, REGISTERED));
 }
 
 void registry_row(const struct cloud_registry *registry, uint32_t number, struct certificate_row *out)
@@ -64,22 +69,27 @@ void registry_row(const struct cloud_registry *registry, uint32_t number, struct
     out->registered_s = (int64_t)registered;
     out->changed_s = (int64_t)(registered + get(registry, number, CHANGED));
     out->common_name = common_name_of(registry, number);
-    out->thing = thing_of(registry, number);
+    out->thing = registry_thing(registry, number);
     out->status = status_of(registry, number);
+    out->revoked_s = registry_revoked_at(registry, number);
 }
 
 static bool set_changed(struct cloud_registry *registry, uint32_t number, int64_t now_s)
 {
-    uint64_t registered = get(registry, number, NOT_BEFORE) + get(registry, number, REGISTERED);
-    return set(registry, number, CHANGED, (uint64_t)now_s - registered);
+    return set(registry, number, CHANGED, (uint64_t)now_s - (uint64_t)registry_registered(registry, number));
 }
 
 static bool set_thing(struct cloud_registry *registry, uint32_t number, uint32_t thing)
 {
     bool own = thing == common_name_of(registry, number);
     uint64_t kind = get(registry, number, KIND) & ~(uint64_t)(3u << ATTACHED_SHIFT);
-    return (own || set(registry, number, OTHER_THING, thing)) &&
-           set(registry, number, KIND, kind | (own ? ATTACHED_OWN : ATTACHED_OTHER) << ATTACHED_SHIFT);
+    if (registry_thing(registry, number) == thing)
+        return true;
+    registry_detached(registry, number);
+    bool good = (own || set(registry, number, OTHER_THING, thing)) &&
+                set(registry, number, KIND, kind | (own ? ATTACHED_OWN : ATTACHED_OTHER) << ATTACHED_SHIFT);
+    registry_attached(registry, number);
+    return good;
 }
 
 static bool set_status(struct cloud_registry *registry, uint32_t number, enum cloud_certificate_status status)
@@ -105,7 +115,7 @@ static uint32_t hash_of_row(const void *context, uint32_t number)
     return hash_of_id(rows_fixed(&registry->certificates, number));
 }
 
-static uint32_t find_certificate(const struct cloud_registry *registry, const uint8_t id[32])
+uint32_t registry_find(const struct cloud_registry *registry, const uint8_t id[32])
 {
     const struct index *index = &registry->by_id;
     uint32_t slot;
@@ -155,6 +165,7 @@ struct cloud_registry *cloud_registry_open(const char *path, char *error, size_t
     names_init(&registry->names);
     registry->certificates.columns = COLUMNS;
     registry->certificates.fixed_bytes = 32;
+    registry->revoked.columns = REVOKED_COLUMNS;
     if (!path)
         return registry;
     struct database *database = database_open(path, error, error_capacity);
@@ -177,6 +188,10 @@ void cloud_registry_close(struct cloud_registry *registry)
     names_free(&registry->names);
     rows_free(&registry->certificates);
     index_free(&registry->by_id);
+    index_free(&registry->by_thing);
+    rows_free(&registry->revoked);
+    index_free(&registry->by_revoked);
+    memory_free(registry->spare);
     memory_free(registry->issuers);
     memory_free(registry);
 }
@@ -191,14 +206,26 @@ bool cloud_registry_flush(struct cloud_registry *registry)
 enum cloud_certificate_status cloud_registry_status(const struct cloud_registry *registry,
                                                     const uint8_t certificate_id[32])
 {
-    uint32_t number = find_certificate(registry, certificate_id);
+    uint32_t number = registry_find(registry, certificate_id);
     return number == NAME_NONE ? CLOUD_CERTIFICATE_UNKNOWN : status_of(registry, number);
+}
+
+/* A spare row, which nothing refers to: half-way changed ones harm nobody. */
+static bool set_all(struct cloud_registry *registry, uint32_t number, const uint64_t *values, const uint8_t id[32])
+{
+    for (unsigned c = 0; c < COLUMNS; c++)
+        if (!set(registry, number, (enum column)c, values[c]))
+            return false;
+    rows_set_fixed(&registry->certificates, number, id);
+    return true;
 }
 
 static uint32_t add_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
                                 int64_t now_s)
 {
-    uint32_t number = registry->certificates.count, issuer = intern_issuer(registry, certificate->issuer_id);
+    bool again = registry->spare_count > 0;
+    uint32_t number = again ? registry->spare[registry->spare_count - 1] : registry->certificates.count;
+    uint32_t issuer = intern_issuer(registry, certificate->issuer_id);
     uint32_t name = names_intern(&registry->names, span_text(certificate->common_name), now_s);
     if (issuer == NAME_NONE || name == NAME_NONE || !index_room(&registry->by_id, number, hash_of_row, registry))
         return NAME_NONE;
@@ -211,8 +238,10 @@ static uint32_t add_certificate(struct cloud_registry *registry, const struct cl
         [NAME] = (uint64_t)name - number,
         [KIND] = (uint64_t)issuer << ISSUER_SHIFT | CLOUD_CERTIFICATE_UNKNOWN,
     };
-    if (!rows_add(&registry->certificates, values, certificate->id))
+    if (!(again ? set_all(registry, number, values, certificate->id)
+                : rows_add(&registry->certificates, values, certificate->id)))
         return NAME_NONE;
+    registry->spare_count -= again;
     index_place(&registry->by_id, hash_of_id(certificate->id), number);
     registry->counts.certificates++;
     return number;
@@ -221,7 +250,7 @@ static uint32_t add_certificate(struct cloud_registry *registry, const struct cl
 static bool put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
                             enum cloud_certificate_status status, const char *thing, int64_t now_s, uint32_t *number)
 {
-    *number = find_certificate(registry, certificate->id);
+    *number = registry_find(registry, certificate->id);
     if (*number == NAME_NONE)
         *number = add_certificate(registry, certificate, now_s);
     if (*number == NAME_NONE)
@@ -234,7 +263,7 @@ static bool put_certificate(struct cloud_registry *registry, const struct cloud_
     return set_changed(registry, *number, now_s) && set_status(registry, *number, status);
 }
 
-static bool store_certificate(struct cloud_registry *registry, uint32_t number, int64_t now_s)
+static bool store_certificate(struct cloud_registry *registry, uint32_t number, int64_t now_s, const char *event)
 {
     if (!registry->database)
         return true;
@@ -244,7 +273,18 @@ static bool store_certificate(struct cloud_registry *registry, uint32_t number, 
     if (row.thing != NAME_NONE)
         names_text(&registry->names, row.thing, thing);
     return database_put_certificate(registry->database, registry, number) &&
-           database_put_history(registry->database, now_s, row.id, thing, cloud_certificate_status_name(row.status));
+           database_put_history(registry->database, now_s, row.id, thing, event);
+}
+
+/* As a status of its own in the history: the row's status need not change. */
+bool cloud_registry_revoke(struct cloud_registry *registry, const uint8_t certificate_id[32], int64_t now_s)
+{
+    uint32_t number = registry_find(registry, certificate_id);
+    if (number == NAME_NONE)
+        return false;
+    if (registry_revoked_at(registry, number) != REVOKED_NEVER)
+        return true;
+    return registry_set_revoked(registry, number, now_s) && store_certificate(registry, number, now_s, "REVOKED_BY_CA");
 }
 
 bool cloud_registry_put_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
@@ -252,16 +292,17 @@ bool cloud_registry_put_certificate(struct cloud_registry *registry, const struc
 {
     uint32_t number;
     return put_certificate(registry, certificate, status, thing, now_s, &number) &&
-           store_certificate(registry, number, now_s);
+           store_certificate(registry, number, now_s, cloud_certificate_status_name(status));
 }
 
 bool registry_restore_certificate(struct cloud_registry *registry, const struct cloud_certificate *certificate,
                                   enum cloud_certificate_status status, const char *thing, int64_t registered_s,
-                                  int64_t changed_s)
+                                  int64_t changed_s, int64_t revoked_s)
 {
     uint32_t number;
     return put_certificate(registry, certificate, status, thing, registered_s, &number) &&
-           set_changed(registry, number, changed_s);
+           set_changed(registry, number, changed_s) &&
+           (revoked_s == REVOKED_NEVER || registry_set_revoked(registry, number, revoked_s));
 }
 
 bool registry_restore_name(struct cloud_registry *registry, const char *name, uint8_t flags, int64_t created_s)
@@ -274,21 +315,17 @@ bool registry_restore_name(struct cloud_registry *registry, const char *name, ui
 bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32],
                                enum cloud_certificate_status status, int64_t now_s)
 {
-    uint32_t number = find_certificate(registry, certificate_id);
+    uint32_t number = registry_find(registry, certificate_id);
     if (number == NAME_NONE)
         return false;
     if (status_of(registry, number) == status)
         return true; /* idempotent, as UpdateCertificate is */
     return set_changed(registry, number, now_s) && set_status(registry, number, status) &&
-           store_certificate(registry, number, now_s);
+           store_certificate(registry, number, now_s, cloud_certificate_status_name(status));
 }
 
-bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32],
-                                struct cloud_certificate *out)
+void registry_describe(const struct cloud_registry *registry, uint32_t number, struct cloud_certificate *out)
 {
-    uint32_t number = find_certificate(registry, certificate_id);
-    if (number == NAME_NONE)
-        return false;
     struct certificate_row row;
     registry_row(registry, number, &row);
     memset(out, 0, sizeof(*out));
@@ -298,7 +335,47 @@ bool cloud_registry_certificate(const struct cloud_registry *registry, const uin
     out->not_before_s = row.not_before_s;
     out->not_after_s = row.not_after_s;
     names_text(&registry->names, row.common_name, out->common_name);
+}
+
+bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32],
+                                struct cloud_certificate *out)
+{
+    uint32_t number = registry_find(registry, certificate_id);
+    if (number == NAME_NONE)
+        return false;
+    registry_describe(registry, number, out);
     return true;
+}
+
+/* ---- forgetting --------------------------------------------------------------------------------------------------- */
+
+/* Where there is no room to remember it, the row is lost to later ones, no more. */
+static void keep_spare(struct cloud_registry *registry, uint32_t number)
+{
+    if (registry->spare_count == registry->spare_capacity) {
+        uint32_t wanted = registry->spare_capacity + registry->spare_capacity / 2 + 8;
+        uint32_t *spare = memory_resize(registry->spare, wanted * sizeof(*spare));
+        if (!spare)
+            return;
+        registry->spare = spare;
+        registry->spare_capacity = wanted;
+    }
+    registry->spare[registry->spare_count++] = number;
+}
+
+bool cloud_registry_forget_certificate(struct cloud_registry *registry, const uint8_t certificate_id[32])
+{
+    uint32_t number = registry_find(registry, certificate_id);
+    if (number == NAME_NONE || !set_status(registry, number, CLOUD_CERTIFICATE_UNKNOWN))
+        return false;
+    uint8_t id[32];
+    memcpy(id, certificate_id, sizeof(id)); /* may lie in the row itself */
+    registry_detached(registry, number);
+    registry_unset_revoked(registry, number);
+    index_remove(&registry->by_id, number, hash_of_row, registry);
+    keep_spare(registry, number);
+    registry->counts.certificates--;
+    return !registry->database || database_delete_certificate(registry->database, id);
 }
 
 bool cloud_registry_put_thing(struct cloud_registry *registry, const char *thing, int64_t now_s)
@@ -320,8 +397,8 @@ bool cloud_registry_has_thing(const struct cloud_registry *registry, const char 
 
 bool cloud_registry_thing_of(const struct cloud_registry *registry, const uint8_t certificate_id[32], char thing[64])
 {
-    uint32_t number = find_certificate(registry, certificate_id);
-    uint32_t name = number == NAME_NONE ? NAME_NONE : thing_of(registry, number);
+    uint32_t number = registry_find(registry, certificate_id);
+    uint32_t name = number == NAME_NONE ? NAME_NONE : registry_thing(registry, number);
     if (name == NAME_NONE)
         return false;
     names_text(&registry->names, name, thing);
@@ -353,5 +430,7 @@ void cloud_registry_counts(const struct cloud_registry *registry, uint64_t *thin
 uint64_t cloud_registry_bytes(const struct cloud_registry *registry)
 {
     return sizeof(*registry) + names_bytes(&registry->names) + rows_bytes(&registry->certificates) +
-           index_bytes(&registry->by_id) + registry->issuer_capacity * sizeof(*registry->issuers);
+           index_bytes(&registry->by_id) + registry->issuer_capacity * sizeof(*registry->issuers) +
+           index_bytes(&registry->by_thing) + rows_bytes(&registry->revoked) + index_bytes(&registry->by_revoked) +
+           registry->spare_capacity * sizeof(*registry->spare);
 }

@@ -91,6 +91,11 @@ const uint8_t *rows_fixed(const struct rows *rows, uint32_t row)
     return chunk_of(rows, row)->fixed + (size_t)(row % ROWS_CHUNK) * rows->fixed_bytes;
 }
 
+void rows_set_fixed(struct rows *rows, uint32_t row, const uint8_t *fixed)
+{
+    memcpy(chunk_of(rows, row)->fixed + (size_t)(row % ROWS_CHUNK) * rows->fixed_bytes, fixed, rows->fixed_bytes);
+}
+
 static bool chunk_add(struct rows *rows, const uint64_t *values)
 {
     uint32_t number = rows->count / ROWS_CHUNK;
@@ -142,7 +147,7 @@ bool rows_add(struct rows *rows, const uint64_t *values, const uint8_t *fixed)
             return false;
         }
     if (rows->fixed_bytes)
-        memcpy(chunk->fixed + (size_t)(row % ROWS_CHUNK) * rows->fixed_bytes, fixed, rows->fixed_bytes);
+        rows_set_fixed(rows, row, fixed);
     rows->count++;
     return true;
 }

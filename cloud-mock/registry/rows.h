@@ -24,6 +24,7 @@ bool rows_add(struct rows *rows, const uint64_t *values, const uint8_t *fixed);
 uint64_t rows_get(const struct rows *rows, uint32_t row, unsigned column);
 bool rows_set(struct rows *rows, uint32_t row, unsigned column, uint64_t value); /* false: out of memory, unchanged */
 const uint8_t *rows_fixed(const struct rows *rows, uint32_t row);
+void rows_set_fixed(struct rows *rows, uint32_t row, const uint8_t *fixed);
 uint64_t rows_bytes(const struct rows *rows);
 void rows_free(struct rows *rows);
 
