@@ -20,6 +20,7 @@ void cloud_broker_defaults(struct cloud_broker_options *options)
                                              .subscription_ids_available = true,
                                              .shared_available = true,
                                              .allow_v311 = true,
+                                             .denied_publish_closes_v311 = true,
                                              .dollar_topics_reserved = true};
 }
 

@@ -90,7 +90,8 @@ static uint8_t pattern_of(struct cloud_broker *broker, struct cloud_connection *
 static uint8_t accept_message(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                               struct mq5_publish *publish, uint8_t pattern)
 {
-    if (broker->options.dollar_topics_reserved && publish->topic.data[0] == '$')
+    bool reserved = broker->options.dollar_topics_reserved && publish->topic.data[0] == '$';
+    if (reserved && !broker->ops.reserved)
         return MQ5_NOT_AUTHORIZED;
     if (broker->ops.authorise_publish) {
         uint8_t reason = broker->ops.authorise_publish(broker->context, broker_client_id(connection->session),
@@ -100,18 +101,30 @@ static uint8_t accept_message(struct cloud_broker *broker, struct cloud_connecti
         if (connection->flags & LINK_DEAD)
             return MQ5_UNSPECIFIED_ERROR;
     }
-    if (!pattern)
+    if (!pattern && !reserved)
         pattern = pattern_of(broker, connection, publish->topic);
     publish->packet_id = 0; /* was between us and the sender, as was `dup`: readers see the message as it is sent on */
     publish->dup = false;
+    if (reserved)
+        return broker->ops.reserved(broker->context, now_us, broker_client_id(connection->session),
+                                    broker_peer(broker, connection), publish);
     return broker_route(broker, now_us, publish, connection->session, pattern);
 }
 
-/* 3.1.1 has no way to refuse a message but to close (3.3.5 there). */
-static void refuse_311(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason)
+/* What becomes of a message that is not accepted: the answer to give, or the link is closed. 3.1.1 has no way to refuse one but to close
+ * (3.3.5 there), or to acknowledge it as if it were accepted. */
+static bool refuse(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t type,
+                   uint8_t *reason)
 {
-    broker_link_end(broker, connection, now_us,
-                    reason == MQ5_QUOTA_EXCEEDED ? CLOUD_CLOSED_LIMIT : CLOUD_CLOSED_NOT_AUTHORISED, true);
+    bool denied = *reason == MQ5_NOT_AUTHORIZED, v5 = connection->flags & LINK_V5;
+    if (denied ? (v5 ? broker->options.denied_publish_closes_v5 : broker->options.denied_publish_closes_v311) : !v5) {
+        broker_link_fail(broker, connection, now_us, *reason, NULL,
+                         *reason == MQ5_QUOTA_EXCEEDED ? CLOUD_CLOSED_LIMIT : CLOUD_CLOSED_NOT_AUTHORISED);
+        return false;
+    }
+    if (!mq5_reason_allowed(type, *reason, MQ5_FROM_SERVER)) /* hooks answer what they like */
+        *reason = MQ5_UNSPECIFIED_ERROR;
+    return true;
 }
 
 static void handle_exactly_once(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
@@ -134,9 +147,7 @@ static void handle_exactly_once(struct cloud_broker *broker, struct cloud_connec
         if (reason >= 0x80 && !(session->flags & SESSION_DEAD))
             set_remove(broker, session, packet_id);
     }
-    if (reason >= 0x80 && !(connection->flags & LINK_V5))
-        refuse_311(broker, connection, now_us, reason);
-    else
+    if (reason < 0x80 || refuse(broker, connection, now_us, MQ5_PUBREC, &reason))
         broker_send_ack(broker, connection, now_us, MQ5_PUBREC, packet_id, reason);
 }
 
@@ -158,9 +169,9 @@ void broker_handle_publish(struct cloud_broker *broker, struct cloud_connection 
         return;
     }
     reason = accept_message(broker, connection, now_us, publish, pattern);
-    if (reason >= 0x80 && !(connection->flags & LINK_V5))
-        refuse_311(broker, connection, now_us, reason);
-    else if (publish->qos == 1)
+    if (reason >= 0x80 && !refuse(broker, connection, now_us, MQ5_PUBACK, &reason))
+        return;
+    if (publish->qos == 1)
         broker_send_ack(broker, connection, now_us, MQ5_PUBACK, packet_id, reason);
 }
 

@@ -150,8 +150,8 @@ static void fill(struct mq5_packet *packet, const struct target *target, uint16_
         publish->properties.present |= MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER);
 }
 
-/* A delivery that stands in `sent` goes over the link. What is too large for the client counts as delivered (3.1.2-25). */
-static void transmit(struct cloud_broker *broker, struct session *session, struct delivery *delivery,
+/* A delivery that stands in `sent` goes over the link. What is too large for the client counts as delivered (3.1.2-25): false. */
+static bool transmit(struct cloud_broker *broker, struct session *session, struct delivery *delivery,
                      struct mq5_packet *packet, int64_t now_us)
 {
     delivery->on_link = 1;
@@ -159,9 +159,10 @@ static void transmit(struct cloud_broker *broker, struct session *session, struc
     bool sent = broker_send_publish(broker, session->connection, now_us, packet);
     if (!sent && !(session->flags & SESSION_DEAD))
         finish(broker, session, delivery);
+    return sent;
 }
 
-static void send_at_once(struct cloud_broker *broker, struct routed *routed, const struct target *target)
+static uint8_t send_at_once(struct cloud_broker *broker, struct routed *routed, const struct target *target)
 {
     struct session *session = target->session;
     struct mq5_packet packet;
@@ -171,16 +172,17 @@ static void send_at_once(struct cloud_broker *broker, struct routed *routed, con
     if (!delivery) {
         free_if_empty(broker, session);
         broker->counts.dropped++;
-        return;
+        return MQ5_QUOTA_EXCEEDED;
     }
     delivery->packet_id = next_packet_id(session);
     delivery->state = DELIVERY_SENT;
     append(&flow->sent, &flow->sent_last, delivery);
     packet.publish = *routed->publish;
     fill(&packet, target, delivery->packet_id);
-    transmit(broker, session, delivery, &packet, routed->now_us);
+    bool sent = transmit(broker, session, delivery, &packet, routed->now_us);
     if (!(session->flags & SESSION_DEAD))
         free_if_empty(broker, session);
+    return sent ? MQ5_SUCCESS : MQ5_PACKET_TOO_LARGE;
 }
 
 static bool room_in_queue(struct cloud_broker *broker, struct session *session, int64_t now_us)
@@ -202,7 +204,7 @@ static void count_queued(struct cloud_broker *broker, struct flow *flow, const s
     broker->queued_bytes += in ? bytes : -bytes;
 }
 
-static void enqueue(struct cloud_broker *broker, struct routed *routed, const struct target *target)
+static uint8_t enqueue(struct cloud_broker *broker, struct routed *routed, const struct target *target)
 {
     struct session *session = target->session;
     struct delivery *delivery = NULL;
@@ -211,7 +213,7 @@ static void enqueue(struct cloud_broker *broker, struct routed *routed, const st
     if (!delivery) {
         free_if_empty(broker, session);
         broker->counts.dropped++;
-        return;
+        return MQ5_QUOTA_EXCEEDED;
     }
     struct flow *flow = session->flow;
     append(&flow->queued, &flow->queued_last, delivery);
@@ -221,6 +223,7 @@ static void enqueue(struct cloud_broker *broker, struct routed *routed, const st
         flow->next_expiry_us = expires_us;
         broker_session_rearm(broker, session); /* if there is no memory it expires when its turn comes */
     }
+    return MQ5_SUCCESS;
 }
 
 /* Nothing of it is to be changed for this reader, so that it need not be copied. */
@@ -231,10 +234,49 @@ static bool same_as_sent(const struct mq5_publish *publish, const struct target 
            !(publish->properties.present & (MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER) | MQ5_BIT(MQ5_TOPIC_ALIAS)));
 }
 
+static bool may_receive(struct cloud_broker *broker, struct cloud_connection *connection, struct span topic)
+{
+    return broker->ops.authorise_receive(broker->context, broker_client_id(connection->session),
+                                         broker_peer(broker, connection), topic);
+}
+
+/* Nothing is before it: it need not wait in the queue. */
+static bool goes_at_once(const struct flow *flow, const struct cloud_connection *connection)
+{
+    return !flow || (!flow->resend && !flow->queued && flow->on_link < window_of(connection));
+}
+
+/* To a client, there or away. A reason code for who asks; what waits is asked about when it is sent. */
+static uint8_t deliver_to_client(struct cloud_broker *broker, struct routed *routed, const struct target *target)
+{
+    struct session *session = target->session;
+    struct cloud_connection *connection = broker_link_of(session);
+    if (broker->ops.authorise_receive && connection &&
+        (target->qos == 0 || goes_at_once(session->flow, connection))) {
+        if (!may_receive(broker, connection, routed->publish->topic))
+            return MQ5_NOT_AUTHORIZED;
+        if (session->flags & SESSION_DEAD)
+            return MQ5_NO_MATCHING_SUBSCRIBERS;
+        connection = broker_link_of(session);
+    }
+    if (target->qos == 0) {
+        if (!connection)
+            return MQ5_NO_MATCHING_SUBSCRIBERS; /* not kept for whom is away */
+        struct mq5_packet packet;
+        packet.publish = *routed->publish;
+        fill(&packet, target, 0);
+        return broker_send_publish(broker, connection, routed->now_us, &packet) ? MQ5_SUCCESS : MQ5_PACKET_TOO_LARGE;
+    }
+    if (connection && goes_at_once(session->flow, connection))
+        return send_at_once(broker, routed, target);
+    if (connection || session->expiry_s)
+        return enqueue(broker, routed, target);
+    return MQ5_NO_MATCHING_SUBSCRIBERS;
+}
+
 void broker_deliver(struct cloud_broker *broker, struct routed *routed, const struct target *target)
 {
     struct session *session = target->session;
-    struct mq5_packet packet;
     if (session->flags & SESSION_DEAD)
         return;
     if (session->flags & SESSION_LOCAL) {
@@ -242,24 +284,32 @@ void broker_deliver(struct cloud_broker *broker, struct routed *routed, const st
             broker_local_deliver(broker, session, routed->now_us, routed->publish);
             return;
         }
+        struct mq5_packet packet;
         packet.publish = *routed->publish;
         fill(&packet, target, 0);
         broker_local_deliver(broker, session, routed->now_us, &packet.publish);
         return;
     }
-    struct cloud_connection *connection = broker_link_of(session);
-    struct flow *flow = session->flow;
-    if (target->qos == 0) {
-        if (!connection)
-            return; /* not kept for whom is away */
-        packet.publish = *routed->publish;
-        fill(&packet, target, 0);
-        broker_send_publish(broker, connection, routed->now_us, &packet);
-    } else if (connection && (!flow || (!flow->resend && !flow->queued && flow->on_link < window_of(connection)))) {
-        send_at_once(broker, routed, target);
-    } else if (connection || session->expiry_s) {
-        enqueue(broker, routed, target);
-    }
+    deliver_to_client(broker, routed, target);
+}
+
+uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct span client_id,
+                             const struct mq5_publish *message)
+{
+    struct session *session = broker_session_find(broker, client_id);
+    if (!mq5_topic_name_valid(message->topic))
+        return MQ5_TOPIC_NAME_INVALID;
+    if (message->qos > 1)
+        return MQ5_QOS_NOT_SUPPORTED;
+    if (!session || !broker_link_of(session))
+        return MQ5_NO_MATCHING_SUBSCRIBERS;
+    struct routed routed = {now_us, message, NULL};
+    struct target target = {.session = session, .qos = message->qos};
+    broker_enter(broker);
+    uint8_t reason = deliver_to_client(broker, &routed, &target);
+    broker_message_release(broker, routed.stored);
+    broker_leave(broker);
+    return reason;
 }
 
 static void send_stored(struct cloud_broker *broker, struct session *session, struct delivery *delivery, int64_t now_us,
@@ -324,6 +374,29 @@ static bool may_send(const struct session *session)
     return (flow->resend || flow->queued) && flow->on_link < window_of(session->connection);
 }
 
+/* Asks about what is to be sent next, while it stands where it is: the hook may end the link, or what waits may expire under it. A denied one
+ * is done with. true: it may be sent. */
+static bool next_may_be_sent(struct cloud_broker *broker, struct session *session, struct cloud_connection *connection)
+{
+    struct delivery *delivery = session->flow->resend ? session->flow->resend : session->flow->queued;
+    struct message *message = delivery->message;
+    if (delivery->state == DELIVERY_RELEASED)
+        return true;
+    message->references++;
+    bool allowed = may_receive(broker, connection, span_of(message->bytes, message->topic_length));
+    struct flow *flow = session->flow;
+    const struct delivery *next = flow ? (flow->resend ? flow->resend : flow->queued) : NULL;
+    bool stands = next == delivery && next->message == message && broker_link_of(session) == connection;
+    broker_message_release(broker, message);
+    if (!stands || allowed)
+        return stands;
+    if (flow->resend)
+        finish(broker, session, delivery);
+    else
+        broker_delivery_free(broker, unqueue(broker, flow));
+    return false;
+}
+
 void broker_flow_drain(struct cloud_broker *broker, struct session *session, int64_t now_us)
 {
     struct cloud_connection *connection = broker_link_of(session);
@@ -331,6 +404,8 @@ void broker_flow_drain(struct cloud_broker *broker, struct session *session, int
         return;
     connection->flags |= LINK_DRAINING;
     while (broker_link_of(session) == connection && may_send(session)) {
+        if (broker->ops.authorise_receive && !next_may_be_sent(broker, session, connection))
+            continue;
         if (session->flow->resend)
             resend_next(broker, session, now_us);
         else

@@ -360,6 +360,10 @@ static bool subscribe_all(struct cloud_broker *broker, struct cloud_connection *
         reasons[i] = unavailable ? unavailable : subscribe_one(broker, connection, &wanted, id, &send_retained);
         if (connection->flags & LINK_DEAD)
             return false;
+        if (reasons[i] == MQ5_NOT_AUTHORIZED && broker->options.denied_subscribe_closes) {
+            broker_link_fail(broker, connection, now_us, MQ5_NOT_AUTHORIZED, NULL, CLOUD_CLOSED_NOT_AUTHORISED);
+            return false;
+        }
         if (reasons[i] >= 0x80 && version != MQ5_V5)
             reasons[i] = 0x80;
         else if (reasons[i] >= 0x80 && !mq5_reason_allowed(MQ5_SUBACK, reasons[i], MQ5_FROM_SERVER))

@@ -58,9 +58,10 @@ struct cloud_broker_ops {
                                  const struct mq5_publish *publish);
     uint8_t (*authorise_subscribe)(void *context, struct span client_id, const struct cloud_peer *peer,
                                    struct span filter, uint8_t qos);
-    /* Asked for each delivery to a client; false: silently not delivered. NULL costs nothing. */
+    /* Asked for each delivery to a client's link, when it is to go out; false: silently not delivered, and done with. NULL costs nothing. */
     bool (*authorise_receive)(void *context, struct span client_id, const struct cloud_peer *peer, struct span topic);
-    /* A client's PUBLISH to a reserved topic ("$...", while dollar_topics_reserved): taken by the service behind it in place of being routed.
+    /* A client's PUBLISH to a reserved topic ("$...", while dollar_topics_reserved): taken by the service behind it in place of being routed,
+     * after authorise_publish was asked.
      * Reason code for the PUBACK; what is denied has the same consequences as a publish denied. NULL: all are denied (0x87). */
     uint8_t (*reserved)(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                         const struct mq5_publish *publish);
@@ -135,8 +136,9 @@ void cloud_local_unsubscribe(struct cloud_local *local, struct span filter);
 /* $-topics allowed. Returns a reason code: MQ5_SUCCESS, MQ5_NO_MATCHING_SUBSCRIBERS, or an error. */
 uint8_t cloud_local_publish(struct cloud_local *local, int64_t now_us, const struct mq5_publish *message);
 
-/* Straight to one connected client, whether it subscribed or not: QoS 0 or 1. MQ5_SUCCESS, or a reason code: not connected, its
- * window or the broker's memory is full. */
+/* Straight to one connected client, whether it subscribed or not: QoS 0 or 1, in order with what else is on its way there. MQ5_SUCCESS: sent,
+ * or queued behind a full window. Else nothing comes of it: MQ5_NO_MATCHING_SUBSCRIBERS (not connected), MQ5_QUOTA_EXCEEDED (queue or memory
+ * full), MQ5_PACKET_TOO_LARGE (for this client), MQ5_NOT_AUTHORIZED (authorise_receive), MQ5_QOS_NOT_SUPPORTED, MQ5_TOPIC_NAME_INVALID. */
 uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct span client_id,
                              const struct mq5_publish *message);
 
