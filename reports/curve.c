@@ -81,6 +81,22 @@ bool curve_read(const struct report_run *run, enum counter counter, struct measu
     return true;
 }
 
+bool curve_read_expectation(const struct report_run *run, const struct expectation *expectation, struct curve *out)
+{
+    uint32_t count;
+    int64_t bin_us;
+    memset(out, 0, sizeof(*out));
+    int64_t *series = expectation_series(run->result->measure, expectation, &count, &bin_us);
+    if (!series)
+        return false;
+    double bin_s = (double)bin_us / 1e6;
+    struct bins bins = {series, bins_reached(run, count, bin_us), bin_s,
+                        counter_is_gauge(expectation->what) ? 1 : 1 / bin_s};
+    read_seconds(&bins, out);
+    free(series);
+    return true;
+}
+
 int64_t curve_window(const struct report_run *run, int64_t total)
 {
     static const int64_t windows_s[] = {10, 30, 60, 300, 600, 900, 1800, 3600, 10800, 21600, 86400};

@@ -42,7 +42,7 @@ static void picture_series(const struct report_run *run, struct page *page, cons
                            const struct expectation_result *result)
 {
     struct curve *curve = malloc(sizeof(*curve));
-    if (!curve || !curve_read(run, expectation->what, expectation->filter, 0, curve)) {
+    if (!curve || !curve_read_expectation(run, expectation, curve)) {
         page->failed = page->failed || !curve;
         free(curve);
         return;
@@ -55,7 +55,8 @@ static void picture_series(const struct report_run *run, struct page *page, cons
     char value[64];
     expectation_format(expectation, result->measured, value, sizeof(value));
     snprintf(moment, sizeof(moment), "%s at %s", value, at);
-    snprintf(label, sizeof(label), "%s over time", counter_name(expectation->what));
+    snprintf(label, sizeof(label), "%s over time",
+             expectation->also_count ? report_title(expectation) : counter_name(expectation->what));
     bool comparable = expectation->statistic != STATISTIC_TOTAL && expectation->statistic != STATISTIC_COUNT;
     const struct curve *curves[] = {curve};
     struct time_chart chart = {.curves = curves,

@@ -19,6 +19,8 @@ struct curve {
 /* false: out of memory, or nothing ran. window_us 0: per second. */
 bool curve_read(const struct report_run *run, enum counter counter, struct measure_dimension filter, int64_t window_us,
                 struct curve *out);
+/* What an expectation on counters looks at, per second. */
+bool curve_read_expectation(const struct report_run *run, const struct expectation *expectation, struct curve *out);
 /* A window in which something rare can be seen: 0 when it is frequent enough for seconds. */
 int64_t curve_window(const struct report_run *run, int64_t total);
 

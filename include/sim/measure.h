@@ -199,6 +199,7 @@ struct ledger_commands {
 struct measure_worst {
     int64_t value, at_us;
     uint32_t vehicle;
+    uint32_t step; /* enum identity_step, of victims of identities */
 };
 #define MEASURE_WORST 32
 
@@ -251,7 +252,7 @@ struct ledger_commands *measure_commands(struct measure *measure);
 #define VICTIM_EXECUTED_TWICE COUNTER_COMMANDS_ANSWERED
 void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us);
 /* The same for what goes wrong with identities: COUNTER_ROTATIONS_FAILED and the counters behind it whose increase is a flaw, ROLLED_BACK among them.
- * step: enum identity_step at which the vehicle was, for people. Counts it too (measure_count). */
+ * step: at which the vehicle was, for people. Counts it too (measure_count), into the last bin when the run is over: flaws are found then. */
 enum identity_step {
     IDENTITY_STEP_NONE,
     IDENTITY_STEP_NOTICE,
@@ -266,6 +267,9 @@ enum identity_step {
     IDENTITY_STEPS
 };
 const char *identity_step_name(enum identity_step step); /* "waiting for the new certificate" */
+/* Counters that identities have victims of, and those among them that are flaws of the end state. */
+bool counter_has_identity_victims(enum counter counter);
+bool counter_is_flaw(enum counter counter);
 void measure_identity_victim(struct measure *measure, enum counter kind, struct measure_dimension who, uint32_t vehicle,
                              int64_t at_us, enum identity_step step);
 
@@ -283,9 +287,12 @@ int64_t *measure_series(const struct measure *measure, enum counter counter, str
                         uint32_t *count, int64_t *bin_us);
 bool measure_excluded(const struct measure *measure, int64_t at_us);
 const struct measure_options *measure_get_options(const struct measure *measure);
-/* value: how often; at_us: first time. Lowest vehicle first. */
+/* value: how often; at_us: first time; step: then. Lowest vehicle first. Commands' victims and identities'. */
 uint32_t measure_command_victims(const struct measure *measure, enum counter kind,
                                  struct measure_worst out[MEASURE_WORST]);
+/* How many fell victim at each step, those that are not remembered included. Not kept by path. */
+void measure_identity_steps(const struct measure *measure, enum counter kind, struct measure_dimension filter,
+                            uint64_t out[IDENTITY_STEPS]);
 
 /* The ledger's columns, as totals read them. */
 enum ledger_field {
@@ -355,12 +362,15 @@ enum temporal {
     EVENTUALLY
 }; /* for counters: every bin / some bin up to by_us; of TOTAL: the total so far */
 
+#define EXPECTATION_ALSO 15
 struct expectation {
     char id[48];
     char text[96]; /* for people: "p99 of command round trip, path connected" */
     uint32_t line; /* in the scenario file */
     enum expectation_source source;
     uint32_t what; /* enum metric, counter, ledger_field or commands_field */
+    uint8_t also[EXPECTATION_ALSO]; /* counters of the same unit, each another one, that are added to `what`; no gauges */
+    uint32_t also_count;
     enum statistic statistic;
     double quantile; /* 0..1 */
     struct measure_dimension filter;
@@ -386,7 +396,7 @@ struct expectation_result {
         high; /* low/high: confidence bounds, equal to measured when none asked; too few samples: 0 / INFINITY */
     uint64_t samples; /* metric: samples; counter: bins looked at; ledger, commands: messages (or vehicles) */
     int64_t at_us;    /* moment of the extreme (start of its bin); -1: none */
-    char detail[160]; /* for people */
+    char detail[160]; /* for people; victims of identities: "12 vehicles: 10 waiting for the new certificate, 2 switching" */
     struct measure_worst worst[MEASURE_WORST]; /* the vehicles concerned, worst first */
     uint32_t worst_count;
 };
@@ -395,6 +405,9 @@ const char *expectation_problem(const struct expectation *expectation);
 /* unavailable: comma-separated features that the cloud in use lacks, or NULL for none. */
 void expectation_judge(const struct measure *measure, const struct expectation *expectation, const char *unavailable,
                        struct expectation_result *out);
+/* What an expectation on counters looks at: as measure_series(), of the sum. */
+int64_t *expectation_series(const struct measure *measure, const struct expectation *expectation, uint32_t *count,
+                            int64_t *bin_us);
 /* Bound or measured value as a person writes it: "1.31 s", "412/s", "0". */
 void expectation_format(const struct expectation *expectation, double value, char *out, size_t capacity);
 /* The same for values that belong to no expectation. */

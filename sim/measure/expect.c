@@ -18,6 +18,25 @@ static bool is_windowed(const struct expectation *expectation)
     return expectation->temporal != AT_END || expectation->from_us != 0 || expectation->by_us != 0;
 }
 
+static const char *problem_of_sum(const struct expectation *expectation)
+{
+    if (expectation->also_count > EXPECTATION_ALSO)
+        return "too many counters are added up";
+    for (uint32_t i = 0; i < expectation->also_count; i++) {
+        enum counter counter = expectation->also[i];
+        if ((unsigned)counter >= COUNTER_COUNT)
+            return "there is no such counter";
+        if (counter_is_gauge(counter) || counter_is_gauge(expectation->what))
+            return "a gauge cannot be added to another counter";
+        if (counter_is_bytes(counter) != counter_is_bytes(expectation->what))
+            return "bytes cannot be added to other counts";
+        for (uint32_t j = 0; j <= i; j++)
+            if (expectation_counter(expectation, j) == counter)
+                return "a counter is added to itself";
+    }
+    return NULL;
+}
+
 static const char *problem_of_counter(const struct expectation *expectation)
 {
     bool amount = expectation->statistic == STATISTIC_TOTAL || expectation->statistic == STATISTIC_COUNT;
@@ -29,7 +48,7 @@ static const char *problem_of_counter(const struct expectation *expectation)
         return "a gauge has no total; use its maximum, minimum, mean or last value";
     if (expectation->by_us != 0 && expectation->by_us <= expectation->from_us)
         return "the window ends before it begins";
-    return NULL;
+    return problem_of_sum(expectation);
 }
 
 static const char *problem_of_ledger(const struct expectation *expectation)
@@ -66,6 +85,8 @@ static const char *problem_of_metric(const struct expectation *expectation)
 
 const char *expectation_problem(const struct expectation *expectation)
 {
+    if (expectation->also_count > 0 && expectation->source != EXPECT_COUNTER)
+        return "only counters are added up";
     if (expectation->confidence != 0 && !(expectation->confidence >= 0.5 && expectation->confidence <= 0.9999))
         return "the confidence must be between 0.5 and 0.9999";
     if (expectation->statistic == STATISTIC_QUANTILE && !(expectation->quantile >= 0 && expectation->quantile <= 1))
@@ -243,6 +264,8 @@ static void conclude(const struct measure *measure, const struct expectation *ex
         else if (fails_surely(expectation, finding->low, finding->high))
             out->verdict = VERDICT_FAIL;
         describe(expectation, finding);
+        if (out->verdict == VERDICT_FAIL && expectation->source == EXPECT_COUNTER)
+            describe_victims(measure, expectation, out);
     }
 }
 

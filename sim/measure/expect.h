@@ -16,6 +16,17 @@ void finding_exact(struct finding *finding, double value);
 /* Whether a value satisfies the comparison. */
 bool expectation_holds(const struct expectation *expectation, double value);
 
+/* The i-th counter that an expectation adds up, from 0 for `what` to also_count. */
+static inline enum counter expectation_counter(const struct expectation *expectation, uint32_t i)
+{
+    return i == 0 ? (enum counter)expectation->what : (enum counter)expectation->also[i - 1];
+}
+/* expect_victims.c: fills out->worst with those that the counters concern and, of a failure, who was where into out->detail. */
+void expect_victims(const struct measure *measure, const struct expectation *expectation,
+                    struct expectation_result *out);
+void describe_victims(const struct measure *measure, const struct expectation *expectation,
+                      struct expectation_result *out);
+
 void expect_metric(const struct measure *measure, const struct expectation *expectation, struct finding *finding);
 void expect_counter(const struct measure *measure, const struct expectation *expectation, struct finding *finding);
 void expect_ledger(const struct measure *measure, const struct expectation *expectation, struct finding *finding);

@@ -28,11 +28,29 @@ static bool takes_bin(const struct measure *measure, const struct expectation *e
     return start_us >= expectation->from_us && (expectation->by_us == 0 || start_us < expectation->by_us);
 }
 
+int64_t *expectation_series(const struct measure *measure, const struct expectation *expectation, uint32_t *count,
+                            int64_t *bin_us)
+{
+    int64_t *sum = measure_series(measure, expectation->what, expectation->filter, count, bin_us);
+    for (uint32_t i = 1; sum && i <= expectation->also_count; i++) {
+        int64_t *series =
+            measure_series(measure, expectation_counter(expectation, i), expectation->filter, count, bin_us);
+        for (uint32_t bin = 0; series && bin < *count; bin++)
+            sum[bin] += series[bin];
+        if (!series) {
+            free(sum);
+            sum = NULL;
+        }
+        free(series);
+    }
+    return sum;
+}
+
 /* false: out of memory */
 static bool look_at(const struct measure *measure, const struct expectation *expectation, struct look *look)
 {
     uint32_t count;
-    int64_t bin_us, *series = measure_series(measure, expectation->what, expectation->filter, &count, &bin_us);
+    int64_t bin_us, *series = expectation_series(measure, expectation, &count, &bin_us);
     *look = (struct look){.bins = malloc((series ? count : 1) * sizeof(*look->bins))};
     bool gauge = counter_is_gauge(expectation->what);
     for (uint32_t i = 0; series && look->bins && i < count; i++) {
@@ -87,10 +105,14 @@ static double total_of(const struct measure *measure, const struct expectation *
 {
     if (expectation->from_us != 0 || expectation->by_us != 0)
         return amount_of(look);
-    if (expectation->with_excluded)
-        return (double)measure_total(measure, expectation->what, expectation->filter);
-    return (double)(measure_total(measure, expectation->what, expectation->filter) -
-                    measure_total_excluded(measure, expectation->what, expectation->filter));
+    int64_t total = 0;
+    for (uint32_t i = 0; i <= expectation->also_count; i++) {
+        enum counter counter = expectation_counter(expectation, i);
+        total += measure_total(measure, counter, expectation->filter);
+        if (!expectation->with_excluded)
+            total -= measure_total_excluded(measure, counter, expectation->filter);
+    }
+    return (double)total;
 }
 
 static void find_at_end(const struct measure *measure, const struct expectation *expectation, struct look *look,
@@ -176,8 +198,7 @@ void expect_counter(const struct measure *measure, const struct expectation *exp
             find_at_end(measure, expectation, &look, finding);
         else
             find_over_time(expectation, &look, finding);
-        if (expectation->what == COUNTER_COMMANDS_TIMED_OUT)
-            out->worst_count = measure_command_victims(measure, VICTIM_TIMED_OUT, out->worst);
+        expect_victims(measure, expectation, out);
     }
     free(look.bins);
 }

@@ -120,17 +120,23 @@ void expect_ledger(const struct measure *measure, const struct expectation *expe
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------- */
 
+static void add_victims(const struct measure *measure, enum counter kind, struct worst_list *list)
+{
+    if (measure->victims[kind])
+        worst_merge(list, measure->victims[kind]);
+}
+
 static uint32_t victims_of(const struct measure *measure, enum commands_field field,
                            struct measure_worst out[MEASURE_WORST])
 {
     struct worst_list list = {0};
     if (field == COMMANDS_EXECUTED_TWICE) {
-        worst_merge(&list, &measure->victims[VICTIM_EXECUTED_TWICE]);
+        add_victims(measure, VICTIM_EXECUTED_TWICE, &list);
     } else if (field != COMMANDS_INTENDED && field != COMMANDS_SENT) {
         if (field != COMMANDS_TIMED_OUT)
-            worst_merge(&list, &measure->victims[VICTIM_LOST]);
+            add_victims(measure, VICTIM_LOST, &list);
         if (field != COMMANDS_LOST)
-            worst_merge(&list, &measure->victims[VICTIM_TIMED_OUT]);
+            add_victims(measure, VICTIM_TIMED_OUT, &list);
     }
     return worst_copy(&list, out);
 }

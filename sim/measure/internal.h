@@ -49,8 +49,8 @@ static inline void worst_add(struct worst_list *list, int64_t value, uint32_t ve
     worst_add_slowly(list, value, vehicle, at_us);
 }
 
-/* Vehicles with the lowest numbers, how often (value) and when first. */
-void victim_add(struct worst_list *list, uint32_t vehicle, int64_t times, int64_t at_us);
+/* Vehicles with the lowest numbers, how often (value), when first and at which step then. */
+void victim_add(struct worst_list *list, struct measure_worst victim);
 void victim_merge(struct worst_list *into, const struct worst_list *from);
 
 /* ---- series.c: bins in chunks, each as wide as its largest bin asks for --------------------------------------------- */
@@ -143,11 +143,13 @@ struct measure {
     struct measure_interval *phases;   /* sorted, disjoint */
     uint32_t phase_count;
     uint32_t cohorts, regions, places; /* places: cohorts x regions */
-    struct measure_cell **cells;       /* [cohort][region][metric][path][excluded] */
-    struct series **series;            /* [cohort][region][counter][path] */
+    /* What nobody feeds takes a pointer: these are made with their first entry. */
+    struct measure_cell **cells[METRIC_COUNT]; /* [cohort][region][path][excluded] */
+    struct series **series[COUNTER_COUNT];     /* [cohort][region][path] */
+    struct worst_list *victims[COUNTER_COUNT];
+    uint64_t *steps[COUNTER_COUNT]; /* [cohort][region][enum identity_step] */
     struct ledger_rows rows;
     struct ledger_commands commands;
-    struct worst_list victims[COUNTER_COUNT];
     int64_t bin_us;
     uint32_t bin_count;
     /* Where the last calls were: time mostly moves on little by little. */
@@ -166,20 +168,25 @@ struct measure {
 
 #define BIN_NONE UINT32_MAX /* after the duration */
 
-static inline size_t measure_cell_index(const struct measure *measure, enum metric metric, struct measure_dimension who,
-                                        bool excluded)
+static inline size_t measure_place(const struct measure *measure, struct measure_dimension who)
 {
     ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
-    size_t place = (size_t)who.cohort * measure->regions + who.region;
-    return ((place * METRIC_COUNT + metric) * PATH_COUNT + who.path) * 2 + excluded;
+    return (size_t)who.cohort * measure->regions + who.region;
 }
 
-static inline size_t measure_series_index(const struct measure *measure, enum counter counter,
-                                          struct measure_dimension who)
+/* NULL: never written */
+static inline struct measure_cell *measure_cell(const struct measure *measure, enum metric metric,
+                                                struct measure_dimension who, bool excluded)
 {
-    ASSERT(who.cohort < measure->cohorts && who.region < measure->regions && who.path < PATH_COUNT);
-    size_t place = (size_t)who.cohort * measure->regions + who.region;
-    return (place * COUNTER_COUNT + counter) * PATH_COUNT + who.path;
+    size_t index = (measure_place(measure, who) * PATH_COUNT + who.path) * 2 + excluded;
+    return measure->cells[metric] ? measure->cells[metric][index] : NULL;
+}
+
+static inline struct series *measure_counter(const struct measure *measure, enum counter counter,
+                                             struct measure_dimension who)
+{
+    size_t index = measure_place(measure, who) * PATH_COUNT + who.path;
+    return measure->series[counter] ? measure->series[counter][index] : NULL;
 }
 
 /* All memory of a measure is taken here: zeroed, counted. NULL: there is none. */
@@ -191,10 +198,19 @@ struct measure_range {
     uint32_t path_from, path_to, cohort_from, cohort_to, region_from, region_to;
 };
 struct measure_range measure_range(const struct measure *measure, struct measure_dimension filter);
+/* All cells and series by one number, for merging and packing. */
 size_t measure_cell_count(const struct measure *measure);
 size_t measure_series_count(const struct measure *measure);
+struct measure_cell *measure_cell_at(const struct measure *measure, size_t index); /* NULL: never written */
+struct series *measure_series_at(const struct measure *measure, size_t index);
 struct measure_cell *measure_cell_make(struct measure *measure, size_t index); /* NULL: out of memory */
 struct series *measure_series_make(struct measure *measure, size_t index);
+struct worst_list *measure_victims_make(struct measure *measure, enum counter kind);
+uint64_t *measure_steps_make(struct measure *measure, enum counter kind);
+static inline size_t measure_step_count(const struct measure *measure) /* of one counter */
+{
+    return (size_t)measure->places * IDENTITY_STEPS;
+}
 /* As measure_worst(), with the excluded phases or without. */
 uint32_t measure_worst_in(const struct measure *measure, enum metric metric, struct measure_dimension filter,
                           bool with_excluded, struct measure_worst out[MEASURE_WORST]);

@@ -77,12 +77,9 @@ struct measure *measure_create(const struct measure_options *options)
     measure->bin_count = (uint32_t)((duration_us + measure->bin_us - 1) / measure->bin_us);
     if (measure->bin_count == 0)
         measure->bin_count = 1;
-    measure->cells = measure_take(measure, measure_cell_count(measure), sizeof(*measure->cells));
-    measure->series = measure_take(measure, measure_series_count(measure), sizeof(*measure->series));
     measure->excluded = measure_take(measure, options->excluded_count, sizeof(*measure->excluded));
     measure->phases = measure_take(measure, options->excluded_count, sizeof(*measure->phases));
-    if (!measure->cells || !measure->series || !measure->excluded || !measure->phases ||
-        !rows_create(measure, options->vehicles, options->groups)) {
+    if (!measure->excluded || !measure->phases || !rows_create(measure, options->vehicles, options->groups)) {
         measure_destroy(measure);
         return NULL;
     }
@@ -99,26 +96,54 @@ void measure_destroy(struct measure *measure)
 {
     if (!measure)
         return;
-    for (size_t i = 0; measure->cells && i < measure_cell_count(measure); i++)
-        memory_free(measure->cells[i]);
-    for (size_t i = 0; measure->series && i < measure_series_count(measure); i++)
-        series_destroy(measure->series[i]);
-    memory_free(measure->cells);
-    memory_free(measure->series);
+    for (size_t i = 0; i < measure_cell_count(measure); i++)
+        memory_free(measure_cell_at(measure, i));
+    for (size_t i = 0; i < measure_series_count(measure); i++)
+        series_destroy(measure_series_at(measure, i));
+    for (uint32_t metric = 0; metric < METRIC_COUNT; metric++)
+        memory_free(measure->cells[metric]);
+    for (uint32_t counter = 0; counter < COUNTER_COUNT; counter++) {
+        memory_free(measure->series[counter]);
+        memory_free(measure->victims[counter]);
+        memory_free(measure->steps[counter]);
+    }
     rows_destroy(&measure->rows);
     memory_free(measure->excluded);
     memory_free(measure->phases);
     memory_free(measure);
 }
 
+/* Of one metric, of one counter. */
+static size_t cells_each(const struct measure *measure)
+{
+    return (size_t)PATH_COUNT * measure->places * 2;
+}
+
+static size_t series_each(const struct measure *measure)
+{
+    return (size_t)PATH_COUNT * measure->places;
+}
+
 size_t measure_cell_count(const struct measure *measure)
 {
-    return (size_t)METRIC_COUNT * PATH_COUNT * measure->places * 2;
+    return METRIC_COUNT * cells_each(measure);
 }
 
 size_t measure_series_count(const struct measure *measure)
 {
-    return (size_t)COUNTER_COUNT * PATH_COUNT * measure->places;
+    return COUNTER_COUNT * series_each(measure);
+}
+
+struct measure_cell *measure_cell_at(const struct measure *measure, size_t index)
+{
+    struct measure_cell **cells = measure->cells[index / cells_each(measure)];
+    return cells ? cells[index % cells_each(measure)] : NULL;
+}
+
+struct series *measure_series_at(const struct measure *measure, size_t index)
+{
+    struct series **series = measure->series[index / series_each(measure)];
+    return series ? series[index % series_each(measure)] : NULL;
 }
 
 uint64_t measure_bytes(const struct measure *measure)
@@ -200,26 +225,52 @@ static void stretch_find(struct measure *measure, int64_t at_us)
 
 struct measure_cell *measure_cell_make(struct measure *measure, size_t index)
 {
-    if (!measure->cells[index])
-        measure->cells[index] = measure_take(measure, 1, sizeof(struct measure_cell));
-    return measure->cells[index];
+    struct measure_cell ***cells = &measure->cells[index / cells_each(measure)];
+    if (!*cells)
+        *cells = measure_take(measure, cells_each(measure), sizeof(**cells));
+    if (!*cells)
+        return NULL;
+    struct measure_cell **cell = &(*cells)[index % cells_each(measure)];
+    if (!*cell)
+        *cell = measure_take(measure, 1, sizeof(**cell));
+    return *cell;
 }
 
 struct series *measure_series_make(struct measure *measure, size_t index)
 {
-    if (!measure->series[index])
-        measure->series[index] = series_create(measure);
-    return measure->series[index];
+    struct series ***all = &measure->series[index / series_each(measure)];
+    if (!*all)
+        *all = measure_take(measure, series_each(measure), sizeof(**all));
+    if (!*all)
+        return NULL;
+    struct series **series = &(*all)[index % series_each(measure)];
+    if (!*series)
+        *series = series_create(measure);
+    return *series;
+}
+
+struct worst_list *measure_victims_make(struct measure *measure, enum counter kind)
+{
+    if (!measure->victims[kind])
+        measure->victims[kind] = measure_take(measure, 1, sizeof(struct worst_list));
+    return measure->victims[kind];
+}
+
+uint64_t *measure_steps_make(struct measure *measure, enum counter kind)
+{
+    if (!measure->steps[kind])
+        measure->steps[kind] = measure_take(measure, measure_step_count(measure), sizeof(uint64_t));
+    return measure->steps[kind];
 }
 
 void measure_sample(struct measure *measure, enum metric metric, struct measure_dimension who, uint32_t vehicle,
                     int64_t intended_us, int64_t value)
 {
     bool excluded = phase_of(measure, intended_us);
-    size_t index = measure_cell_index(measure, metric, who, excluded);
-    struct measure_cell *cell = measure->cells[index];
+    struct measure_cell *cell = measure_cell(measure, metric, who, excluded);
     if (__builtin_expect(!cell, 0)) {
-        cell = measure_cell_make(measure, index);
+        size_t inner = (measure_place(measure, who) * PATH_COUNT + who.path) * 2 + excluded;
+        cell = measure_cell_make(measure, metric * cells_each(measure) + inner);
         if (!cell) {
             measure->unrecorded++;
             return;
@@ -230,9 +281,11 @@ void measure_sample(struct measure *measure, enum metric metric, struct measure_
         worst_add(&cell->worst, value, vehicle, intended_us);
 }
 
-static __attribute__((noinline)) void count_slowly(struct measure *measure, size_t index, int64_t at_us, int64_t amount)
+static __attribute__((noinline)) void count_slowly(struct measure *measure, enum counter counter,
+                                                   struct measure_dimension who, int64_t at_us, int64_t amount)
 {
-    struct series *series = measure_series_make(measure, index);
+    size_t inner = measure_place(measure, who) * PATH_COUNT + who.path;
+    struct series *series = measure_series_make(measure, counter * series_each(measure) + inner);
     if (!series) {
         measure->unrecorded++;
         return;
@@ -248,13 +301,12 @@ static __attribute__((noinline)) void count_slowly(struct measure *measure, size
 void measure_count(struct measure *measure, enum counter counter, struct measure_dimension who, int64_t at_us,
                    int64_t amount)
 {
-    size_t index = measure_series_index(measure, counter, who);
-    struct series *series = measure->series[index];
+    struct series *series = measure_counter(measure, counter, who);
     if (series && (uint64_t)at_us - (uint64_t)measure->stretch_from_us < measure->stretch_us &&
         chunk_add(&series->chunk[measure->bin_chunk], measure->bin_index, amount))
         series->total[measure->bin_excluded] += amount;
     else
-        count_slowly(measure, index, at_us, amount);
+        count_slowly(measure, counter, who, at_us, amount);
 }
 
 struct ledger_commands *measure_commands(struct measure *measure)
@@ -265,7 +317,30 @@ struct ledger_commands *measure_commands(struct measure *measure)
 void measure_command_victim(struct measure *measure, enum counter kind, uint32_t vehicle, int64_t at_us)
 {
     ASSERT((unsigned)kind < COUNTER_COUNT);
-    victim_add(&measure->victims[kind], vehicle, 1, at_us);
+    struct worst_list *victims = measure_victims_make(measure, kind);
+    if (victims)
+        victim_add(victims, (struct measure_worst){.value = 1, .at_us = at_us, .vehicle = vehicle});
+    else
+        measure->unrecorded++;
+}
+
+void measure_identity_victim(struct measure *measure, enum counter kind, struct measure_dimension who, uint32_t vehicle,
+                             int64_t at_us, enum identity_step step)
+{
+    ASSERT(counter_has_identity_victims(kind) && (unsigned)step < IDENTITY_STEPS);
+    if (at_us >= measure->options.duration_us)
+        at_us = measure->options.duration_us > 0 ? measure->options.duration_us - 1 : 0;
+    measure_count(measure, kind, who, at_us, 1);
+    struct worst_list *victims = measure_victims_make(measure, kind);
+    uint64_t *steps = measure_steps_make(measure, kind);
+    if (!victims || !steps) {
+        measure->unrecorded++;
+        return;
+    }
+    if (vehicle != MEASURE_NO_VEHICLE)
+        victim_add(victims,
+                   (struct measure_worst){.value = 1, .at_us = at_us, .vehicle = vehicle, .step = (uint32_t)step});
+    steps[measure_place(measure, who) * IDENTITY_STEPS + step]++;
 }
 
 /* ---- merging ---------------------------------------------------------------------------------------------------------- */
@@ -295,23 +370,35 @@ static void merge_cell(struct measure *into, size_t index, const struct measure_
     worst_merge(&cell->worst, &from->worst);
 }
 
+static void merge_victims(struct measure *into, enum counter kind, const struct measure *from)
+{
+    struct worst_list *victims = from->victims[kind] ? measure_victims_make(into, kind) : NULL;
+    uint64_t *steps = from->steps[kind] ? measure_steps_make(into, kind) : NULL;
+    into->unrecorded += (from->victims[kind] && !victims) || (from->steps[kind] && !steps);
+    if (victims)
+        victim_merge(victims, from->victims[kind]);
+    for (size_t i = 0; steps && i < measure_step_count(into); i++)
+        steps[i] += from->steps[kind][i];
+}
+
 void measure_merge(struct measure *into, const struct measure *from)
 {
     ASSERT(into->cohorts == from->cohorts && into->regions == from->regions && into->bin_us == from->bin_us &&
            into->bin_count == from->bin_count && into->options.vehicles == from->options.vehicles);
     for (size_t i = 0; i < measure_cell_count(from); i++)
-        if (from->cells[i])
-            merge_cell(into, i, from->cells[i]);
+        if (measure_cell_at(from, i))
+            merge_cell(into, i, measure_cell_at(from, i));
     for (size_t i = 0; i < measure_series_count(from); i++) {
-        if (!from->series[i])
+        const struct series *theirs = measure_series_at(from, i);
+        if (!theirs)
             continue;
         struct series *series = measure_series_make(into, i);
-        if (!series || !series_merge(into, series, from->series[i]))
+        if (!series || !series_merge(into, series, theirs))
             into->unrecorded++;
     }
     rows_merge(into, &from->rows);
     merge_commands(&into->commands, &from->commands);
     for (uint32_t i = 0; i < COUNTER_COUNT; i++)
-        victim_merge(&into->victims[i], &from->victims[i]);
+        merge_victims(into, i, from);
     into->unrecorded += from->unrecorded;
 }

@@ -20,6 +20,18 @@ static const char *const metric_names[METRIC_COUNT] = {
     [METRIC_BYTES_UP_DAY] = "bytes.up_day",
     [METRIC_BYTES_DOWN_DAY] = "bytes.down_day",
     [METRIC_SEND_LAG] = "send.lag",
+    [METRIC_ROTATION_NOTICE] = "rotation.notice",
+    [METRIC_ROTATION_KEY] = "rotation.key",
+    [METRIC_ROTATION_CERTIFICATE] = "rotation.certificate",
+    [METRIC_ROTATION_REGISTRATION] = "rotation.registration",
+    [METRIC_ROTATION_SWITCH] = "rotation.switch",
+    [METRIC_ROTATION_DEACTIVATION] = "rotation.deactivation",
+    [METRIC_ROTATION_TOTAL] = "rotation.total",
+    [METRIC_ROTATION_OVERLAP] = "rotation.overlap",
+    [METRIC_REVOCATION_CUT] = "revocation.cut",
+    [METRIC_CLONE_DETECTION] = "clone.detection",
+    [METRIC_SWAP_TOTAL] = "swap.total",
+    [METRIC_OWNER_TOTAL] = "owner.total",
 };
 
 static const char *const counter_names[COUNTER_COUNT] = {
@@ -43,6 +55,33 @@ static const char *const counter_names[COUNTER_COUNT] = {
     [COUNTER_BYTES_DOWN] = "bytes_down",
     [COUNTER_LINK_DROPS] = "link_drops",
     [COUNTER_PROTOCOL_ERRORS] = "protocol_errors",
+    [COUNTER_ROTATIONS] = "rotations",
+    [COUNTER_ROTATIONS_SUCCEEDED] = "rotations_succeeded",
+    [COUNTER_ROTATIONS_FAILED] = "rotations_failed",
+    [COUNTER_ROLLED_BACK] = "rotations_rolled_back",
+    [COUNTER_POWER_CUTS] = "power_cuts",
+    [COUNTER_CERTIFICATES_ISSUED] = "certificates_issued",
+    [COUNTER_REVOKED] = "revoked",
+    [COUNTER_CUT] = "connections_cut",
+    [COUNTER_INTRUSIONS_REFUSED] = "intrusions_refused",
+    [COUNTER_INTRUSIONS] = "intrusions",
+    [COUNTER_CLONES_DETECTED] = "clones_detected",
+    [COUNTER_QUARANTINED] = "quarantined",
+    [COUNTER_OWNERS_CHANGED] = "owners_changed",
+    [COUNTER_SWAPS] = "swaps",
+    [COUNTER_DECOMMISSIONED] = "decommissioned",
+    [COUNTER_FORBIDDEN] = "forbidden",
+    [COUNTER_DATA_CROSSED] = "data_crossed",
+    [COUNTER_VINS_SEEN] = "vins_seen",
+    [COUNTER_FLAW_NO_CERTIFICATE] = "flaw.no_certificate",
+    [COUNTER_FLAW_SECOND_CERTIFICATE] = "flaw.second_certificate",
+    [COUNTER_FLAW_SHARED_IDENTITY] = "flaw.shared_identity",
+    [COUNTER_FLAW_STILL_ACTIVE] = "flaw.still_active",
+    [COUNTER_FLAW_STILL_CONNECTED] = "flaw.still_connected",
+    [COUNTER_FLAW_JOB_OPEN] = "flaw.job_open",
+    [COUNTER_FLAW_HISTORY] = "flaw.history",
+    [COUNTER_FLAW_REFERENCE] = "flaw.reference",
+    [COUNTER_FLAW_OLD_ACCEPTED] = "flaw.old_accepted",
     [COUNTER_CONNECTED] = "connected",
     [COUNTER_DRIVING] = "driving",
 };
@@ -71,6 +110,20 @@ static const char *const commands_names[COMMANDS_FIELD_COUNT] = {
     [COMMANDS_PENDING] = "pending",
 };
 
+/* What a vehicle was at: reads on after "2 vehicles: 1 ..." */
+static const char *const step_names[IDENTITY_STEPS] = {
+    [IDENTITY_STEP_NONE] = "at no step",
+    [IDENTITY_STEP_NOTICE] = "waiting for the job",
+    [IDENTITY_STEP_KEY] = "making the new key",
+    [IDENTITY_STEP_CERTIFICATE] = "waiting for the new certificate",
+    [IDENTITY_STEP_REGISTRATION] = "waiting for the registration",
+    [IDENTITY_STEP_SWITCH] = "switching",
+    [IDENTITY_STEP_DEACTIVATION] = "deactivating the old certificate",
+    [IDENTITY_STEP_REPORT] = "reporting the end",
+    [IDENTITY_STEP_CUT] = "to be cut off",
+    [IDENTITY_STEP_CONNECT] = "connecting",
+};
+
 static const char *const path_names[PATH_COUNT] = {"any", "connected", "queued"};
 static const char *const verdict_names[] = {"pass", "fail", "inconclusive", "not available"};
 static const char *const comparison_names[] = {"below", "at most", "above", "at least", "equal to"};
@@ -95,6 +148,21 @@ bool counter_is_gauge(enum counter counter)
 bool counter_is_bytes(enum counter counter)
 {
     return counter == COUNTER_BYTES_UP || counter == COUNTER_BYTES_DOWN;
+}
+
+bool counter_has_identity_victims(enum counter counter)
+{
+    return counter >= COUNTER_ROTATIONS_FAILED && counter <= COUNTER_FLAW_OLD_ACCEPTED;
+}
+
+bool counter_is_flaw(enum counter counter)
+{
+    return counter >= COUNTER_FLAW_NO_CERTIFICATE && counter <= COUNTER_FLAW_OLD_ACCEPTED;
+}
+
+const char *identity_step_name(enum identity_step step)
+{
+    return NAME_OF(step_names, step);
 }
 
 const char *metric_name(enum metric metric)

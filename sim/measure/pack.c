@@ -49,25 +49,39 @@ static void put_rows(struct pack_out *out, const struct ledger_rows *rows)
     put(out, &end, sizeof(end));
 }
 
+static void put_victims(struct pack_out *out, const struct measure *measure, uint64_t kind)
+{
+    const uint8_t with_steps = measure->steps[kind] != NULL;
+    if (!measure->victims[kind])
+        return;
+    put(out, &kind, sizeof(kind));
+    put(out, measure->victims[kind], sizeof(*measure->victims[kind]));
+    put(out, &with_steps, sizeof(with_steps));
+    if (with_steps)
+        put(out, measure->steps[kind], measure_step_count(measure) * sizeof(uint64_t));
+}
+
 static void put_all(struct pack_out *out, const struct measure *measure, const struct pack_head *head)
 {
     const uint64_t end = UINT64_MAX;
     put(out, head, sizeof(*head));
     for (uint64_t i = 0; i < measure_cell_count(measure); i++)
-        if (measure->cells[i]) {
+        if (measure_cell_at(measure, i)) {
             put(out, &i, sizeof(i));
-            put(out, measure->cells[i], sizeof(*measure->cells[i]));
+            put(out, measure_cell_at(measure, i), sizeof(struct measure_cell));
         }
     put(out, &end, sizeof(end));
     for (uint64_t i = 0; i < measure_series_count(measure); i++)
-        if (measure->series[i]) {
+        if (measure_series_at(measure, i)) {
             put(out, &i, sizeof(i));
-            put_series(out, measure->series[i]);
+            put_series(out, measure_series_at(measure, i));
         }
     put(out, &end, sizeof(end));
     put_rows(out, &measure->rows);
     put(out, &measure->commands, sizeof(measure->commands));
-    put(out, measure->victims, sizeof(measure->victims));
+    for (uint64_t i = 0; i < COUNTER_COUNT; i++)
+        put_victims(out, measure, i);
+    put(out, &end, sizeof(end));
 }
 
 static struct pack_head head_of(const struct measure *measure, size_t length)
@@ -145,7 +159,7 @@ static bool get_cells(struct pack_in *in, struct measure *measure)
     while (get(in, &index, sizeof(index))) {
         if (index == UINT64_MAX)
             return true;
-        if (index >= measure_cell_count(measure) || measure->cells[index])
+        if (index >= measure_cell_count(measure) || measure_cell_at(measure, index))
             return false;
         struct measure_cell *cell = measure_cell_make(measure, index);
         if (!cell || !get(in, cell, sizeof(*cell)) || cell->worst.count > MEASURE_WORST)
@@ -160,7 +174,7 @@ static bool get_all_series(struct pack_in *in, struct measure *measure)
     while (get(in, &index, sizeof(index))) {
         if (index == UINT64_MAX)
             return true;
-        if (index >= measure_series_count(measure) || measure->series[index] ||
+        if (index >= measure_series_count(measure) || measure_series_at(measure, index) ||
             !get_series(in, measure, measure_series_make(measure, index)))
             return false;
     }
@@ -201,6 +215,35 @@ static bool get_rows(struct pack_in *in, struct measure *measure)
     return false;
 }
 
+static bool get_victims(struct pack_in *in, struct measure *measure, enum counter kind)
+{
+    uint8_t with_steps;
+    struct worst_list *victims = measure_victims_make(measure, kind);
+    if (!victims || !get(in, victims, sizeof(*victims)) || victims->count > MEASURE_WORST)
+        return false;
+    for (uint32_t i = 0; i < victims->count; i++)
+        if (victims->entry[i].step >= IDENTITY_STEPS)
+            return false;
+    if (!get(in, &with_steps, sizeof(with_steps)) || with_steps > 1)
+        return false;
+    if (!with_steps)
+        return true;
+    uint64_t *steps = measure_steps_make(measure, kind);
+    return steps && get(in, steps, measure_step_count(measure) * sizeof(uint64_t));
+}
+
+static bool get_all_victims(struct pack_in *in, struct measure *measure)
+{
+    uint64_t kind;
+    while (get(in, &kind, sizeof(kind))) {
+        if (kind == UINT64_MAX)
+            return true;
+        if (kind >= COUNTER_COUNT || measure->victims[kind] || !get_victims(in, measure, kind))
+            return false;
+    }
+    return false;
+}
+
 static bool get_all(struct pack_in *in, struct measure *measure)
 {
     struct pack_head head, expected = head_of(measure, in->left);
@@ -210,11 +253,8 @@ static bool get_all(struct pack_in *in, struct measure *measure)
     if (memcmp(&head, &expected, sizeof(head)) != 0)
         return false;
     if (!get_cells(in, measure) || !get_all_series(in, measure) || !get_rows(in, measure) ||
-        !get(in, &measure->commands, sizeof(measure->commands)) || !get(in, measure->victims, sizeof(measure->victims)))
+        !get(in, &measure->commands, sizeof(measure->commands)) || !get_all_victims(in, measure))
         return false;
-    for (uint32_t i = 0; i < COUNTER_COUNT; i++)
-        if (measure->victims[i].count > MEASURE_WORST)
-            return false;
     return in->left == 0;
 }
 

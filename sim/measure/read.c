@@ -45,7 +45,7 @@ struct cell_sum {
 static const struct measure_cell *cell_at(const struct measure *measure, const struct cell_sum *sum,
                                           struct measure_dimension who)
 {
-    return measure->cells[measure_cell_index(measure, sum->metric, who, sum->excluded)];
+    return measure_cell(measure, sum->metric, who, sum->excluded);
 }
 
 static void add_histogram(const struct measure *measure, struct measure_dimension who, void *context)
@@ -100,7 +100,7 @@ struct counter_sum {
 static const struct series *series_at(const struct measure *measure, const struct counter_sum *sum,
                                       struct measure_dimension who)
 {
-    return measure->series[measure_series_index(measure, sum->counter, who)];
+    return measure_counter(measure, sum->counter, who);
 }
 
 static void add_total(const struct measure *measure, struct measure_dimension who, void *context)
@@ -189,7 +189,21 @@ const struct ledger_commands *measure_commands_row(const struct measure *measure
 uint32_t measure_command_victims(const struct measure *measure, enum counter kind,
                                  struct measure_worst out[MEASURE_WORST])
 {
-    return (unsigned)kind < COUNTER_COUNT ? worst_copy(&measure->victims[kind], out) : 0;
+    bool any = (unsigned)kind < COUNTER_COUNT && measure->victims[kind];
+    return any ? worst_copy(measure->victims[kind], out) : 0;
+}
+
+void measure_identity_steps(const struct measure *measure, enum counter kind, struct measure_dimension filter,
+                            uint64_t out[IDENTITY_STEPS])
+{
+    struct measure_range range = measure_range(measure, filter);
+    memset(out, 0, IDENTITY_STEPS * sizeof(*out));
+    if ((unsigned)kind >= COUNTER_COUNT || !measure->steps[kind])
+        return;
+    for (uint32_t cohort = range.cohort_from; cohort < range.cohort_to; cohort++)
+        for (uint32_t region = range.region_from; region < range.region_to; region++)
+            for (uint32_t step = 0; step < IDENTITY_STEPS; step++)
+                out[step] += measure->steps[kind][(cohort * measure->regions + region) * IDENTITY_STEPS + step];
 }
 
 bool measure_filter_known(const struct measure *measure, struct measure_dimension filter)

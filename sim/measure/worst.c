@@ -57,23 +57,30 @@ uint32_t worst_copy(const struct worst_list *list, struct measure_worst out[MEAS
     return list->count;
 }
 
-void victim_add(struct worst_list *list, uint32_t vehicle, int64_t times, int64_t at_us)
+static bool is_earlier(const struct measure_worst *a, const struct measure_worst *b)
+{
+    return a->at_us < b->at_us || (a->at_us == b->at_us && a->step < b->step);
+}
+
+void victim_add(struct worst_list *list, struct measure_worst victim)
 {
     uint32_t index = 0;
-    while (index < list->count && list->entry[index].vehicle < vehicle)
+    while (index < list->count && list->entry[index].vehicle < victim.vehicle)
         index++;
-    if (index < list->count && list->entry[index].vehicle == vehicle) {
-        list->entry[index].value += times;
-        if (at_us < list->entry[index].at_us)
-            list->entry[index].at_us = at_us;
+    if (index < list->count && list->entry[index].vehicle == victim.vehicle) {
+        struct measure_worst *known = &list->entry[index];
+        int64_t times = known->value + victim.value;
+        if (is_earlier(&victim, known))
+            *known = victim;
+        known->value = times;
         return;
     }
     if (index < MEASURE_WORST)
-        insert_at(list, index, (struct measure_worst){.value = times, .at_us = at_us, .vehicle = vehicle});
+        insert_at(list, index, victim);
 }
 
 void victim_merge(struct worst_list *into, const struct worst_list *from)
 {
     for (uint32_t i = 0; i < from->count; i++)
-        victim_add(into, from->entry[i].vehicle, from->entry[i].value, from->entry[i].at_us);
+        victim_add(into, from->entry[i]);
 }

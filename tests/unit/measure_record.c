@@ -103,14 +103,14 @@ static uint32_t naive_worst(uint32_t metric, struct measure_dimension filter, st
 {
     uint32_t count = 0;
     for (uint32_t v = 0; v < VEHICLES; v++) {
-        struct measure_worst best = {-1, 0, v};
+        struct measure_worst best = {-1, 0, v, 0};
         for (uint32_t i = 0; i < CALLS; i++) {
             const struct call *call = &calls[i];
             if (!call->sample || call->what != metric || call->vehicle != v || naive_excluded(call->at_us) ||
                 !takes(filter, call->who))
                 continue;
             if (call->value > best.value || (call->value == best.value && call->at_us < best.at_us))
-                best = (struct measure_worst){call->value, call->at_us, v};
+                best = (struct measure_worst){call->value, call->at_us, v, 0};
         }
         if (best.value < 0)
             continue;
