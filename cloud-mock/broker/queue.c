@@ -251,8 +251,7 @@ static uint8_t deliver_to_client(struct cloud_broker *broker, struct routed *rou
 {
     struct session *session = target->session;
     struct cloud_connection *connection = broker_link_of(session);
-    if (broker->ops.authorise_receive && connection &&
-        (target->qos == 0 || goes_at_once(session->flow, connection))) {
+    if (broker->ops.authorise_receive && connection && (target->qos == 0 || goes_at_once(session->flow, connection))) {
         if (!may_receive(broker, connection, routed->publish->topic))
             return MQ5_NOT_AUTHORIZED;
         if (session->flags & SESSION_DEAD)

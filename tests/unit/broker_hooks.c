@@ -16,7 +16,7 @@ struct world {
     int closed, published, acknowledged, delivered, connected, disconnected;
     uint8_t last_reason;
     struct span kick_on_deliver, kick_on_outbound, kick_on_publish, kick_on_subscribe, kick_on_connected,
-        kick_on_connect;
+        kick_on_connect, kick_on_receive;
     uint8_t swallow_in, swallow_out; /* packet types */
     struct cloud_peer peer;          /* made anew each time somebody asks */
     const struct cloud_peer *given;  /* when the link was opened */
@@ -107,6 +107,14 @@ static uint8_t on_authorise_subscribe(void *context, struct span id, const struc
     return MQ5_SUCCESS;
 }
 
+static bool on_authorise_receive(void *context, struct span id, const struct cloud_peer *peer, struct span topic)
+{
+    struct world *world = context;
+    tell(world, peer);
+    kick(world, world->kick_on_receive);
+    return true;
+}
+
 static void on_connected(void *context, int64_t now_us, struct span id, const struct cloud_peer *peer,
                          const struct mq5_connect *connect, bool resumed)
 {
@@ -143,6 +151,7 @@ static const struct cloud_broker_ops ops = {.send = on_send,
                                             .authorise_connect = on_authorise_connect,
                                             .authorise_publish = on_authorise_publish,
                                             .authorise_subscribe = on_authorise_subscribe,
+                                            .authorise_receive = on_authorise_receive,
                                             .connected = on_connected,
                                             .disconnected = on_disconnected,
                                             .inbound = on_inbound,
@@ -254,13 +263,13 @@ static void whoever_is_kicked_while_a_message_is_delivered(void **state)
 static void whoever_is_kicked_by_a_hook(void **state)
 {
     for (uint32_t expiry_s = 0; expiry_s < 200; expiry_s += 100)
-        for (int hook = 0; hook < 5; hook++)
+        for (int hook = 0; hook < 6; hook++)
             for (int victim = 0; victim < 2; victim++) {
                 struct world *world = world_make(expiry_s);
-                struct span *hooks[] = {&world->kick_on_outbound, &world->kick_on_publish, &world->kick_on_subscribe,
-                                        &world->kick_on_connected, &world->kick_on_connect};
+                struct span *hooks[] = {&world->kick_on_outbound,  &world->kick_on_publish, &world->kick_on_subscribe,
+                                        &world->kick_on_connected, &world->kick_on_connect, &world->kick_on_receive};
                 *hooks[hook] = victim ? SPAN_LITERAL("b") : SPAN_LITERAL("a");
-                if (hook < 2)
+                if (hook < 2 || hook == 5)
                     publish(world, 0, "t/1", 1);
                 else if (hook == 2)
                     subscribe(world, victim, "u");
@@ -270,6 +279,37 @@ static void whoever_is_kicked_by_a_hook(void **state)
                 assert_int_equal(world->closed, hook == 3 ? 2 : 1);
                 world_end(world);
             }
+}
+
+/* The one who is asked about goes while what waits for it is asked about: it is there when it comes again. */
+static void whoever_is_kicked_while_its_queue_is_sent(void **state)
+{
+    for (int straight = 0; straight < 2; straight++) {
+        struct world *world = world_make(100);
+        struct mq5_publish message = {.qos = 1, .topic = SPAN_LITERAL("t/1"), .payload = SPAN_LITERAL("x")};
+        world->open[1] = false;
+        cloud_broker_closed(world->broker, world->link[1], 0);
+        publish(world, 0, "t/1", 1);
+        publish(world, 0, "t/1", 1);
+        world->kick_on_receive = SPAN_LITERAL("b");
+        world->published = 0;
+        open_link(world, 1, "b", 100);
+        assert_false(world->open[1]);
+        assert_int_equal(world->published, 0);
+        world->kick_on_receive = (struct span){NULL, 0};
+        open_link(world, 1, "b", 100);
+        assert_int_equal(world->published, 2);
+        world->kick_on_receive = SPAN_LITERAL("b");
+        if (straight)
+            assert_int_equal(cloud_broker_deliver(world->broker, 0, SPAN_LITERAL("b"), &message), MQ5_SUCCESS);
+        else
+            publish(world, 0, "t/1", 1);
+        assert_int_equal(world->published, 2);
+        world->kick_on_receive = (struct span){NULL, 0};
+        open_link(world, 1, "b", 100);
+        assert_int_equal(world->published, 2 + 3); /* two again, and the one that waited */
+        world_end(world);
+    }
 }
 
 static void what_a_hook_swallows_was_never_there(void **state)
@@ -326,8 +366,8 @@ static void who_is_there_is_asked_when_a_hook_is_told(void **state)
         publish(world, 0, "u", 1);
         world->open[0] = false;
         cloud_broker_closed(world->broker, world->link[0], 0);
-        assert_int_equal(world->told_of, 5);
-        assert_int_equal(world->asked, asked ? 5 : 0);
+        assert_int_equal(world->told_of, 6);
+        assert_int_equal(world->asked, asked ? 6 : 0);
         world_end(world);
     }
 }
@@ -425,6 +465,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_service_answers_within_its_delivery),
                                        cmocka_unit_test(whoever_is_kicked_while_a_message_is_delivered),
                                        cmocka_unit_test(whoever_is_kicked_by_a_hook),
+                                       cmocka_unit_test(whoever_is_kicked_while_its_queue_is_sent),
                                        cmocka_unit_test(what_a_hook_swallows_was_never_there),
                                        cmocka_unit_test(presence_from_the_hooks),
                                        cmocka_unit_test(who_is_there_is_asked_when_a_hook_is_told),

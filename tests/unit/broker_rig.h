@@ -8,6 +8,11 @@
  *   +1500                            time passes (ms), deadlines fire on their time
  *   L> SUB q1 t/#                    L..Z are services in the same process; L< q1 t/a=payload is what they get
  *   kick x 98, shutdown, deny topic, refuse id reason
+ *   hook receive, hook reserved      hooks that are not there otherwise (before the first other line)
+ *   mute topic                       no client may receive it
+ *   reserve 83                       what the service behind "$..." answers; R< x q1 $t=payload is what it gets from client x;
+ *                                    what comes on $echo goes back to the client, on $echo/accepted
+ *   D> DELIVER x q1 t=payload        straight to client x
  *
  * The same text is run in several ways: whole, cut at every byte, and with each allocation failing.
  */
@@ -47,8 +52,9 @@ struct rig {
     bool lenient;                        /* allocations fail: whatever comes out is accepted */
     const char *script;
     int line;
-    char deny[256], refuse_id[64];
-    uint8_t refuse_reason;
+    struct cloud_broker_ops ops;
+    char deny[256], mute[256], refuse_id[64];
+    uint8_t refuse_reason, reserve_reason;
     long allocations, fail_at;
     long blocks;
     size_t bytes;
@@ -268,6 +274,30 @@ static uint8_t rig_authorise_subscribe(void *context, struct span client_id, con
     return rig->deny[0] && span_equal(filter, span_text(rig->deny)) ? MQ5_NOT_AUTHORIZED : MQ5_SUCCESS;
 }
 
+static bool rig_authorise_receive(void *context, struct span client_id, const struct cloud_peer *peer,
+                                  struct span topic)
+{
+    struct rig *rig = context;
+    return !rig->mute[0] || !span_equal(topic, span_text(rig->mute));
+}
+
+static uint8_t rig_reserved(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                            const struct mq5_publish *publish)
+{
+    struct rig *rig = context;
+    struct rig_link *link = &rig->link[RIG_LINKS + 'R' - 'A'];
+    struct mq5_publish answer = {.topic = SPAN_LITERAL("$echo/accepted"), .payload = publish->payload};
+    rig_put_span(link, client_id);
+    rig_put(link, " ");
+    rig_put_publish(link, publish);
+    rig_put(link, "\n");
+    answer.qos = publish->qos ? 1 : 0;
+    if (span_equal(publish->topic, SPAN_LITERAL("$echo")) &&
+        cloud_broker_deliver(rig->broker, now_us, client_id, &answer) != MQ5_SUCCESS)
+        rig_fail(rig, "no answer from the reserved topic");
+    return rig->reserve_reason;
+}
+
 static void rig_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                           const struct mq5_connect *connect, bool resumed)
 {
@@ -339,6 +369,14 @@ static void rig_service(struct rig_link *link, const struct rig_words *words)
     struct mq5_user_property pairs[16];
     char name[2] = {link->name, 0};
     uint8_t reason = 0;
+    if (strcmp(words->word[0], "DELIVER") == 0) {
+        struct mq5_publish publish;
+        rig_make_publish(words, &publish, pairs);
+        reason = cloud_broker_deliver(rig->broker, rig->now_us, span_text(words->word[1]), &publish);
+        if (reason)
+            rig_put(link, "reason %02X\n", reason);
+        return;
+    }
     if (!link->local)
         link->local = cloud_broker_attach(rig->broker, span_text(name), rig_deliver, link);
     if (!link->local)
@@ -464,6 +502,9 @@ static void rig_option(struct rig *rig, const char *text)
     RIG_OPTION(require_client_id);
     RIG_OPTION(allow_v311);
     RIG_OPTION(dollar_topics_reserved);
+    RIG_OPTION(denied_publish_closes_v5);
+    RIG_OPTION(denied_publish_closes_v311);
+    RIG_OPTION(denied_subscribe_closes);
 #undef RIG_OPTION
 }
 
@@ -479,6 +520,10 @@ static void rig_command(struct rig *rig, const char *line)
         cloud_broker_shutdown(rig->broker, rig->now_us);
     } else if (strcmp(words.word[0], "deny") == 0) {
         snprintf(rig->deny, sizeof(rig->deny), "%s", words.count > 1 ? words.word[1] : "");
+    } else if (strcmp(words.word[0], "mute") == 0) {
+        snprintf(rig->mute, sizeof(rig->mute), "%s", words.count > 1 ? words.word[1] : "");
+    } else if (strcmp(words.word[0], "reserve") == 0) {
+        rig->reserve_reason = (uint8_t)strtoul(words.word[1], NULL, 16);
     } else if (strcmp(words.word[0], "refuse") == 0) {
         snprintf(rig->refuse_id, sizeof(rig->refuse_id), "%s", words.word[1]);
         rig->refuse_reason = (uint8_t)strtoul(words.word[2], NULL, 16);
@@ -490,7 +535,7 @@ static void rig_command(struct rig *rig, const char *line)
 static bool rig_start(struct rig *rig)
 {
     if (!rig->broker)
-        rig->broker = cloud_broker_create(&rig->options, &rig_ops, rig, 7);
+        rig->broker = cloud_broker_create(&rig->options, &rig->ops, rig, 7);
     return rig->broker;
 }
 
@@ -500,6 +545,13 @@ static bool rig_line(struct rig *rig, const char *line)
         return true;
     if (strncmp(line, "opt ", 4) == 0) {
         rig_option(rig, line);
+        return true;
+    }
+    if (strncmp(line, "hook ", 5) == 0) {
+        if (strcmp(line + 5, "receive") == 0)
+            rig->ops.authorise_receive = rig_authorise_receive;
+        else
+            rig->ops.reserved = rig_reserved;
         return true;
     }
     if (!rig_start(rig))
@@ -530,6 +582,7 @@ static bool rig_line(struct rig *rig, const char *line)
 static void rig_init(struct rig *rig)
 {
     memset(rig, 0, sizeof(*rig));
+    rig->ops = rig_ops;
     cloud_broker_defaults(&rig->options);
     rig->options.allocate = rig_allocate;
     rig->options.allocate_context = rig;
