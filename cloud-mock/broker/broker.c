@@ -196,6 +196,16 @@ bool cloud_broker_kick(struct cloud_broker *broker, int64_t now_us, struct span 
     return true;
 }
 
+void cloud_broker_cut(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason)
+{
+    broker_enter(broker);
+    if (connection->session)
+        broker_link_fail(broker, connection, now_us, reason, NULL, close_reason_of(reason));
+    else
+        broker_link_end(broker, connection, now_us, close_reason_of(reason), true);
+    broker_leave(broker);
+}
+
 void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us)
 {
     broker_enter(broker);

@@ -2,9 +2,10 @@
  *
  *   root.crt operational.crt attestation.crt server-ca.crt claim.crt   and a .key each (mode 0600)
  *   server.crt (leaf, then its CA)  server.key                          for localhost, 127.0.0.1, ::1
+ *   index.db, *.crl, ocsp-*.crt, ocsp-*.key                             see cloud/pki_store.h
  *   ca.pem                                                              all CAs: the cafile of another broker or client
  */
-#include "identity_internal.h"
+#include "pki_store_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,7 +132,7 @@ static bool create_ca(const struct opening *o, struct cloud_pki *pki, int which)
     ca->key = EVP_EC_gen("P-256");
     ca->x509 = ca->key ? real_sign(ca->key, identity_ca_name[which], real_serial(), is_root ? NULL : root->x509,
                                    is_root ? ca->key : root->key, IDENTITY_CA_NOT_BEFORE_S, IDENTITY_CA_NOT_AFTER_S,
-                                   is_root ? REAL_CA_ROOT : REAL_CA_SUBORDINATE)
+                                   is_root ? REAL_CA_ROOT : REAL_CA_SUBORDINATE, NULL)
                        : NULL;
     if (!ca->x509 || !keep(ca))
         return complain(o, identity_ca_file[which], "cannot be made");
@@ -147,7 +148,7 @@ static bool create_server(const struct opening *o, struct cloud_pki *pki)
     struct pki_ca *ca = &pki->ca[CLOUD_CA_SERVER];
     EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *leaf = key ? real_sign(key, "localhost", real_serial(), ca->x509, ca->key, IDENTITY_CA_NOT_BEFORE_S,
-                                 IDENTITY_CA_NOT_AFTER_S, REAL_SERVER)
+                                 IDENTITY_CA_NOT_AFTER_S, REAL_SERVER, NULL)
                      : NULL;
     X509 *chain[] = {leaf, ca->x509};
     bool good = leaf && write_key(o, "server.key", key) && write_certificates(o, "server.crt", chain, 2);
@@ -215,7 +216,8 @@ struct cloud_pki *cloud_pki_open(const char *directory, bool create, char *error
         complain(&o, "", "out of memory");
         return NULL;
     }
-    bool good = (!create || make_directories(&o)) && open_all(&o, pki);
+    pki->store = store_create(directory);
+    bool good = pki->store && (!create || make_directories(&o)) && open_all(&o, pki);
     ERR_clear_error();
     if (good)
         return pki;

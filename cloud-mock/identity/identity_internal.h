@@ -18,8 +18,11 @@ struct pki_ca {
     EVP_PKEY *key; /* NULL when modelled */
 };
 
+struct pki_store;
+
 struct cloud_pki {
     bool modelled;
+    struct pki_store *store; /* index of what was issued and revoked; NULL when modelled */
     uint64_t seed;
     uint64_t next_serial;
     struct pki_ca ca[CLOUD_CA_COUNT];
@@ -59,13 +62,22 @@ void modelled_set_key(struct cloud_certificate *c, uint64_t key);
 /* real.c */
 X509 *real_parse(struct span bytes); /* DER or PEM; the caller frees */
 bool real_describe(X509 *x509, struct cloud_certificate *out);
+bool real_request_name(struct span csr, char name[64]); /* false: no request, or without a name */
 size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, const struct issue_names *names,
                   int64_t now_s, int64_t lifetime_s, uint8_t *out, size_t capacity);
 size_t real_certs_only(struct cloud_pki *pki, const uint8_t *const *der, const size_t *length, int count, uint8_t *out,
                        size_t capacity);
-enum real_use { REAL_CA_ROOT, REAL_CA_SUBORDINATE, REAL_SERVER, REAL_CLIENT };
+enum real_use { REAL_CA_ROOT, REAL_CA_SUBORDINATE, REAL_SERVER, REAL_CLIENT, REAL_RESPONDER };
+struct real_extras {
+    const char *url, *ca_file; /* of the OCSP responder and the CRL; NULL or "": the certificate names neither */
+    const char *names;         /* alternative names of a server; NULL: this machine's */
+};
 X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key,
-                int64_t not_before_s, int64_t not_after_s, enum real_use use);
+                int64_t not_before_s, int64_t not_after_s, enum real_use use, const struct real_extras *extras);
+/* A leaf of one of our CAs, noted in the index. NULL: it cannot be made, or not be noted. */
+X509 *real_certify(struct cloud_pki *pki, enum cloud_ca ca, EVP_PKEY *key, const char *common_name,
+                   int64_t not_before_s, int64_t not_after_s);
+bool real_key_to_der(EVP_PKEY *key, uint8_t *out, size_t *length); /* PKCS#8 */
 uint64_t real_serial(void);
 
 /* base64.c: lines of 64 characters, as MIME wants them; decoding skips white space. */

@@ -1,6 +1,6 @@
 /* pki.c: the hierarchy, and which kind of cryptography answers. */
 #define OPENSSL_API_COMPAT 0x10100000L /* SHA256_Init: a tenth of the cost of a fetched digest for 150 bytes */
-#include "identity_internal.h"
+#include "pki_store_internal.h"
 
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
@@ -55,6 +55,7 @@ void cloud_pki_close(struct cloud_pki *pki)
         EVP_PKEY_free(pki->ca[i].key);
         memory_free(pki->ca[i].bytes);
     }
+    store_close(pki->store);
     memory_free(pki);
 }
 

@@ -1,5 +1,5 @@
 /* real.c: X.509 over OpenSSL: P-256 keys, SHA-256 signatures, what an IoT cloud's private hierarchy contains and no more. */
-#include "identity_internal.h"
+#include "pki_store_internal.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -7,6 +7,7 @@
 #include <openssl/pkcs7.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 
 uint64_t real_serial(void)
 {
@@ -121,6 +122,14 @@ static X509_REQ *parse_request(struct span csr)
     return request;
 }
 
+bool real_request_name(struct span csr, char name[64])
+{
+    X509_REQ *request = parse_request(csr);
+    bool good = request && common_name_of(X509_REQ_get_subject_name(request), name) && name[0];
+    X509_REQ_free(request);
+    return good;
+}
+
 /* ---- making ------------------------------------------------------------------------------------------------------- */
 
 static bool extend(X509 *x509, X509V3_CTX *context, int nid, const char *value)
@@ -131,7 +140,20 @@ static bool extend(X509 *x509, X509V3_CTX *context, int nid, const char *value)
     return good;
 }
 
-static bool extend_all(X509 *x509, X509 *issuer, enum real_use use)
+/* Where to ask about a certificate: only when the cloud knows under which name the world sees it. */
+static bool extend_points(X509 *x509, X509V3_CTX *context, const struct real_extras *extras)
+{
+    char text[2 * STORE_URL_MAX];
+    if (!extras || !extras->url || !extras->url[0])
+        return true;
+    snprintf(text, sizeof(text), "OCSP;URI:%s/ocsp", extras->url);
+    if (!extend(x509, context, NID_info_access, text))
+        return false;
+    snprintf(text, sizeof(text), "URI:%s/crl/%s.crl", extras->url, extras->ca_file);
+    return extend(x509, context, NID_crl_distribution_points, text);
+}
+
+static bool extend_all(X509 *x509, X509 *issuer, enum real_use use, const struct real_extras *extras)
 {
     static const struct {
         const char *constraints, *usage, *extended, *names;
@@ -141,19 +163,23 @@ static bool extend_all(X509 *x509, X509 *issuer, enum real_use use)
         [REAL_SERVER] = {"critical,CA:FALSE", "critical,digitalSignature", "serverAuth",
                          "DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1"},
         [REAL_CLIENT] = {"critical,CA:FALSE", "critical,digitalSignature", "clientAuth", NULL},
+        [REAL_RESPONDER] = {"critical,CA:FALSE", "critical,digitalSignature", "OCSPSigning", NULL},
     };
     X509V3_CTX context;
+    const char *names = extras && extras->names ? extras->names : wanted[use].names;
     X509V3_set_ctx(&context, issuer, x509, NULL, NULL, 0);
     return extend(x509, &context, NID_basic_constraints, wanted[use].constraints) &&
            extend(x509, &context, NID_key_usage, wanted[use].usage) &&
            (!wanted[use].extended || extend(x509, &context, NID_ext_key_usage, wanted[use].extended)) &&
-           (!wanted[use].names || extend(x509, &context, NID_subject_alt_name, wanted[use].names)) &&
+           (!names || extend(x509, &context, NID_subject_alt_name, names)) &&
+           (use != REAL_RESPONDER || extend(x509, &context, NID_id_pkix_OCSP_noCheck, "NULL")) &&
+           extend_points(x509, &context, extras) &&
            extend(x509, &context, NID_subject_key_identifier, "hash") &&
            (use == REAL_CA_ROOT || extend(x509, &context, NID_authority_key_identifier, "keyid:always"));
 }
 
 X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial, X509 *issuer, EVP_PKEY *issuer_key,
-                int64_t not_before_s, int64_t not_after_s, enum real_use use)
+                int64_t not_before_s, int64_t not_after_s, enum real_use use, const struct real_extras *extras)
 {
     X509 *x509 = X509_new();
     if (!x509)
@@ -166,10 +192,36 @@ X509 *real_sign(EVP_PKEY *subject_key, const char *common_name, uint64_t serial,
                 X509_set_issuer_name(x509, X509_get_subject_name(issuer)) &&
                 ASN1_TIME_set(X509_getm_notBefore(x509), (time_t)not_before_s) &&
                 ASN1_TIME_set(X509_getm_notAfter(x509), (time_t)not_after_s) && X509_set_pubkey(x509, subject_key) &&
-                extend_all(x509, issuer, use) && X509_sign(x509, issuer_key, EVP_sha256()) > 0;
+                extend_all(x509, issuer, use, extras) && X509_sign(x509, issuer_key, EVP_sha256()) > 0;
     if (good)
         return x509;
     X509_free(x509);
+    return NULL;
+}
+
+static const char *server_names(const char *common_name, char *out, size_t capacity)
+{
+    ASN1_OCTET_STRING *ip = a2i_IPADDRESS(common_name);
+    snprintf(out, capacity, "%s:%s", ip ? "IP" : "DNS", common_name);
+    ASN1_OCTET_STRING_free(ip);
+    return out;
+}
+
+X509 *real_certify(struct cloud_pki *pki, enum cloud_ca ca, EVP_PKEY *key, const char *common_name, int64_t not_before_s,
+                   int64_t not_after_s)
+{
+    char names[80];
+    bool server = ca == CLOUD_CA_SERVER;
+    struct real_extras extras = {.url = pki->store->url, .ca_file = identity_ca_file[ca]};
+    if (server && strcmp(common_name, "localhost") != 0)
+        extras.names = server_names(common_name, names, sizeof(names));
+    if (server)
+        extras.url = NULL; /* the server CA has no CRL */
+    X509 *x509 = real_sign(key, common_name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, not_before_s, not_after_s,
+                           server ? REAL_SERVER : REAL_CLIENT, &extras);
+    if (x509 && store_note(pki, ca, x509))
+        return x509;
+    X509_free(x509); /* what cannot be noted could not be revoked either */
     return NULL;
 }
 
@@ -191,8 +243,7 @@ size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, cons
     EVP_PKEY *key = request ? X509_REQ_get0_pubkey(request) : NULL;
     if (key && X509_REQ_verify(request, key) == 1 && common_name_of(X509_REQ_get_subject_name(request), name) &&
         name[0] && issue_allowed(names, span_text(name))) {
-        X509 *x509 = real_sign(key, names->given ? names->given : name, real_serial(), pki->ca[ca].x509,
-                               pki->ca[ca].key, now_s, now_s + lifetime_s, REAL_CLIENT);
+        X509 *x509 = real_certify(pki, ca, key, names->given ? names->given : name, now_s, now_s + lifetime_s);
         length = x509 ? to_der(x509, out, capacity) : 0;
         X509_free(x509);
     }
@@ -201,7 +252,7 @@ size_t real_issue(struct cloud_pki *pki, enum cloud_ca ca, struct span csr, cons
     return length;
 }
 
-static bool key_to_der(EVP_PKEY *key, uint8_t *out, size_t *length)
+bool real_key_to_der(EVP_PKEY *key, uint8_t *out, size_t *length)
 {
     PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
     int need = info ? i2d_PKCS8_PRIV_KEY_INFO(info, NULL) : 0;
@@ -219,12 +270,10 @@ static bool real_make(struct cloud_pki *pki, enum cloud_ca ca, const char *commo
                       size_t *key_length)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509 *x509 = key ? real_sign(key, common_name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, now_s,
-                                 now_s + lifetime_s, ca == CLOUD_CA_SERVER ? REAL_SERVER : REAL_CLIENT)
-                     : NULL;
+    X509 *x509 = key ? real_certify(pki, ca, key, common_name, now_s, now_s + lifetime_s) : NULL;
     size_t length = x509 ? to_der(x509, certificate, *certificate_length) : 0;
     *certificate_length = length;
-    bool good = length > 0 && key_to_der(key, key_out, key_length);
+    bool good = length > 0 && real_key_to_der(key, key_out, key_length);
     X509_free(x509);
     EVP_PKEY_free(key);
     ERR_clear_error();

@@ -123,6 +123,8 @@ int64_t cloud_broker_next_deadline(const struct cloud_broker *broker);
 void cloud_broker_tick(struct cloud_broker *broker, int64_t now_us);
 /* Administrative. false: no such session or not connected. */
 bool cloud_broker_kick(struct cloud_broker *broker, int64_t now_us, struct span client_id, uint8_t reason);
+/* The same to one link, whoever uses it; close() is called for it inside. */
+void cloud_broker_cut(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason);
 void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us); /* DISCONNECT 0x8B to all */
 
 /* Services in-process: no bytes, same routing. deliver() may publish and subscribe. */
@@ -143,6 +145,8 @@ uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct
                              const struct mq5_publish *message);
 
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id);
+/* Who is at the other end of a connected client's link; lent as to a hook. NULL: not connected, or nothing is known. */
+const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, struct span client_id);
 struct cloud_broker_counts {
     uint64_t connections, sessions, subscriptions, retained, queued_messages, queued_bytes;
     uint64_t packets_in, packets_out, publishes_in, publishes_out, bytes_in, bytes_out, dropped;

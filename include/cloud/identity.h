@@ -102,12 +102,18 @@ struct cloud_certificate_broker {
     void *resolve_context;
 };
 struct cloud_http_reply {
-    int status; /* 200, 400, 401, 403, 404, 405, 500 */
-    const char *content_type;
+    int status; /* 200, 204, 400, 401, 403, 404, 405, 500 */
+    const char *content_type; /* NULL: no content */
     size_t body_length; /* bytes written to the caller's buffer */
 };
-/* path "/.well-known/est/simpleenroll" (POST, application/pkcs10, base64 or DER or modelled) or "/.well-known/est/cacerts" (GET). simpleenroll
- * answers application/pkcs7-mime; smime-type=certs-only, base64 (real) or the modelled form. */
+/* Paths under "/.well-known/est/":
+ *   cacerts         GET   the CA certificates
+ *   csrattrs        GET   what a request should look like: P-256, ECDSA with SHA-256 (204 when modelled)
+ *   simpleenroll    POST  by the attestation certificate: an operational one
+ *   simplereenroll  POST  by the operational certificate itself, for the same name; 403 when it is revoked or out of its validity
+ *   serverkeygen    POST  as simpleenroll, with a key made here: multipart/mixed, PKCS#8 and certificate (404 when modelled)
+ * Requests are application/pkcs10, base64 or DER or modelled; certificates come as application/pkcs7-mime; smime-type=certs-only, base64, or in the
+ * modelled form. */
 void cloud_certificate_broker_handle(struct cloud_certificate_broker *broker, int64_t now_s,
                                      const struct cloud_peer *peer, const char *method, const char *path,
                                      struct span body, uint8_t *out, size_t capacity, struct cloud_http_reply *reply);
