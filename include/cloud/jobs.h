@@ -45,7 +45,7 @@ struct cloud_job_template {      /* all optional: 0 is the documented standard *
     struct {
         unsigned failure; /* CLOUD_FAILURE_* */
         uint32_t minimum_executed;
-        double threshold; /* share, 0..1 */
+        double threshold; /* share of the executions that ended by themselves, 0..1; every attempt counts */
     } abort[4];
     uint32_t abort_count;
     int64_t in_progress_timeout_us; /* 1 min to 7 d; 0: none */
@@ -62,8 +62,8 @@ struct cloud_jobs;
 /* One execution, for whoever watches; lent during the call. */
 struct cloud_execution {
     struct span job_id, thing;
-    enum cloud_execution_state state, before; /* equal: created, or details changed only */
-    int64_t queued_us, started_us, updated_us;
+    enum cloud_execution_state state, before;  /* equal: created, or details changed only */
+    int64_t queued_us, started_us, updated_us; /* started_us -1: not yet */
     int64_t version;
     uint32_t number;      /* 1 and up: retries count */
     struct span details;  /* statusDetails as JSON, empty: none */
@@ -74,7 +74,8 @@ struct cloud_jobs_options {
     struct cloud_speaker speaker;
     void (*changed)(void *context, int64_t now_us, const struct cloud_execution *execution); /* may be NULL */
     void *context;
-    bool events; /* job and jobExecution events through speaker.event */
+    bool events;                  /* job and jobExecution events through speaker.event */
+    uint32_t requests_per_second; /* more within a second of the clock: RequestThrottled; 0: no limit */
 };
 struct cloud_jobs *cloud_jobs_create(const struct cloud_jobs_options *options); /* NULL: out of memory */
 void cloud_jobs_destroy(struct cloud_jobs *jobs);
@@ -84,11 +85,12 @@ bool cloud_job_create(struct cloud_jobs *jobs, int64_t now_us, struct span job_i
                       const struct cloud_job_template *template, char *error, size_t error_capacity);
 /* Idempotent per job and thing. Rolled out by the job's rate: the thing is told when its execution is QUEUED. */
 bool cloud_job_add_target(struct cloud_jobs *jobs, int64_t now_us, struct span job_id, struct span thing);
-/* No further targets are coming (SNAPSHOT): lets the job become COMPLETED. */
+/* No further targets are coming: lets the job become COMPLETED. */
 void cloud_job_close(struct cloud_jobs *jobs, int64_t now_us, struct span job_id);
-bool cloud_job_cancel(struct cloud_jobs *jobs, int64_t now_us, struct span job_id,
-                      bool force); /* force: IN_PROGRESS too */
-/* All open executions of a thing become REMOVED. */
+/* What is QUEUED becomes CANCELED, and so do targets not yet rolled out, which hear nothing of it; force: IN_PROGRESS too. false: unknown,
+ * or ended already. */
+bool cloud_job_cancel(struct cloud_jobs *jobs, int64_t now_us, struct span job_id, bool force);
+/* All open executions of a thing become REMOVED. It may be a target again while a CONTINUOUS job runs: another execution number. */
 void cloud_jobs_remove_thing(struct cloud_jobs *jobs, int64_t now_us, struct span thing);
 
 /* topic "things/<thing>/jobs/...": answers through speaker.answer. false: not a topic of jobs. A client may speak for its own thing
@@ -99,6 +101,7 @@ void cloud_jobs_tick(struct cloud_jobs *jobs, int64_t now_us); /* roll-out, time
 
 /* false: no such execution; *out's spans live until the next call. The latest execution number. */
 bool cloud_jobs_find(const struct cloud_jobs *jobs, struct span job_id, struct span thing, struct cloud_execution *out);
+/* counts: executions by the state of their latest attempt; targets not yet rolled out are in none. Both may be NULL. */
 bool cloud_job_state_of(const struct cloud_jobs *jobs, struct span job_id, enum cloud_job_state *state,
                         uint64_t counts[CLOUD_EXECUTION_STATES]);
 uint64_t cloud_jobs_open(const struct cloud_jobs *jobs); /* QUEUED or IN_PROGRESS or waiting to be rolled out */
