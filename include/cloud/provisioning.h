@@ -2,7 +2,7 @@
  *
  * certificates/create-from-csr/json, certificates/create/json (the cloud makes the key), provisioning-templates/<template>/provision/json.
  * A certificate made here is PENDING_ACTIVATION until provision names its ownership token on the same connection's client id; an unused one is
- * deleted when its token runs out. No I/O, no clock; memory from memory.h.
+ * deleted when its token runs out. A granted token stays good for the same answer until then: answers get lost. No I/O, no clock; memory from memory.h.
  */
 #ifndef CLOUD_PROVISIONING_H
 #define CLOUD_PROVISIONING_H
@@ -26,6 +26,7 @@ struct cloud_hook_answer {
 };
 struct cloud_provisioned { /* a provision request that was granted */
     struct span thing, client_id, template_name;
+    struct span policy; /* named by the template, "" none */
     const struct cloud_certificate *certificate;
     bool renewal; /* asked by the thing itself over its operational certificate, not over a claim */
 };
@@ -52,10 +53,12 @@ void cloud_provisioning_destroy(struct cloud_provisioning *provisioning);
 /* body: the template document of cloud-contract 1.3 (Parameters, Resources, DeviceConfiguration; OverrideSettings). false: *error one line. */
 bool cloud_provisioning_template(struct cloud_provisioning *provisioning, const char *name, struct span body,
                                  char *error, size_t error_capacity);
-/* "claim" and "rotation" as the product ships them; thing name = parameter "reference". NULL: no such name. */
+/* "claim" and "rotation" as the product ships them; thing name = parameter "reference". NULL: no such name. Known without being given above,
+ * unless another of that name is. */
 const char *cloud_template_shipped(const char *name);
 /* false: not a topic of provisioning. A CSR's name must be the client's own thing (renewal), or, over a claim certificate, the name that
- * provision will give; a claim certificate is one of CLOUD_CA_CLAIM. */
+ * provision will give (where the cloud makes the key, that is the client id); a claim certificate is one of CLOUD_CA_CLAIM. Without peer a client
+ * whose id is a thing already renews, any other claims. */
 bool cloud_provisioning_request(struct cloud_provisioning *provisioning, int64_t now_us,
                                 const struct cloud_request *request);
 int64_t
