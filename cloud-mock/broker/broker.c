@@ -224,6 +224,12 @@ void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us)
     broker_leave(broker);
 }
 
+const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, struct span client_id)
+{
+    const struct session *session = broker_session_find(broker, client_id);
+    return session && broker_link_of(session) ? broker_peer(broker, session->connection) : NULL;
+}
+
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id)
 {
     const struct session *session = broker_session_find(broker, client_id);

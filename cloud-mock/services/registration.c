@@ -32,7 +32,7 @@ struct cloud_registration {
 
 /* ---- pending certificates -------------------------------------------------------------------------------------------- */
 
-static struct pending **place_of(struct cloud_registration *registration, const uint8_t id[32])
+static struct pending **place_of(const struct cloud_registration *registration, const uint8_t id[32])
 {
     struct pending **place =
         &registration->bucket[((uint32_t)id[0] | (uint32_t)id[1] << 8 | (uint32_t)id[2] << 16 | (uint32_t)id[3] << 24) &
@@ -148,8 +148,16 @@ static void activate(struct cloud_registration *registration, int64_t now_us, co
     }
     if (cloud_registry_put_thing(registration->registry, thing, now_s) &&
         cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_ACTIVE, thing,
-                                       now_s))
+                                       now_s)) {
         registration->activated++;
+        if (registration->options.activated)
+            registration->options.activated(registration->options.activated_context, now_us, &pending->certificate);
+    }
+}
+
+bool cloud_registration_knows(const struct cloud_registration *registration, const uint8_t certificate_id[32])
+{
+    return *place_of(registration, certificate_id) != NULL;
 }
 
 void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us)

@@ -73,14 +73,16 @@ struct cloud_lifecycle_parts {
     struct cloud_pki *pki;
     const char *prefix;       /* of reserved topics: "$aws/" or "convoy/%/" */
     const char *event_prefix; /* "$aws/events" */
+    struct cloud_registration *registration; /* unknown certificates go there; NULL: they are refused */
 };
 struct cloud_lifecycle;
 /* NULL: *error one line (a policy that does not compile, no memory). */
 struct cloud_lifecycle *cloud_lifecycle_create(const struct cloud_lifecycle_options *options,
                                                const struct cloud_lifecycle_parts *parts, char *error,
                                                size_t error_capacity);
-void cloud_lifecycle_destroy(struct cloud_lifecycle *lifecycle);
+void cloud_lifecycle_destroy(struct cloud_lifecycle *lifecycle); /* NULL is nothing */
 struct cloud_vehicles *cloud_lifecycle_vehicles(struct cloud_lifecycle *lifecycle);
+/* To be asked for anew before each change: the next deadline is looked at again then. */
 struct cloud_jobs *cloud_lifecycle_jobs(struct cloud_lifecycle *lifecycle);
 
 /* ---- hooks of the cloud's door (struct cloud calls them) ---- */
@@ -100,6 +102,8 @@ void cloud_lifecycle_connected(struct cloud_lifecycle *lifecycle, int64_t now_us
                                const struct cloud_peer *peer);
 void cloud_lifecycle_disconnected(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span client_id,
                                   const struct cloud_peer *peer, enum cloud_close_reason reason);
+/* Registration has made this certificate ACTIVE (struct cloud_registration_options.activated). */
+void cloud_lifecycle_activated(void *lifecycle, int64_t now_us, const struct cloud_certificate *certificate);
 int64_t cloud_lifecycle_next_deadline(const struct cloud_lifecycle *lifecycle);
 void cloud_lifecycle_tick(struct cloud_lifecycle *lifecycle, int64_t now_us);
 
@@ -121,6 +125,9 @@ bool cloud_lifecycle_change_owner(struct cloud_lifecycle *lifecycle, int64_t now
 /* next empty: take the TCU out. */
 enum cloud_vehicles_result cloud_lifecycle_swap(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing,
                                                 struct span device, struct span next);
+/* May this tenant read what the vehicle said at that time? Data of earlier owners is nobody's. */
+bool cloud_lifecycle_may_read(const struct cloud_lifecycle *lifecycle, struct span tenant, struct span thing,
+                              int64_t data_at_s);
 bool cloud_lifecycle_decommission(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing);
 /* Out of quarantine. */
 bool cloud_lifecycle_release(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing);
@@ -135,6 +142,7 @@ enum cloud_flaw_kind {
     CLOUD_FLAW_JOB_OPEN,           /* a rotation that has not ended */
     CLOUD_FLAW_HISTORY,            /* history does not lead to the state */
     CLOUD_FLAW_REFERENCE,          /* Reference ID not what it was at registration */
+    CLOUD_FLAW_OLD_DATA,           /* an earlier owner's data can be read */
     CLOUD_FLAWS
 };
 const char *cloud_flaw_name(enum cloud_flaw_kind kind);

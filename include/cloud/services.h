@@ -35,6 +35,9 @@ struct cloud_registration_options {
     bool check_allow_list;
     int64_t epoch_us;         /* wall = epoch + now */
     const char *event_prefix; /* NULL: "$aws/events"; cloud_create() fills in the profile's */
+    /* Told of each certificate that has been made ACTIVE; may be NULL. */
+    void (*activated)(void *context, int64_t now_us, const struct cloud_certificate *certificate);
+    void *activated_context;
 };
 struct cloud_registration;
 struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options,
@@ -46,6 +49,8 @@ void cloud_registration_destroy(struct cloud_registration *registration);
 struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us,
                                                         const struct mq5_connect *connect,
                                                         const struct cloud_peer *peer);
+/* It is this service that has the certificate pending, not another that made it. */
+bool cloud_registration_knows(const struct cloud_registration *registration, const uint8_t certificate_id[32]);
 static inline int64_t cloud_registration_next_deadline(const struct cloud_registration *registration)
 {
     return ((const struct cloud_due *)(const void *)registration)->next_us;
@@ -134,6 +139,9 @@ bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *
 
 /* ---- in-process cloud: broker + services, as used by a partition and by `convoy cloud` ---------------------------- */
 
+struct cloud_lifecycle;
+struct cloud_lifecycle_options;
+
 struct cloud_options {
     struct cloud_broker_options broker;
     struct cloud_registration_options registration;
@@ -145,6 +153,10 @@ struct cloud_options {
         require_certificate; /* connects must pass registration; false: clear-text and password listeners decide by peer->has_certificate */
     const char *user_name,
         *password; /* accepted on connections without certificate when not NULL; "%": the client id */
+    /* The life of identities (cloud/lifecycle.h): policies, jobs, provisioning, vehicle registry; NULL: nothing of it. Copied. */
+    const struct cloud_lifecycle_options *lifecycle;
+    char *error; /* cloud_create() says here in one line why a lifecycle cannot be; may be NULL */
+    size_t error_capacity;
 };
 /* All parts of one cloud instance; fields are for reading and for wiring extra hooks (broker_ops is copied before creation). */
 struct cloud {
@@ -153,6 +165,8 @@ struct cloud {
     struct cloud_pki *pki;
     struct cloud_registration *registration;
     struct cloud_presence *presence;
+    struct cloud_lifecycle *lifecycle; /* NULL: without */
+    int64_t now_us;                    /* for hooks that are not told; kept while there is a lifecycle */
     struct cloud_certificate_broker certificates;
     struct cloud_bus *bus; /* the services' own */
     struct cloud_options options;
@@ -181,7 +195,12 @@ static inline int64_t cloud_next_deadline(const struct cloud *cloud)
 {
     int64_t broker_us = cloud_broker_next_deadline(cloud->broker),
             registration_us = cloud_registration_next_deadline(cloud->registration);
-    return broker_us < registration_us ? broker_us : registration_us;
+    int64_t next_us = broker_us < registration_us ? broker_us : registration_us;
+    if (cloud->lifecycle) {
+        int64_t life_us = ((const struct cloud_due *)(const void *)cloud->lifecycle)->next_us;
+        next_us = life_us < next_us ? life_us : next_us;
+    }
+    return next_us;
 }
 uint64_t cloud_bytes(const struct cloud *cloud); /* of its services; broker, registry and hierarchy tell theirs */
 void cloud_tick(struct cloud *cloud, int64_t now_us);
