@@ -81,14 +81,27 @@ static void add_expectation(cJSON *list, const struct expectation *expectation)
 static void add_cohort(cJSON *list, const struct scenario *scenario, const struct scenario_cohort *cohort)
 {
     static const char *const identities[] = {"none", "password", "certificate"};
+    static const char *const provisionings[] = {"done", "just-in-time", "claim"};
     cJSON *object = append(list);
     cJSON_AddStringToObject(object, "name", cohort->name);
     cJSON_AddNumberToObject(object, "first", cohort->first);
     cJSON_AddNumberToObject(object, "count", cohort->count);
     cJSON_AddStringToObject(object, "radio", cohort->radio.name);
     cJSON_AddStringToObject(object, "identity", identities[cohort->identity]);
-    cJSON_AddStringToObject(object, "provisioning",
-                            cohort->provisioning == PROVISIONING_DONE ? "done" : "just-in-time");
+    cJSON_AddStringToObject(object, "provisioning", provisionings[cohort->provisioning]);
+    if (cohort->server_key)
+        cJSON_AddBoolToObject(object, "server_key", true);
+    if (cohort->certificate_left_s.value[SIM_TABLE_STEPS] > 0) {
+        cJSON_AddNumberToObject(object, "certificate_left_least_s", (double)cohort->certificate_left_s.value[0]);
+        cJSON_AddNumberToObject(object, "certificate_left_most_s",
+                                (double)cohort->certificate_left_s.value[SIM_TABLE_STEPS]);
+    }
+    if (cohort->steals != MEASURE_ANY) {
+        cJSON_AddStringToObject(object, "steals", scenario->cohorts[cohort->steals].name);
+        cJSON_AddBoolToObject(object, "steals_old", cohort->steals_old);
+    }
+    if (cohort->strangers)
+        cJSON_AddBoolToObject(object, "strangers", true);
     cJSON_AddStringToObject(object, "payload", cohort->payload_text);
     cJSON *regions = cJSON_AddObjectToObject(object, "regions"),
           *firmware = cJSON_AddObjectToObject(object, "firmware");
@@ -120,6 +133,32 @@ static void add_app(cJSON *list, const struct scenario_app *app)
     cJSON_AddNumberToObject(object, "line", app->line);
 }
 
+static void add_lifecycle(cJSON *root, const struct scenario_lifecycle *lifecycle)
+{
+    static const char *const decisions[] = {"revoke", "quarantine", "report"};
+    if (!lifecycle->on)
+        return;
+    cJSON *object = cJSON_AddObjectToObject(root, "lifecycle");
+    cJSON_AddStringToObject(object, "policy", lifecycle->vehicle_policy);
+    cJSON_AddStringToObject(object, "claim_policy", lifecycle->claim_policy);
+    cJSON_AddNumberToObject(object, "rollout_per_minute", lifecycle->rollout_per_minute);
+    cJSON_AddNumberToObject(object, "rotation_timeout_us", (double)lifecycle->rotation_timeout_us);
+    cJSON_AddNumberToObject(object, "rotation_retries", lifecycle->rotation_retries);
+    cJSON_AddNumberToObject(object, "abort_share", lifecycle->abort_share);
+    cJSON_AddNumberToObject(object, "abort_minimum", lifecycle->abort_minimum);
+    cJSON_AddNumberToObject(object, "expiring_within_s", (double)lifecycle->expiring_within_s);
+    cJSON_AddNumberToObject(object, "cut_most_us", (double)lifecycle->cut_us.value[SIM_TABLE_STEPS]);
+    cJSON_AddNumberToObject(object, "cut_bound_us", (double)lifecycle->cut_bound_us);
+    if (lifecycle->clone_takeovers) {
+        cJSON_AddNumberToObject(object, "clone_takeovers", lifecycle->clone_takeovers);
+        cJSON_AddNumberToObject(object, "clone_window_us", (double)lifecycle->clone_window_us);
+        cJSON_AddStringToObject(object, "clone_decision", decisions[lifecycle->clone_decision]);
+    }
+    cJSON_AddBoolToObject(object, "scan_for_vins", lifecycle->scan_for_vins);
+    cJSON_AddBoolToObject(object, "require_device", lifecycle->require_device);
+    cJSON_AddBoolToObject(object, "probe_old", lifecycle->probe_old);
+}
+
 static void add_head(cJSON *root, const struct scenario *scenario)
 {
     cJSON_AddStringToObject(root, "name", scenario->name);
@@ -136,6 +175,7 @@ char *script_describe_json(const struct script *script)
     const struct scenario *scenario = &script->scenario;
     cJSON *root = cJSON_CreateObject();
     add_head(root, scenario);
+    add_lifecycle(root, &scenario->cloud.lifecycle);
     cJSON *parameters = cJSON_AddArrayToObject(root, "parameters"), *faults = cJSON_AddArrayToObject(root, "faults");
     for (uint32_t i = 0; i < scenario->parameter_count; i++) {
         if (scenario->parameters[i].fault)

@@ -136,6 +136,18 @@ static void table_of(struct reader *reader, const char *key, double minimum, dou
     sim_table_build(out, kind, a, b, (int64_t)minimum, (int64_t)maximum);
 }
 
+/* The same of times, in whole seconds. */
+static void seconds_table_of(struct reader *reader, const char *key, int64_t minimum_s, struct sim_table *out)
+{
+    enter(reader, key);
+    enum sim_distribution kind = (enum sim_distribution)choice(reader, "kind", distributions);
+    double a = number(reader, "a", 0, LONGEST_US) / US_PER_S, b = number(reader, "b", 0, LONGEST_US);
+    leave(reader);
+    if (kind != SIM_LOGNORMAL) /* its second figure is no time */
+        b /= US_PER_S;
+    sim_table_build(out, kind, a, b, minimum_s, (int64_t)(LONGEST_US / US_PER_S));
+}
+
 /* ---- parameters, regions, cloud -------------------------------------------------------------------------------------- */
 
 static void value_of(struct reader *reader, const char *key, enum parameter_kind *kind, double *value, char *out,
@@ -211,6 +223,53 @@ static void fill_cloud(struct reader *reader, struct scenario_cloud *cloud)
     leave(reader);
 }
 
+static void fill_lifecycle_faults(struct reader *reader, struct scenario_lifecycle *lifecycle)
+{
+    const struct {
+        const char *name;
+        double *share;
+    } faults[] = {
+        {"forget_deactivation", &lifecycle->forget_deactivation},
+        {"never_activate", &lifecycle->never_activate},
+        {"forget_cut", &lifecycle->forget_cut},
+        {"forget_revocation", &lifecycle->forget_revocation},
+        {"keep_data", &lifecycle->keep_data},
+        {"lose_answers", &lifecycle->lose_answers},
+        {"vin_in_clear", &lifecycle->vin_in_clear},
+        {"share_identity", &lifecycle->share_identity},
+    };
+    enter(reader, "faults");
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+        *faults[i].share = number(reader, faults[i].name, 0, 1);
+    leave(reader);
+}
+
+static void fill_lifecycle(struct reader *reader, struct scenario_lifecycle *lifecycle)
+{
+    static const char *const decisions[] = {"revoke", "quarantine", "report",
+                                            NULL}; /* scenario_lifecycle.clone_decision */
+    enter(reader, "lifecycle");
+    lifecycle->on = flag(reader, "on");
+    text(reader, "policy", lifecycle->vehicle_policy, sizeof(lifecycle->vehicle_policy));
+    text(reader, "claim_policy", lifecycle->claim_policy, sizeof(lifecycle->claim_policy));
+    lifecycle->rollout_per_minute = whole(reader, "rollout", 1e7);
+    lifecycle->rotation_timeout_us = time_us(reader, "timeout");
+    lifecycle->rotation_retries = whole(reader, "retries", 10);
+    lifecycle->abort_share = number(reader, "abort_share", 0, 1);
+    lifecycle->abort_minimum = whole(reader, "abort_minimum", 1e9);
+    lifecycle->expiring_within_s = time_us(reader, "expiring_within") / US_PER_S;
+    table_of(reader, "cut", 0, LONGEST_US, &lifecycle->cut_us, NULL, 0);
+    lifecycle->cut_bound_us = time_us(reader, "bound");
+    lifecycle->clone_takeovers = whole(reader, "takeovers", 1000);
+    lifecycle->clone_window_us = time_us(reader, "within");
+    lifecycle->clone_decision = (uint8_t)choice(reader, "decision", decisions);
+    lifecycle->scan_for_vins = flag(reader, "scan_for_vins");
+    lifecycle->require_device = flag(reader, "require_device");
+    lifecycle->probe_old = flag(reader, "probe_old");
+    fill_lifecycle_faults(reader, lifecycle);
+    leave(reader);
+}
+
 /* ---- cohorts --------------------------------------------------------------------------------------------------------- */
 
 static void fill_shares(struct reader *reader, struct scenario_cohort *cohort, uint32_t regions)
@@ -275,14 +334,21 @@ static void fill_radio(struct reader *reader, struct link_profile *radio)
 
 static void fill_identity(struct reader *reader, struct scenario_cohort *cohort)
 {
-    static const char *const kinds[] = {"none", "password", "certificate", NULL}; /* enum scenario_identity */
-    static const char *const provisionings[] = {"done", "just-in-time", NULL};
+    static const char *const kinds[] = {"none", "password", "certificate", NULL};       /* enum scenario_identity */
+    static const char *const provisionings[] = {"done", "just-in-time", "claim", NULL}; /* enum scenario_provisioning */
     enter(reader, "identity");
     cohort->identity = (enum scenario_identity)choice(reader, "kind", kinds);
     cohort->provisioning = (enum scenario_provisioning)choice(reader, "provisioning", provisionings);
     text(reader, "user", cohort->user_name, sizeof(cohort->user_name));
     text(reader, "password", cohort->password, sizeof(cohort->password));
+    cohort->server_key = flag(reader, "server_key");
+    if (has(reader, "expires"))
+        seconds_table_of(reader, "expires", 1, &cohort->certificate_left_s);
     leave(reader);
+    uint32_t steals = whole(reader, "steals", 64);
+    cohort->steals = steals ? (uint16_t)(steals - 1) : MEASURE_ANY;
+    cohort->steals_old = flag(reader, "steals_old");
+    cohort->strangers = flag(reader, "strangers");
 }
 
 static void fill_mqtt(struct reader *reader, struct scenario_cohort *cohort)
@@ -453,6 +519,23 @@ static void write_text(struct reader *reader, struct expectation *expectation)
              noun, filters);
 }
 
+/* Counters that are added to the first. */
+static void fill_also(struct reader *reader, struct expectation *expectation)
+{
+    if (!has(reader, "also"))
+        return;
+    expectation->also_count = enter_list(reader, "also", EXPECTATION_ALSO, 0, NULL);
+    for (uint32_t i = 0; i < expectation->also_count; i++) {
+        bool is_text = lua_rawgeti(reader->lua, -1, i + 1) == LUA_TSTRING;
+        int counter = is_text ? counter_find(lua_tostring(reader->lua, -1)) : -1;
+        if (counter < 0)
+            spoilt(reader, "also");
+        expectation->also[i] = (uint8_t)counter;
+        leave(reader);
+    }
+    leave(reader);
+}
+
 static void fill_source(struct reader *reader, struct expectation *expectation)
 {
     static const char *const kinds[] = {"metric", "counter", "ledger", "commands", NULL}; /* enum expectation_source */
@@ -463,6 +546,7 @@ static void fill_source(struct reader *reader, struct expectation *expectation)
     expectation->source = (enum expectation_source)choice(reader, "kind", kinds);
     text(reader, "what", what, sizeof(what));
     expectation->what = find_what(reader, expectation->source, what);
+    fill_also(reader, expectation);
     expectation->statistic = (enum statistic)choice(reader, "statistic", statistics);
     expectation->quantile = number(reader, "q", 0, 1);
     expectation->from_us = time_us(reader, "from");
@@ -541,6 +625,7 @@ void script_fill(struct script *script)
               fill_parameter(&reader, &scenario->parameters[i]));
     FILL_LIST("regions", scenario->regions, scenario->region_count, 16, fill_region(&reader, &scenario->regions[i]));
     fill_cloud(&reader, &scenario->cloud);
+    fill_lifecycle(&reader, &scenario->cloud.lifecycle);
     FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
               fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
     double factor = fleet_factor(&reader, script);

@@ -194,6 +194,13 @@ static int load_within(lua_State *lua)
     lua_pushvalue(lua, WORDS);
     lua_pushvalue(lua, PLAN);
     push_overrides(script);
+    lua_call(lua, 4, 1); /* what it lends to the second file */
+    int kit = lua_gettop(lua);
+    push_chunk(lua, identities, identities_length, "=prelude", prelude_globals);
+    push_host(script);
+    lua_pushvalue(lua, WORDS);
+    lua_pushvalue(lua, PLAN);
+    lua_pushvalue(lua, kit);
     lua_call(lua, 4, 0);
     lua_settop(lua, PLAN);
     sandbox_add_library(lua, WORDS);

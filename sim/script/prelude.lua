@@ -365,21 +365,6 @@ function env.radio(name, spec)
   return r
 end
 
-function env.factory(spec)
-  spec = want_table("factory", spec)
-  known_fields("factory", spec, { "kind", "provisioning", "cryptography", "user", "password" })
-  local f = marked("identity", {})
-  f.kind = one_of("factory: kind", spec.kind or "certificate", { "certificate", "password", "none" })
-  f.provisioning = one_of("factory: provisioning", spec.provisioning or "done", { "done", "just-in-time" })
-  one_of("factory: cryptography", spec.cryptography or "modelled", { "modelled" })
-  f.user = spec.user and text_of("factory: user", spec.user, 31) or ""
-  f.password = spec.password and text_of("factory: password", spec.password, 63) or ""
-  if f.kind == "password" and (f.user == "" or f.password == "") then
-    f.user, f.password = f.user == "" and "%" or f.user, f.password == "" and "secret" or f.password
-  end
-  return f
-end
-
 local telemetry_methods = {}
 local telemetry_class = { __index = function(_, key)
   return telemetry_methods[key] or fail(format("telemetry: unknown method '%s'%s", tostring(key), did_you_mean(key, keys_of(telemetry_methods))))
@@ -468,7 +453,7 @@ end
 
 local cohort_index, cohort_raw = {}, {}
 local cohort_fields = { "like", "count", "region", "firmware", "radio", "identity", "mqtt", "telemetry", "trips", "power_up", "backoff",
-                        "acknowledge_timeout", "connect_timeout", "execute", "on_event" }
+                        "acknowledge_timeout", "connect_timeout", "execute", "on_event", "steals", "steals_old", "strangers" }
 
 local function with_model(where, spec)
   if spec.like == nil then return spec end
@@ -519,6 +504,7 @@ function env.cohort(name)
     if type(radio) == "string" then radio = env.radio(radio) end
     c.radio = want_marked(where .. ": radio", radio, "radio", "\"lte-cat4\" or radio(\"lte-cat4\", { ... })")
     c.identity = want_marked(where .. ": identity", spec.identity or env.factory {}, "identity", "factory { ... }")
+    plan.cohort_identity(where, spec, c)
     c.mqtt = mqtt_part(where, spec.mqtt)
     c.telemetry = cohort_telemetry(where, spec)
     c.trips = want_marked(where .. ": trips", spec.trips or env.weekday_commute(), "trips", "weekday_commute(), always_driving() or always_parked()")
@@ -631,7 +617,7 @@ local function action(kind, spec, extra)
   if type(spec.vehicle) == "table" then vehicle = whole(kind .. ": vehicle", spec.vehicle.number, 0, 1e8)
   elseif spec.vehicle ~= nil then vehicle = whole(kind .. ": vehicle", spec.vehicle, 0, 1e8) end
   return { kind = kind, cohort = cohort, region = region, share = share(kind .. ": share", spec.share or 1), vehicle = vehicle, lasts = 0,
-           command = "", timeout = 0, line = host.here() }
+           command = "", timeout = 0, option = "", store_write = 0, after_write = false, store_writes = 0, line = host.here() }
 end
 function env.coverage_hole(spec)
   local a = action("coverage_hole", spec, { "lasts" })
@@ -783,7 +769,7 @@ end
 comparison("below", "below") comparison("at_most", "at_most") comparison("above", "above") comparison("at_least", "at_least") comparison("equals", "equals")
 function bounds:confidence(c) self.confidence_wanted = number_in("confidence()", c, 0.5, 0.9999) return self end
 function bounds:samples(n) self.minimum_samples = whole("samples()", n, 1, 1e12) return self end
-function bounds:needs(feature) self.needed = one_of("needs", feature, { "registration", "presence" }) return self end
+function bounds:needs(feature) self.needed = one_of("needs", feature, { "registration", "presence", "lifecycle" }) return self end
 function bounds:eventually() self.temporal = "eventually" return self end
 function bounds:always() self.temporal = "always" return self end
 function bounds:from(t) self.source.from = moment("from()", t) self.source.with_excluded = true return self end
@@ -857,3 +843,9 @@ function plan.finish()
     end
   end
 end
+
+-- For identities.lua, which is the same language in another file.
+return { fail = fail, quote = quote, keys_of = keys_of, did_you_mean = did_you_mean, known_fields = known_fields, in_file = in_file,
+         want_table = want_table, want_marked = want_marked, want_distribution = want_distribution, number_in = number_in, share = share,
+         whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, time_text = time_text,
+         cohort_index = cohort_index, action = action, source = source, switch = switch, series = series, metric_step = metric_step }

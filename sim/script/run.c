@@ -12,9 +12,21 @@ static const struct {
     const char *name;
     enum world_action_kind kind;
 } kinds[] = {
-    {"coverage_hole", ACTION_COVERAGE_HOLE}, {"drop_links", ACTION_DROP_LINKS},     {"send_command", ACTION_COMMAND},
-    {"ignition_on", ACTION_IGNITION_ON},     {"ignition_off", ACTION_IGNITION_OFF}, {"kick", ACTION_CLOUD_KICK},
+    {"coverage_hole", ACTION_COVERAGE_HOLE},
+    {"drop_links", ACTION_DROP_LINKS},
+    {"send_command", ACTION_COMMAND},
+    {"ignition_on", ACTION_IGNITION_ON},
+    {"ignition_off", ACTION_IGNITION_OFF},
+    {"kick", ACTION_CLOUD_KICK},
     {"cloud_outage", ACTION_CLOUD_OUTAGE},
+    {"rotate", ACTION_ROTATE},
+    {"audit", ACTION_AUDIT},
+    {"revoke", ACTION_REVOKE},
+    {"change_owner", ACTION_OWNER},
+    {"swap_tcu", ACTION_SWAP},
+    {"decommission", ACTION_DECOMMISSION},
+    {"release", ACTION_RELEASE},
+    {"power_cut", ACTION_POWER_CUT},
 };
 
 static lua_Number field(lua_State *lua, const char *key)
@@ -23,6 +35,14 @@ static lua_Number field(lua_State *lua, const char *key)
     lua_Number value = lua_tonumber(lua, -1);
     lua_pop(lua, 1);
     return value;
+}
+
+static void copy_text(lua_State *lua, const char *key, char *out, size_t capacity)
+{
+    lua_getfield(lua, 1, key);
+    const char *text = lua_tostring(lua, -1);
+    snprintf(out, capacity, "%s", text ? text : "");
+    lua_pop(lua, 1);
 }
 
 static void read_action(struct script *script, lua_State *lua, struct world_action *action)
@@ -35,8 +55,12 @@ static void read_action(struct script *script, lua_State *lua, struct world_acti
     action->duration_us = (int64_t)field(lua, "lasts");
     action->timeout_us = (int64_t)field(lua, "timeout");
     action->line = (uint32_t)field(lua, "line");
-    lua_getfield(lua, 1, "command");
-    snprintf(action->command, sizeof(action->command), "%s", lua_tostring(lua, -1));
+    copy_text(lua, "command", action->command, sizeof(action->command));
+    copy_text(lua, "option", action->option, sizeof(action->option));
+    action->store_write = (int32_t)field(lua, "store_write");
+    action->store_writes = (uint32_t)field(lua, "store_writes");
+    lua_getfield(lua, 1, "after_write");
+    action->after_write = lua_toboolean(lua, -1);
     lua_pop(lua, 1);
     uint32_t slot = action->line < script->line_count ? action->line : 0;
     action->salt = (uint64_t)action->line << 32 | ++script->occurrences[slot];

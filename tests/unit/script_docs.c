@@ -27,7 +27,12 @@ static int setup(void **context)
     unsigned line = 1;
     char *begin = NULL;
     page = read_all("docs/scenarios.md");
-    prelude_text = read_all("sim/script/prelude.lua");
+    char *first = read_all("sim/script/prelude.lua"), *second = read_all("sim/script/identities.lua");
+    size_t room = strlen(first) + strlen(second) + 1;
+    prelude_text = malloc(room);
+    snprintf(prelude_text, room, "%s%s", first, second);
+    free(first);
+    free(second);
     for (char *at = page; *at; line++) {
         char *end = strchr(at, '\n');
         char *next = end ? end + 1 : at + strlen(at);
