@@ -147,7 +147,37 @@ void report_worst_text(const struct expectation *expectation, const struct measu
     if (expectation->source == EXPECT_METRIC)
         report_metric_text(expectation->what, (double)worst->value, out, capacity);
     else
-        measure_format_count((double)worst->value, out, capacity);
+        report_victim_text(worst, out, capacity);
+}
+
+void report_victim_text(const struct measure_worst *worst, char *out, size_t capacity)
+{
+    char count[48];
+    measure_format_count((double)worst->value, count, sizeof(count));
+    if (worst->step == IDENTITY_STEP_NONE)
+        snprintf(out, capacity, "%s", count);
+    else if (worst->value == 1)
+        snprintf(out, capacity, "%s", identity_step_name(worst->step));
+    else
+        snprintf(out, capacity, "%s, first %s", count, identity_step_name(worst->step));
+}
+
+bool report_tells_victims(const struct expectation *expectation, const struct expectation_result *result)
+{
+    return expectation->source == EXPECT_COUNTER && result->verdict == VERDICT_FAIL && result->worst_count > 0 &&
+           expectation->what != COUNTER_COMMANDS_TIMED_OUT;
+}
+
+bool report_has_identities(const struct report_run *run)
+{
+    const struct measure *measure = run->result->measure;
+    struct summary summary;
+    bool used = run->scenario->cloud.lifecycle.on;
+    for (int metric = METRIC_ROTATION_NOTICE; measure && !used && metric <= METRIC_OWNER_TOTAL; metric++)
+        used = report_summary(measure, metric, MEASURE_EVERYBODY, &summary);
+    for (int counter = COUNTER_ROTATIONS; measure && !used && counter <= COUNTER_FLAW_OLD_ACCEPTED; counter++)
+        used = measure_total(measure, counter, MEASURE_EVERYBODY) != 0;
+    return measure && used;
 }
 
 void report_digest(const struct report_run *run, char out[33])

@@ -109,11 +109,12 @@ static void write_header(const struct report_run *run, struct page *page)
     page_format(page, "started %.10s %.5s UTC</p>\n", started, started + 11);
     write_answer_line(run, page);
     write_tiles(run, page);
-    page_add(
-        page,
-        "<nav><a href=\"#expectations\">Expectations</a><a href=\"#day\">The day</a><a href=\"#journeys\">Journeys</a>"
-        "<a href=\"#suffered\">Who suffered</a><a href=\"#ledger\">Ledger</a><a href=\"#memory\">Memory</a>"
-        "<a href=\"#measured\">How it was measured</a></nav>\n</header>\n");
+    page_add(page, "<nav><a href=\"#expectations\">Expectations</a><a href=\"#day\">The day</a><a "
+                   "href=\"#journeys\">Journeys</a>");
+    if (report_has_identities(run))
+        page_add(page, "<a href=\"#identities\">Identities</a>");
+    page_add(page, "<a href=\"#suffered\">Who suffered</a><a href=\"#ledger\">Ledger</a><a href=\"#memory\">Memory</a>"
+                   "<a href=\"#measured\">How it was measured</a></nav>\n</header>\n");
 }
 
 bool report_write_html(const struct report_run *run, const char *path, char *error, size_t error_capacity)
@@ -126,6 +127,7 @@ bool report_write_html(const struct report_run *run, const char *path, char *err
     if (run->result->measure) {
         html_day(run, &page);
         html_journeys(run, &page);
+        html_identities(run, &page);
         html_suffered(run, &page);
         html_ledger(run, &page);
     }

@@ -7,6 +7,7 @@
 void html_answer(const struct report_run *run, struct page *page);
 void html_day(const struct report_run *run, struct page *page);
 void html_journeys(const struct report_run *run, struct page *page);
+void html_identities(const struct report_run *run, struct page *page); /* nothing, when nothing of it was used */
 void html_suffered(const struct report_run *run, struct page *page);
 void html_ledger(const struct report_run *run, struct page *page);
 void html_memory(const struct report_run *run, struct page *page);
@@ -23,6 +24,8 @@ void html_cell(struct page *page, const char *class, const char *text); /* <td> 
 void html_fact(struct page *page, const char *name, const char *value); /* <dt>, <dd>; nothing for an empty value */
 void html_bar(struct page *page, double share, const char *class);      /* 0..1; what is not 0 can be seen */
 const char *html_verdict_class(enum verdict verdict);
+/* "3 certificates revoked": what an identity's counter counts, for people. */
+const char *html_identity_title(enum counter counter);
 /* "command round trip" for people. */
 const char *html_metric_title(enum metric metric);
 /* A row of a vehicle: name, cohort, region, firmware, value, time. */

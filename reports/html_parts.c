@@ -66,6 +66,18 @@ const char *html_metric_title(enum metric metric)
         [METRIC_BYTES_UP_DAY] = "bytes up a day",
         [METRIC_BYTES_DOWN_DAY] = "bytes down a day",
         [METRIC_SEND_LAG] = "the rig's own lag",
+        [METRIC_ROTATION_NOTICE] = "job known to the vehicle",
+        [METRIC_ROTATION_KEY] = "new key pair and request",
+        [METRIC_ROTATION_CERTIFICATE] = "new certificate stored",
+        [METRIC_ROTATION_REGISTRATION] = "new certificate active",
+        [METRIC_ROTATION_SWITCH] = "connected with it",
+        [METRIC_ROTATION_DEACTIVATION] = "old certificate deactivated",
+        [METRIC_ROTATION_TOTAL] = "rotated, in all",
+        [METRIC_ROTATION_OVERLAP] = "both certificates valid",
+        [METRIC_REVOCATION_CUT] = "connection cut after revocation",
+        [METRIC_CLONE_DETECTION] = "clone found out",
+        [METRIC_SWAP_TOTAL] = "new TCU online",
+        [METRIC_OWNER_TOTAL] = "back with the new owner",
     };
     return (size_t)metric < METRIC_COUNT && titles[metric] ? titles[metric] : metric_name(metric);
 }

@@ -25,7 +25,7 @@ static void write_rows(const struct report_run *run, struct page *page, const st
         if (metric >= 0)
             report_metric_text(metric, (double)worst[i].value, value, sizeof(value));
         else
-            measure_format_count((double)worst[i].value, value, sizeof(value));
+            report_victim_text(&worst[i], value, sizeof(value));
         html_vehicle_row(run, page, &worst[i], value);
     }
     page_add(page, "</table></div></div></details>\n");
@@ -67,12 +67,28 @@ static void write_commands(const struct report_run *run, struct page *page, uint
     }
 }
 
+static void write_identities(const struct report_run *run, struct page *page, uint32_t *groups)
+{
+    for (int counter = 0; counter < COUNTER_COUNT; counter++) {
+        struct measure_worst worst[MEASURE_WORST];
+        char title[96];
+        uint32_t count =
+            counter_has_identity_victims(counter) ? measure_command_victims(run->result->measure, counter, worst) : 0;
+        if (!count)
+            continue;
+        snprintf(title, sizeof(title), "Identities: %s", html_identity_title(counter));
+        open_group(page, title, groups);
+        write_rows(run, page, worst, count, -1);
+    }
+}
+
 void html_suffered(const struct report_run *run, struct page *page)
 {
     uint32_t groups = 0;
     html_section(page, "suffered", "Who suffered",
                  "The worst moment of each of the worst vehicles, and what they have in common.");
     write_commands(run, page, &groups);
+    write_identities(run, page, &groups);
     write_ledgers(run, page, &groups);
     for (size_t i = 0; i < sizeof(suffering) / sizeof(suffering[0]); i++) {
         struct measure_worst worst[MEASURE_WORST];

@@ -56,6 +56,12 @@ void report_vehicle_name(const struct report_run *run, uint32_t vehicle, char *o
 /* The worst value of a vehicle as the expectation's metric writes it; counts for ledgers. */
 void report_worst_text(const struct expectation *expectation, const struct measure_worst *worst, char *out,
                        size_t capacity);
+/* How often, and at which step of its identity's life the vehicle was. */
+void report_victim_text(const struct measure_worst *worst, char *out, size_t capacity);
+/* Whether the result's detail says who was at which step. */
+bool report_tells_victims(const struct expectation *expectation, const struct expectation_result *result);
+/* Whether anything of identities' lives was asked for or measured. */
+bool report_has_identities(const struct report_run *run);
 void report_metric_text(enum metric metric, double value, char *out, size_t capacity);
 void report_digest(const struct report_run *run, char out[33]);  /* "" when there is none */
 void report_started(const struct report_run *run, char out[32]); /* "2026-03-04T07:40:00Z" */

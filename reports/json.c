@@ -57,6 +57,8 @@ static void add_vehicles(const struct report_run *run, cJSON *object, const stru
         add_text(one, "name", name);
         add_integer(one, "value", result->worst[i].value);
         add_seconds(one, "at_s", result->worst[i].at_us);
+        if (result->worst[i].step != IDENTITY_STEP_NONE)
+            add_text(one, "step", identity_step_name(result->worst[i].step));
     }
 }
 

@@ -85,6 +85,10 @@ static void remark_text(const struct terminal *terminal, const struct expectatio
         snprintf(out, capacity, "%s", result->detail);
         return;
     }
+    if (report_tells_victims(expectation, result)) {
+        snprintf(out, capacity, "%s", result->detail);
+        return;
+    }
     if (result->at_us >= 0)
         scenario_time_text(terminal->run->scenario, result->at_us, at, sizeof(at));
     if (expectation->confidence > 0)
@@ -104,7 +108,7 @@ static void print_victims(const struct terminal *terminal, const struct expectat
         return;
     fprintf(terminal->stream, "   %*s  worst: ", (int)terminal->id_columns, "");
     for (uint32_t i = 0; i < result->worst_count && i < VICTIMS_SHOWN; i++) {
-        char text[SCENARIO_NAME + 16];
+        char text[96];
         fputs(i ? ", " : "", terminal->stream);
         report_vehicle_name(terminal->run, result->worst[i].vehicle, text, sizeof(text));
         print_safe(terminal, text);

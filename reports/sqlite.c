@@ -20,7 +20,12 @@ static const char schema[] =
     " detail TEXT, line INTEGER);"
     "CREATE TABLE expectation_vehicle(position INTEGER REFERENCES expectation, rank INTEGER, vehicle INTEGER, name "
     "TEXT, value INTEGER,"
-    " at_s REAL, PRIMARY KEY(position, rank)) WITHOUT ROWID;"
+    " at_s REAL, step TEXT, PRIMARY KEY(position, rank)) WITHOUT ROWID;"
+    "CREATE TABLE identity_step(counter INTEGER REFERENCES counter, step TEXT, vehicles INTEGER, PRIMARY KEY(counter, "
+    "step)) WITHOUT ROWID;"
+    "CREATE TABLE identity_vehicle(counter INTEGER REFERENCES counter, rank INTEGER, vehicle INTEGER, name TEXT, value "
+    "INTEGER,"
+    " at_s REAL, step TEXT, PRIMARY KEY(counter, rank)) WITHOUT ROWID;"
     "CREATE TABLE metric_summary(metric TEXT, kind TEXT, part TEXT, unit TEXT, samples INTEGER, mean REAL, minimum "
     "INTEGER, p50 INTEGER,"
     " p90 INTEGER, p99 INTEGER, p999 INTEGER, maximum INTEGER, excluded INTEGER, PRIMARY KEY(metric, kind, part)) "
@@ -215,21 +220,28 @@ static void fill_expectations(struct table *table)
     }
 }
 
+/* The rest of a row, and its end. */
+static void put_vehicle(struct table *table, uint32_t rank, const struct measure_worst *worst)
+{
+    char name[SCENARIO_NAME + 16];
+    report_vehicle_name(table->run, worst->vehicle, name, sizeof(name));
+    put_integer(table, rank);
+    put_integer(table, worst->vehicle == MEASURE_NO_VEHICLE ? -1 : (int64_t)worst->vehicle);
+    put_text(table, name);
+    put_integer(table, worst->value);
+    put_at(table, worst->at_us);
+    put_text(table, worst->step == IDENTITY_STEP_NONE ? "" : identity_step_name(worst->step));
+    end_row(table);
+}
+
 static void fill_expectation_vehicles(struct table *table)
 {
-    prepare(table, "INSERT INTO expectation_vehicle VALUES(?, ?, ?, ?, ?, ?)");
+    prepare(table, "INSERT INTO expectation_vehicle VALUES(?, ?, ?, ?, ?, ?, ?)");
     for (uint32_t i = 0; i < report_expectation_count(table->run); i++)
         for (uint32_t rank = 0; rank < table->run->expectations[i].worst_count; rank++) {
             const struct measure_worst *worst = &table->run->expectations[i].worst[rank];
-            char name[SCENARIO_NAME + 16];
-            report_vehicle_name(table->run, worst->vehicle, name, sizeof(name));
             put_integer(table, i);
-            put_integer(table, rank);
-            put_integer(table, worst->vehicle == MEASURE_NO_VEHICLE ? -1 : (int64_t)worst->vehicle);
-            put_text(table, name);
-            put_integer(table, worst->value);
-            put_at(table, worst->at_us);
-            end_row(table);
+            put_vehicle(table, rank, worst);
         }
 }
 
@@ -330,6 +342,34 @@ static void fill_counters(struct table *table)
     prepare(table, "INSERT INTO counter_series VALUES(?, ?, ?)");
     for (int counter = 0; counter < COUNTER_COUNT; counter++)
         fill_series(table, counter);
+}
+
+/* Victims of identities' counters: all of them by step, and those that are remembered. */
+static void fill_identities(struct table *table)
+{
+    const struct measure *measure = table->run->result->measure;
+    prepare(table, "INSERT INTO identity_step VALUES(?, ?, ?)");
+    for (int counter = 0; counter < COUNTER_COUNT; counter++) {
+        uint64_t steps[IDENTITY_STEPS];
+        measure_identity_steps(measure, counter, MEASURE_EVERYBODY, steps);
+        for (uint32_t step = 0; step < IDENTITY_STEPS; step++) {
+            if (!steps[step])
+                continue;
+            put_integer(table, counter);
+            put_text(table, step == IDENTITY_STEP_NONE ? "" : identity_step_name(step));
+            put_integer(table, (int64_t)steps[step]);
+            end_row(table);
+        }
+    }
+    prepare(table, "INSERT INTO identity_vehicle VALUES(?, ?, ?, ?, ?, ?, ?)");
+    for (int counter = 0; counter < COUNTER_COUNT; counter++) {
+        struct measure_worst worst[MEASURE_WORST];
+        uint32_t count = counter_has_identity_victims(counter) ? measure_command_victims(measure, counter, worst) : 0;
+        for (uint32_t rank = 0; rank < count; rank++) {
+            put_integer(table, counter);
+            put_vehicle(table, rank, &worst[rank]);
+        }
+    }
 }
 
 static void fill_ledger_row(struct table *table, uint32_t vehicle, const struct ledger_row *row)
@@ -445,8 +485,8 @@ static void fill(struct table *table)
     execute(table, "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN;");
     execute(table, schema);
     void (*const parts[])(struct table *) = {
-        fill_run,     fill_parameters, fill_expectations, fill_expectation_vehicles, fill_memory_and_notes,
-        fill_replay,  fill_metrics, fill_counters,   fill_ledger};
+        fill_run,    fill_parameters, fill_expectations, fill_expectation_vehicles, fill_memory_and_notes,
+        fill_replay, fill_metrics,    fill_counters,     fill_identities,           fill_ledger};
     size_t count = table->run->result->measure ? sizeof(parts) / sizeof(parts[0]) : 6;
     for (size_t i = 0; i < count && !table->failed; i++)
         parts[i](table);

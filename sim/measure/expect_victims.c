@@ -149,7 +149,7 @@ static bool is_of_everybody(const struct measure *measure, const struct expectat
     return !is_windowed(expectation) && total == (int64_t)where->all;
 }
 
-/* "12 vehicles: ", "30 times, 12 vehicles: ", and where not all are remembered "40 times, 32 vehicles or more: " */
+/* "12 vehicles", "30 times, 12 vehicles", and where not all are remembered "40 times, 32 vehicles or more" */
 static void say_how_many(struct words *words, const struct expectation *expectation, uint32_t known, uint64_t all)
 {
     bool complete = known < MEASURE_WORST;
@@ -158,8 +158,7 @@ static void say_how_many(struct words *words, const struct expectation *expectat
     complete = complete || one_each;
     if (!complete || vehicles != all)
         say(words, "%llu time%s, ", (unsigned long long)all, all == 1 ? "" : "s");
-    say(words, "%llu vehicle%s%s: ", (unsigned long long)vehicles, vehicles == 1 ? "" : "s",
-        complete ? "" : " or more");
+    say(words, "%llu vehicle%s%s", (unsigned long long)vehicles, vehicles == 1 ? "" : "s", complete ? "" : " or more");
 }
 
 static void say_where(struct words *words, const struct expectation *expectation, struct who_where *where)
@@ -192,7 +191,7 @@ void describe_victims(const struct measure *measure, const struct expectation *e
     count_all(measure, expectation, &where);
     if (!is_of_everybody(measure, expectation, &where))
         count_remembered(measure, expectation, &where);
-    if (where.all == 0 || (where.somewhere == 0 && expectation->also_count == 0))
+    if (where.all == 0)
         return;
     bool theirs = concern_of(expectation->what) == expectation->what;
     if (!theirs) { /* the number itself is another one: keep it */
@@ -200,5 +199,8 @@ void describe_victims(const struct measure *measure, const struct expectation *e
         say(&words, "; failed: ");
     }
     say_how_many(&words, expectation, out->worst_count, where.all);
+    if (where.somewhere == 0 && expectation->also_count == 0)
+        return;
+    say(&words, ": ");
     say_where(&words, expectation, &where);
 }

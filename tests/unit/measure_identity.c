@@ -198,6 +198,7 @@ static void flaws_at_the_end(void **context)
     fall(measure, COUNTER_FLAW_SECOND_CERTIFICATE, 5, DURATION_US, IDENTITY_STEP_DEACTIVATION);
     fall(measure, COUNTER_FLAW_SECOND_CERTIFICATE, 6, DURATION_US + 1, IDENTITY_STEP_DEACTIVATION);
     fall(measure, COUNTER_FLAW_OLD_ACCEPTED, 5, DURATION_US, IDENTITY_STEP_NONE);
+    assert_string_equal(judge(measure, total_of(COUNTER_FLAW_OLD_ACCEPTED, EQUALS, 0)).detail, "1 vehicle");
     result = judge(measure, expectation);
     assert_int_equal(result.verdict, VERDICT_FAIL);
     assert_true(result.measured == 3);
