@@ -195,7 +195,7 @@ static void end(struct cloud_jobs *jobs, int64_t now_us, struct jobs_consequence
     if (consequence->aborts) {
         job->state = CLOUD_JOB_CANCELED; /* from here on no retry of anybody */
         job->comment = "The abort criteria were met.";
-    } else {
+    } else if (execution->state != CLOUD_EXECUTION_REJECTED) { /* ALL means FAILED and TIMED_OUT here */
         retry(jobs, now_us, consequence);
     }
 }
