@@ -61,7 +61,8 @@ static X509_CRL *make_crl(const struct pki_store *store, const struct pki_ca *ca
     bool good = crl && this_update && next_update && X509_CRL_set_version(crl, X509_CRL_VERSION_2) == 1 &&
                 X509_CRL_set_issuer_name(crl, X509_get_subject_name(ca->x509)) == 1 &&
                 X509_CRL_set1_lastUpdate(crl, this_update) == 1 && X509_CRL_set1_nextUpdate(crl, next_update) == 1;
-    for (size_t i = 0; good && i < store->revoked_count; i++) /* an expired one stays for one more list (RFC 5280 3.3) */
+    for (size_t i = 0; good && i < store->revoked_count;
+         i++) /* an expired one stays for one more list (RFC 5280 3.3) */
         if (store->revoked[i].ca == which && store->revoked[i].not_after_s + CLOUD_CRL_LIFETIME_S > now_s)
             good = add_revoked(crl, &store->revoked[i]);
     good = good && X509_CRL_sort(crl) == 1 && add_extensions(crl, ca->x509, number) &&

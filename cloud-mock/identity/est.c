@@ -9,9 +9,9 @@
 void est_csrattrs(struct est *est)
 {
     static const uint8_t attributes[] = {
-        0x30, 0x21,                                                       /* CsrAttrs */
-        0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, 0x02,       /* ecdsa-with-SHA256 */
-        0x30, 0x15, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01, /* id-ecPublicKey: */
+        0x30, 0x21,                                                             /* CsrAttrs */
+        0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, 0x02,             /* ecdsa-with-SHA256 */
+        0x30, 0x15, 0x06, 0x07, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01,       /* id-ecPublicKey: */
         0x31, 0x0A, 0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07, /* prime256v1 */
     };
     if (est->broker->pki->modelled) {
@@ -59,12 +59,13 @@ static bool put_part(struct est *est, const char *type, const uint8_t *key, size
                      const uint8_t *certificate, size_t certificate_length)
 {
     char head[160];
-    snprintf(head, sizeof head, "--" BOUNDARY "\r\nContent-Type: %s\r\nContent-Transfer-Encoding: base64\r\n\r\n", type);
+    snprintf(head, sizeof head, "--" BOUNDARY "\r\nContent-Type: %s\r\nContent-Transfer-Encoding: base64\r\n\r\n",
+             type);
     if (!put(est, head))
         return false;
-    size_t length = key ? identity_base64_encode(key, key_length, est->out, est->capacity)
-                        : real_certs_only(est->broker->pki, &certificate, &certificate_length, 1, est->out,
-                                          est->capacity);
+    size_t length =
+        key ? identity_base64_encode(key, key_length, est->out, est->capacity)
+            : real_certs_only(est->broker->pki, &certificate, &certificate_length, 1, est->out, est->capacity);
     est->out += length;
     est->capacity -= length;
     est->reply->body_length += length;

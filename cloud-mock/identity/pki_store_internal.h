@@ -39,6 +39,7 @@ struct pki_store {
     struct store_revoked *revoked; /* by (serial, ca) */
     size_t revoked_count;
     int64_t revision; /* of `revoked` */
+    int64_t told;     /* the last one that cloud_pki_refresh() has told of */
     char url[STORE_URL_MAX];
     struct {
         X509 *x509;

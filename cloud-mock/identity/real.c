@@ -173,8 +173,7 @@ static bool extend_all(X509 *x509, X509 *issuer, enum real_use use, const struct
            (!wanted[use].extended || extend(x509, &context, NID_ext_key_usage, wanted[use].extended)) &&
            (!names || extend(x509, &context, NID_subject_alt_name, names)) &&
            (use != REAL_RESPONDER || extend(x509, &context, NID_id_pkix_OCSP_noCheck, "NULL")) &&
-           extend_points(x509, &context, extras) &&
-           extend(x509, &context, NID_subject_key_identifier, "hash") &&
+           extend_points(x509, &context, extras) && extend(x509, &context, NID_subject_key_identifier, "hash") &&
            (use == REAL_CA_ROOT || extend(x509, &context, NID_authority_key_identifier, "keyid:always"));
 }
 
@@ -207,8 +206,8 @@ static const char *server_names(const char *common_name, char *out, size_t capac
     return out;
 }
 
-X509 *real_certify(struct cloud_pki *pki, enum cloud_ca ca, EVP_PKEY *key, const char *common_name, int64_t not_before_s,
-                   int64_t not_after_s)
+X509 *real_certify(struct cloud_pki *pki, enum cloud_ca ca, EVP_PKEY *key, const char *common_name,
+                   int64_t not_before_s, int64_t not_after_s)
 {
     char names[80];
     bool server = ca == CLOUD_CA_SERVER;
@@ -217,8 +216,8 @@ X509 *real_certify(struct cloud_pki *pki, enum cloud_ca ca, EVP_PKEY *key, const
         extras.names = server_names(common_name, names, sizeof(names));
     if (server)
         extras.url = NULL; /* the server CA has no CRL */
-    X509 *x509 = real_sign(key, common_name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, not_before_s, not_after_s,
-                           server ? REAL_SERVER : REAL_CLIENT, &extras);
+    X509 *x509 = real_sign(key, common_name, real_serial(), pki->ca[ca].x509, pki->ca[ca].key, not_before_s,
+                           not_after_s, server ? REAL_SERVER : REAL_CLIENT, &extras);
     if (x509 && store_note(pki, ca, x509))
         return x509;
     X509_free(x509); /* what cannot be noted could not be revoked either */

@@ -74,8 +74,10 @@ static bool open_database(struct pki_store *store, char *error, size_t error_cap
     for (int i = 0; good && i < STORE_STATEMENTS; i++)
         good = sqlite3_prepare_v2(store->handle, texts[i], -1, &store->statement[i], NULL) == SQLITE_OK;
     bool changed;
-    if (good && store_reload(store, &changed))
+    if (good && store_reload(store, &changed)) {
+        store->told = store->revision;
         return true;
+    }
     if (error && error_capacity)
         snprintf(error, error_capacity, "certificates: %s: %s", path,
                  store->handle ? sqlite3_errmsg(store->handle) : "out of memory");
@@ -225,7 +227,9 @@ bool cloud_pki_refresh(struct cloud_pki *pki)
     if (!store)
         return false;
     store_enter(store);
-    store_reload(store, &changed);
+    store_reload(store, &changed); /* whoever else has reloaded it in the meantime */
+    changed = store->revision != store->told;
+    store->told = store->revision;
     store_leave(store);
     return changed;
 }
@@ -333,8 +337,8 @@ bool cloud_pki_find(struct cloud_pki *pki, uint64_t serial, enum cloud_ca *ca)
 static const struct {
     int number;
     const char *name;
-} reasons[] = {{0, "unspecified"},          {1, "keyCompromise"}, {2, "CACompromise"},       {3, "affiliationChanged"},
-               {4, "superseded"},           {5, "cessationOfOperation"}, {9, "privilegeWithdrawn"}, {10, "AACompromise"}};
+} reasons[] = {{0, "unspecified"}, {1, "keyCompromise"},        {2, "CACompromise"},       {3, "affiliationChanged"},
+               {4, "superseded"},  {5, "cessationOfOperation"}, {9, "privilegeWithdrawn"}, {10, "AACompromise"}};
 
 int cloud_revocation_reason(const char *name)
 {
@@ -375,7 +379,7 @@ static int mark(struct pki_store *store, enum cloud_ca ca, const uint64_t *seria
 }
 
 static int revoke_some(struct cloud_pki *pki, enum cloud_ca ca, const uint64_t *serial, const char *name, int reason,
-                  int64_t now_s, char *error, size_t error_capacity)
+                       int64_t now_s, char *error, size_t error_capacity)
 {
     struct pki_store *store = store_of(pki, error, error_capacity);
     if (!store)

@@ -7,6 +7,8 @@
 #define _GNU_SOURCE /* accept4 */
 #include "serve_internal.h"
 
+#include "cloud/pki_store.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -48,6 +50,7 @@ struct link {
     uint8_t *output;
     uint32_t output_begin, output_end, output_capacity;
     uint8_t *der;
+    uint64_t serial; /* of the certificate */
     struct cloud_peer peer;
 };
 
@@ -249,6 +252,15 @@ static bool greet(struct link *link)
     return false;
 }
 
+static bool has_revoked(const struct link *link)
+{
+    struct cloud_pki *pki = link->door->pki;
+    enum cloud_ca ca = memcmp(link->peer.issuer_id, cloud_pki_ca(pki, CLOUD_CA_CLAIM)->id, 32) == 0
+                           ? CLOUD_CA_CLAIM
+                           : CLOUD_CA_OPERATIONAL;
+    return link->peer.has_certificate && cloud_pki_is_revoked(pki, ca, link->serial);
+}
+
 static bool shake_hands(struct link *link)
 {
     ERR_clear_error();
@@ -257,7 +269,12 @@ static bool shake_hands(struct link *link)
         const char *name = SSL_get_servername(link->ssl, TLSEXT_NAMETYPE_host_name);
         snprintf(link->peer.server_name, sizeof(link->peer.server_name), "%s", name ? name : "");
         link->peer.tls = true;
-        serve_tls_peer(link->ssl, link->door->pki, CLOUD_CA_OPERATIONAL, &link->peer, &link->der);
+        serve_tls_peer(link->ssl, link->door->pki, &link->peer, &link->der, &link->serial);
+        if (has_revoked(link)) { /* since the handshake looked */
+            link->door->counts.handshakes_failed++;
+            lose(link);
+            return false;
+        }
         link->want_write = false;
         watch(link);
         return greet(link);
@@ -502,6 +519,18 @@ struct cloud *mqtt_door_cloud(struct mqtt_door *door)
 void mqtt_door_counts(const struct mqtt_door *door, struct mqtt_door_counts *out)
 {
     *out = door->counts;
+}
+
+uint64_t mqtt_door_cut_revoked(struct mqtt_door *door)
+{
+    uint64_t cut = 0;
+    for (struct link *link = door->links; link; link = link->next) {
+        if (link->dead || link->state != LINK_OPEN || !link->connection || !has_revoked(link))
+            continue;
+        cloud_broker_cut(door->cloud.broker, link->connection, serve_monotonic_us(), MQ5_NOT_AUTHORIZED);
+        cut++;
+    }
+    return cut;
 }
 
 void mqtt_door_shutdown(struct mqtt_door *door)

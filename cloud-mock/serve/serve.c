@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "serve_internal.h"
 
+#include "cloud/pki_store.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -15,13 +17,15 @@
 #define EXIT_ENVIRONMENT 3
 #define GOODBYE_S        2.5
 #define START_TIMEOUT_MS 60000
+#define REVOKED_POLL_S   0.1  /* how long a revocation by another process goes unnoticed */
+#define CRL_POLL_S       60.0 /* a list whose half-life is over is made again */
 
 void cloud_serve_defaults(struct cloud_serve_options *options)
 {
     memset(options, 0, sizeof(*options));
     options->address = "127.0.0.1";
     options->mqtt_port = options->mqtts_port = options->https_port = 0;
-    options->mqtts_password_port = -1;
+    options->mqtts_password_port = options->http_port = -1;
     cloud_broker_defaults(&options->cloud.broker);
     options->cloud.profile = cloud_profile_find("embedded");
     options->cloud.registration.activation_delay_us = 2 * US_PER_S;
@@ -40,7 +44,7 @@ struct server {
     struct cloud_serve_doors doors;
     ev_signal interrupt, terminate;
     ev_io stop;
-    ev_timer goodbye, save;
+    ev_timer goodbye, save, revoked, cut, lists;
     bool stopping, over;
     char *error;
     size_t error_capacity;
@@ -66,22 +70,36 @@ static bool open_mqtt(struct server *server, int wanted, int *port, bool tls, en
     return mqtt_door_listen(server->mqtt, fd, context, use == SERVE_TLS_MUTUAL);
 }
 
+static bool listen_at(struct server *server, int wanted, int *port, int *fd)
+{
+    *port = wanted;
+    *fd = serve_listen(server->options->address, port, server->error, server->error_capacity);
+    return *fd >= 0;
+}
+
 static bool open_https(struct server *server)
 {
     const struct cloud_serve_options *options = server->options;
-    server->doors.https_port = -1;
-    if (options->https_port < 0)
+    server->doors.https_port = server->doors.http_port = -1;
+    if (options->https_port < 0 && options->http_port < 0)
         return true;
-    SSL_CTX *context = serve_tls_context(options, server->pki, SERVE_TLS_HTTPS, server->error, server->error_capacity);
-    if (!context)
-        return false;
-    server->doors.https_port = options->https_port;
-    int fd = serve_listen(options->address, &server->doors.https_port, server->error, server->error_capacity);
-    if (fd < 0) {
+    SSL_CTX *context = NULL;
+    int secure = -1, clear = -1;
+    bool good = true;
+    if (options->https_port >= 0) {
+        context = serve_tls_context(options, server->pki, SERVE_TLS_HTTPS, server->error, server->error_capacity);
+        good = context && listen_at(server, options->https_port, &server->doors.https_port, &secure);
+    }
+    if (good && options->http_port >= 0)
+        good = listen_at(server, options->http_port, &server->doors.http_port, &clear);
+    if (!good) {
+        if (secure >= 0)
+            close(secure);
         SSL_CTX_free(context);
         return false;
     }
-    server->https = https_door_start(fd, context, &server->certificates, server->error, server->error_capacity);
+    server->https =
+        https_door_start(secure, context, clear, &server->certificates, server->error, server->error_capacity);
     return server->https != NULL;
 }
 
@@ -116,6 +134,14 @@ static bool open_stores(struct server *server)
         return false;
     }
     server->pki = cloud_pki_open(options->pki_directory, true, server->error, server->error_capacity);
+    if (server->pki && !cloud_pki_set_public_url(server->pki, options->public_url)) {
+        snprintf(server->error, server->error_capacity, "certificates: '%s' is no URL of the form http://host:port",
+                 options->public_url);
+        return false;
+    }
+    if (server->pki &&
+        !cloud_pki_write_crls(server->pki, serve_wall_us() / US_PER_S, server->error, server->error_capacity))
+        return false;
     server->registry =
         server->pki ? cloud_registry_open(options->registry_path, server->error, server->error_capacity) : NULL;
     return server->registry != NULL;
@@ -162,8 +188,45 @@ static void on_save(struct ev_loop *loop, ev_timer *timer, int events)
     cloud_registry_flush(server->registry);
 }
 
+/* ---- revocation ------------------------------------------------------------------------------------------------------ */
+
+static void on_cut(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct server *server = timer->data;
+    ev_timer_stop(loop, timer);
+    if (server->mqtt)
+        mqtt_door_cut_revoked(server->mqtt);
+}
+
+static void on_revoked(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct server *server = timer->data;
+    if (!cloud_pki_refresh(server->pki) || ev_is_active(&server->cut))
+        return; /* the cut that is due takes everybody who is revoked by then */
+    ev_timer_set(&server->cut, (double)server->options->cut_delay_us / 1e6, 0);
+    ev_timer_start(loop, &server->cut);
+}
+
+static void on_lists(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct server *server = timer->data;
+    char error[256];
+    cloud_pki_write_crls(server->pki, serve_wall_us() / US_PER_S, error, sizeof(error)); /* or the next time */
+}
+
+static void watch_revocations(struct server *server)
+{
+    ev_timer_init(&server->revoked, on_revoked, REVOKED_POLL_S, REVOKED_POLL_S);
+    ev_timer_init(&server->lists, on_lists, CRL_POLL_S, CRL_POLL_S);
+    ev_timer_init(&server->cut, on_cut, 0, 0);
+    server->revoked.data = server->lists.data = server->cut.data = server;
+    ev_timer_start(server->loop, &server->revoked);
+    ev_timer_start(server->loop, &server->lists);
+}
+
 static void run_loop(struct server *server, int stop_fd)
 {
+    watch_revocations(server);
     ev_signal_init(&server->interrupt, on_signal, SIGINT);
     ev_signal_init(&server->terminate, on_signal, SIGTERM);
     ev_io_init(&server->stop, on_stop_fd, stop_fd, EV_READ);
@@ -188,6 +251,9 @@ static void run_loop(struct server *server, int stop_fd)
     ev_io_stop(server->loop, &server->stop);
     ev_timer_stop(server->loop, &server->goodbye);
     ev_timer_stop(server->loop, &server->save);
+    ev_timer_stop(server->loop, &server->revoked);
+    ev_timer_stop(server->loop, &server->lists);
+    ev_timer_stop(server->loop, &server->cut);
 }
 
 int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
@@ -245,7 +311,7 @@ static _Noreturn void child(const struct cloud_serve_options *options, int fd)
         close_range(3, (unsigned)fd - 1, 0);
     close_range((unsigned)fd + 1, ~0u, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    signal(SIGINT, SIG_IGN); /* Ctrl-C is the parent's to handle: the cloud must outlive its vehicles */
+    signal(SIGINT, SIG_IGN);  /* Ctrl-C is the parent's to handle: the cloud must outlive its vehicles */
     signal(SIGUSR1, SIG_IGN); /* as mpirun passes it on, to the whole process group */
     signal(SIGUSR2, SIG_IGN);
     signal(SIGTERM, SIG_DFL);

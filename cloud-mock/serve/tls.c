@@ -1,6 +1,11 @@
-/* tls.c: one context a door. Clients are verified against one CA only, as a trust anchor of its own, so that a certificate of another of our CAs does not
- * pass, whatever chain it brings. */
+/* tls.c: one context a door. Clients are verified against the CAs of that door only, as trust anchors of their own, so that a certificate of another of our
+ * CAs does not pass, whatever chain it brings.
+ *
+ * The MQTT door refuses what is revoked or out of its validity in the handshake, with the alert that says so; a session that would be resumed is looked at
+ * again, as nothing is verified then. The HTTPS door lets such certificates through the handshake: the certificate broker answers them. */
 #include "serve_internal.h"
+
+#include "cloud/pki_store.h"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -29,6 +34,79 @@ static int demand_server_name(SSL *ssl, int *alert, void *unused)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
+/* ---- who is let in ---------------------------------------------------------------------------------------------------- */
+
+static const enum cloud_ca mutual_ca[] = {CLOUD_CA_OPERATIONAL, CLOUD_CA_CLAIM},
+                           https_ca[] = {CLOUD_CA_ATTESTATION, CLOUD_CA_OPERATIONAL};
+
+/* The anchors of a door are subordinate CAs that may sign no further CA (path length 0): the one whose key the certificate states has signed
+ * it, or the handshake would have failed. */
+static bool issuer_of(X509 *x509, const struct cloud_pki *pki, enum cloud_ca *ca)
+{
+    const ASN1_OCTET_STRING *key_id = X509_get0_authority_key_id(x509);
+    for (int i = CLOUD_CA_OPERATIONAL; key_id && i < CLOUD_CA_COUNT; i++)
+        if (ASN1_STRING_length(key_id) == 20 &&
+            memcmp(ASN1_STRING_get0_data(key_id), cloud_pki_ca(pki, (enum cloud_ca)i)->key_id, 20) == 0) {
+            *ca = (enum cloud_ca)i;
+            return true;
+        }
+    return false;
+}
+
+static bool is_revoked(struct cloud_pki *pki, X509 *x509)
+{
+    uint64_t serial;
+    enum cloud_ca ca;
+    bool known = ASN1_INTEGER_get_uint64(&serial, X509_get0_serialNumber(x509)) == 1;
+    ERR_clear_error();
+    return known && issuer_of(x509, pki, &ca) && cloud_pki_is_revoked(pki, ca, serial);
+}
+
+static struct cloud_pki *pki_of(const SSL *ssl)
+{
+    return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+}
+
+static int refuse_revoked(int good, X509_STORE_CTX *store)
+{
+    if (good != 1 || X509_STORE_CTX_get_error_depth(store) != 0)
+        return good;
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    if (!is_revoked(pki_of(ssl), X509_STORE_CTX_get_current_cert(store)))
+        return 1;
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED);
+    return 0;
+}
+
+static int accept_out_of_time(int good, X509_STORE_CTX *store)
+{
+    int error = X509_STORE_CTX_get_error(store);
+    if (good == 1 || X509_STORE_CTX_get_error_depth(store) != 0 ||
+        (error != X509_V_ERR_CERT_HAS_EXPIRED && error != X509_V_ERR_CERT_NOT_YET_VALID))
+        return good;
+    X509_STORE_CTX_set_error(store, X509_V_OK);
+    return 1;
+}
+
+/* A ticket of somebody who would not be let in today is no ticket: the full handshake that follows says why. */
+static SSL_TICKET_RETURN use_ticket(SSL *ssl, SSL_SESSION *session, const unsigned char *name, size_t name_length,
+                                    SSL_TICKET_STATUS status, void *unused)
+{
+    if (status == SSL_TICKET_EMPTY)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    if (status == SSL_TICKET_NO_DECRYPT)
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    X509 *x509 = SSL_SESSION_get0_peer(session);
+    if (!x509 || X509_cmp_current_time(X509_get0_notAfter(x509)) < 0 || is_revoked(pki_of(ssl), x509))
+        return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS_RENEW ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE;
+}
+
+static int keep_nothing_else(SSL *ssl, void *unused)
+{
+    return 1;
+}
+
 static bool trust(SSL_CTX *context, const struct cloud_pki *pki, enum cloud_ca ca)
 {
     struct span bytes = cloud_pki_ca_bytes(pki, ca);
@@ -41,7 +119,7 @@ static bool trust(SSL_CTX *context, const struct cloud_pki *pki, enum cloud_ca c
     return good;
 }
 
-static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, const struct cloud_pki *pki,
+static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, struct cloud_pki *pki,
                    enum serve_tls use)
 {
     char certificate[640], key[640];
@@ -58,17 +136,21 @@ static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, 
     SSL_CTX_set_alpn_select_cb(context, choose_protocol, use == SERVE_TLS_HTTPS ? context : NULL);
     if (options->require_server_name)
         SSL_CTX_set_tlsext_servername_callback(context, demand_server_name);
-    if (use == SERVE_TLS_MUTUAL)
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_app_data(context, pki);
+    if (use == SERVE_TLS_MUTUAL) {
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, refuse_revoked);
+        SSL_CTX_set_session_ticket_cb(context, keep_nothing_else, use_ticket, NULL);
+        SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF); /* tickets only: those are looked at */
+    }
     if (use == SERVE_TLS_HTTPS)
-        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_verify(context, SSL_VERIFY_PEER, accept_out_of_time);
+    const enum cloud_ca *anchors = use == SERVE_TLS_MUTUAL ? mutual_ca : https_ca;
     return SSL_CTX_use_certificate_chain_file(context, certificate) == 1 &&
            SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 &&
-           (use == SERVE_TLS_PASSWORD ||
-            trust(context, pki, use == SERVE_TLS_MUTUAL ? CLOUD_CA_OPERATIONAL : CLOUD_CA_ATTESTATION));
+           (use == SERVE_TLS_PASSWORD || (trust(context, pki, anchors[0]) && trust(context, pki, anchors[1])));
 }
 
-SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, const struct cloud_pki *pki, enum serve_tls use,
+SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, struct cloud_pki *pki, enum serve_tls use,
                            char *error, size_t error_capacity)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -83,8 +165,9 @@ SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, const stru
     return NULL;
 }
 
-bool serve_tls_peer(SSL *ssl, const struct cloud_pki *pki, enum cloud_ca issuer, struct cloud_peer *peer, uint8_t **der)
+bool serve_tls_peer(SSL *ssl, const struct cloud_pki *pki, struct cloud_peer *peer, uint8_t **der, uint64_t *serial)
 {
+    enum cloud_ca issuer;
     struct cloud_certificate certificate;
     X509 *x509 = SSL_get0_peer_certificate(ssl);
     unsigned char *bytes = NULL;
@@ -93,13 +176,15 @@ bool serve_tls_peer(SSL *ssl, const struct cloud_pki *pki, enum cloud_ca issuer,
     if (*der)
         memcpy(*der, bytes, (size_t)length);
     OPENSSL_free(bytes);
-    if (!*der || !cloud_certificate_read(span_of(*der, (size_t)length), &certificate)) {
+    if (!*der || !issuer_of(x509, pki, &issuer) ||
+        !cloud_certificate_read(span_of(*der, (size_t)length), &certificate)) {
         free(*der);
         *der = NULL;
         return false;
     }
-    /* The only anchor of this door, and it may sign no further CA (path length 0): who else could have issued it? */
     memcpy(certificate.issuer_id, cloud_pki_ca(pki, issuer)->id, 32);
+    if (serial)
+        *serial = certificate.serial;
     cloud_peer_from_certificate(peer, &certificate, span_of(*der, (size_t)length));
     return true;
 }

@@ -102,9 +102,9 @@ struct cloud_certificate_broker {
     void *resolve_context;
 };
 struct cloud_http_reply {
-    int status; /* 200, 204, 400, 401, 403, 404, 405, 500 */
+    int status;               /* 200, 204, 400, 401, 403, 404, 405, 500 */
     const char *content_type; /* NULL: no content */
-    size_t body_length; /* bytes written to the caller's buffer */
+    size_t body_length;       /* bytes written to the caller's buffer */
 };
 /* Paths under "/.well-known/est/":
  *   cacerts         GET   the CA certificates

@@ -10,8 +10,8 @@
 #include "cloud/identity.h"
 
 /* RFC 5280 5.3.1, by number: 0 unspecified, 1 keyCompromise, 3 affiliationChanged, 4 superseded, 5 cessationOfOperation, 9 privilegeWithdrawn... */
-int cloud_revocation_reason(const char *name);          /* -1: no such reason */
-const char *cloud_revocation_reason_name(int reason);   /* NULL: no such reason */
+int cloud_revocation_reason(const char *name);        /* -1: no such reason */
+const char *cloud_revocation_reason_name(int reason); /* NULL: no such reason */
 
 enum cloud_standing {
     CLOUD_STANDING_UNKNOWN, /* this hierarchy has not issued it, or not since it keeps an index */
@@ -32,7 +32,7 @@ enum cloud_standing cloud_pki_standing(struct cloud_pki *pki, enum cloud_ca ca, 
                                        struct cloud_issued *out);
 /* From memory, for handshakes; as of the last cloud_pki_refresh() or of a change made here. */
 bool cloud_pki_is_revoked(struct cloud_pki *pki, enum cloud_ca ca, uint64_t serial);
-/* Another process may have revoked something: true when that is so. Cheap. */
+/* true: something was revoked since the last call, by this process or by another one that uses the directory. Cheap. */
 bool cloud_pki_refresh(struct cloud_pki *pki);
 
 /* Each returns how many certificates it has revoked now (0: they were already), or -1 with a line in `error`: nothing of that name or number was

@@ -1,4 +1,5 @@
-/* cloud/serve.h: the cloud's doors: MQTT over TCP and TLS (libev, OpenSSL), the certificate broker over HTTPS with mutual TLS (libevent's HTTP server).
+/* cloud/serve.h: the cloud's doors: MQTT over TCP and TLS (libev, OpenSSL), the certificate broker over HTTPS with mutual TLS, CRL and
+ * OCSP also over HTTP (libevent's HTTP server).
  *
  * One thread for MQTT (libev loop), one for HTTPS. Listens on loopback unless told otherwise.
  */
@@ -8,11 +9,15 @@
 #include "cloud/services.h"
 
 struct cloud_serve_options {
-    const char *address;       /* "127.0.0.1"; "::1" */
-    int mqtt_port;             /* clear; 0: any free port, -1: not offered */
-    int mqtts_port;            /* mutual TLS: client certificate required */
-    int mqtts_password_port;   /* server TLS, user and password */
-    int https_port;            /* certificate broker */
+    const char *address;     /* "127.0.0.1"; "::1" */
+    int mqtt_port;           /* clear; 0: any free port, -1: not offered */
+    int mqtts_port;          /* mutual TLS: client certificate required */
+    int mqtts_password_port; /* server TLS, user and password */
+    int https_port;          /* certificate broker, CRL, OCSP */
+    int http_port;           /* CRL and OCSP in clear; defaults(): -1 */
+    const char *
+        public_url; /* "http://host:port" of the http port, as the world sees it: stated in certificates; NULL: they state none */
+    int64_t cut_delay_us;      /* from a revocation until live connections are cut; handshakes are refused at once */
     const char *pki_directory; /* created when missing */
     const char *registry_path; /* NULL: index in memory only */
     bool tls12;                /* accept TLS 1.2 too */
@@ -25,7 +30,7 @@ void cloud_serve_defaults(struct cloud_serve_options *options);
 
 /* Where it listens, once it does. Ports -1 when not offered. */
 struct cloud_serve_doors {
-    int mqtt_port, mqtts_port, mqtts_password_port, https_port;
+    int mqtt_port, mqtts_port, mqtts_password_port, https_port, http_port;
     char address[48];
     char pki_directory[512];
 };

@@ -1,4 +1,5 @@
 /* cmd_cloud.c: `convoy cloud`: serves the mock cloud and says what to connect to. */
+#include "cloud/pki_store.h"
 #include "cloud/serve.h"
 #include "commands.h"
 
@@ -28,7 +29,14 @@ enum key {
     KEY_DELAY,
     KEY_LIFETIME,
     KEY_JSON,
-    KEY_ISSUE
+    KEY_ISSUE,
+    KEY_HTTP,
+    KEY_PUBLIC_URL,
+    KEY_CUT_DELAY,
+    KEY_MAKE,
+    KEY_REVOKE,
+    KEY_REASON,
+    KEY_PROFILE
 };
 
 static const struct argp_option options[] = {
@@ -37,7 +45,9 @@ static const struct argp_option options[] = {
     {"mqtt-port", KEY_MQTT, "PORT", 0, "MQTT in clear text (1883)", 0},
     {"mqtts-port", KEY_MQTTS, "PORT", 0, "MQTT over TLS, client certificate required (8883)", 0},
     {"password-port", KEY_PASSWORD_PORT, "PORT", 0, "MQTT over TLS, user and password (-1)", 0},
-    {"https-port", KEY_HTTPS, "PORT", 0, "certificate broker, EST (8443)", 0},
+    {"https-port", KEY_HTTPS, "PORT", 0, "certificate broker, EST, CRL and OCSP (8443)", 0},
+    {"http-port", KEY_HTTP, "PORT", 0, "CRL and OCSP in clear text (-1)", 0},
+    {"public-url", KEY_PUBLIC_URL, "URL", 0, "of the http port; certificates state it for CRL and OCSP (none)", 0},
     {"no-broker", KEY_NO_BROKER, 0, 0, "serve the certificate broker only", 0},
     {"tls12", KEY_TLS12, 0, 0, "accept TLS 1.2 beside 1.3", 0},
     {"require-sni", KEY_SNI, 0, 0, "refuse TLS without a server name", 0},
@@ -46,6 +56,14 @@ static const struct argp_option options[] = {
     {"init", KEY_INIT, 0, 0, "make the certificates and exit", 0},
     {"issue", KEY_ISSUE, "NAME", 0, "make an attestation identity for a device (DIR/NAME.crt, DIR/NAME.key) and exit",
      0},
+    {"make", KEY_MAKE, "PROFILE", 0,
+     "make an identity for each NAME and exit; PROFILE is attestation (20 years), claim (5 years), operational or "
+     "server",
+     0},
+    {"revoke", KEY_REVOKE, "NAME|SERIAL", 0, "revoke certificates, write the lists anew and exit", 0},
+    {"reason", KEY_REASON, "REASON", 0, "why, as in RFC 5280: keyCompromise, superseded, ... (unspecified)", 0},
+    {"profile", KEY_PROFILE, "PROFILE", 0, "whose NAME is revoked: operational, attestation or claim (operational)", 0},
+    {"cut-delay", KEY_CUT_DELAY, "MS", 0, "from a revocation until live connections are cut (0)", 0},
     {"registry", KEY_REGISTRY, "FILE", 0, "keep vehicles and certificates in this SQLite file (in memory only)", 0},
     {"activation-delay", KEY_DELAY, "MS", 0, "from a new certificate's first connect until it is active (2000)", 0},
     {"certificate-days", KEY_LIFETIME, "DAYS", 0, "lifetime of operational certificates (365)", 0},
@@ -56,11 +74,45 @@ static const struct argp_option options[] = {
     {0},
 };
 
+#define NAMES_MAX 64
+
+struct profile {
+    const char *name;
+    enum cloud_ca ca;
+    int64_t lifetime_s; /* 0: --certificate-days */
+};
+static const struct profile profiles[] = {
+    {"operational", CLOUD_CA_OPERATIONAL, 0},
+    {"attestation", CLOUD_CA_ATTESTATION, INT64_C(20) * 365 * 86400},
+    {"claim", CLOUD_CA_CLAIM, INT64_C(5) * 365 * 86400},
+    {"server", CLOUD_CA_SERVER, INT64_C(398) * 86400}, /* what other people's clients accept at most */
+};
+
 struct arguments {
     struct cloud_serve_options serve;
-    const char *issue;
+    const struct profile *make, *whose;
+    const char *names[NAMES_MAX]; /* of --make and --issue */
+    const char *revoke;
+    int name_count, reason;
     bool init, json;
 };
+
+static const struct profile *profile_of(struct argp_state *state, const char *option, const char *name)
+{
+    for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++)
+        if (strcmp(profiles[i].name, name) == 0)
+            return &profiles[i];
+    argp_error(state, "%s: '%s' is no profile; take attestation, claim, operational or server", option, name);
+    return NULL;
+}
+
+static void add_name(struct argp_state *state, struct arguments *a, const char *name)
+{
+    if (a->name_count == NAMES_MAX)
+        argp_error(state, "at most %d names at once", NAMES_MAX);
+    else
+        a->names[a->name_count++] = name;
+}
 
 static long number(struct argp_state *state, const char *text, long low, long high, const char *what)
 {
@@ -88,7 +140,24 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_SNI: a->serve.require_server_name = true; break;
     case KEY_PKI: a->serve.pki_directory = value; break;
     case KEY_INIT: a->init = true; break;
-    case KEY_ISSUE: a->issue = value; break;
+    case KEY_ISSUE:
+        a->make = profile_of(state, "--issue", "attestation");
+        add_name(state, a, value);
+        break;
+    case KEY_MAKE: a->make = profile_of(state, "--make", value); break;
+    case KEY_REVOKE: a->revoke = value; break;
+    case KEY_REASON:
+        a->reason = cloud_revocation_reason(value);
+        if (a->reason < 0)
+            argp_error(state,
+                       "--reason: '%s' is none; take unspecified, keyCompromise, CACompromise, affiliationChanged, "
+                       "superseded, cessationOfOperation, privilegeWithdrawn or AACompromise",
+                       value);
+        break;
+    case KEY_PROFILE: a->whose = profile_of(state, "--profile", value); break;
+    case KEY_HTTP: a->serve.http_port = (int)number(state, value, -1, 65535, "--http-port"); break;
+    case KEY_PUBLIC_URL: a->serve.public_url = value; break;
+    case KEY_CUT_DELAY: a->serve.cut_delay_us = number(state, value, 0, 86400000, "--cut-delay") * US_PER_MS; break;
     case KEY_REGISTRY: a->serve.registry_path = value; break;
     case KEY_DELAY:
         a->serve.cloud.registration.activation_delay_us =
@@ -100,8 +169,16 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_USER: a->serve.cloud.user_name = value; break;
     case KEY_PASSWORD: a->serve.cloud.password = value; break;
     case KEY_JSON: a->json = true; break;
-    case ARGP_KEY_ARG: argp_error(state, "unexpected argument '%s'", value); break;
+    case ARGP_KEY_ARG: add_name(state, a, value); break;
     case ARGP_KEY_END:
+        if (a->name_count && !a->make)
+            argp_error(state, "unexpected argument '%s'", a->names[0]);
+        if (a->make && !a->name_count)
+            argp_error(state, "--make needs a NAME");
+        if (a->make && a->revoke)
+            argp_error(state, "--make and --revoke exclude each other");
+        if (!a->revoke && (a->reason || a->whose))
+            argp_error(state, "--reason and --profile belong to --revoke");
         if (a->serve.cloud.password && !a->serve.cloud.user_name)
             argp_error(state, "--password needs --user");
         if (a->serve.cloud.user_name && !a->serve.cloud.password)
@@ -148,6 +225,7 @@ static void print_json(const struct cloud_serve_doors *doors)
     add_uri(object, "mqtts", "mqtts", doors, doors->mqtts_port);
     add_uri(object, "mqtts_password", "mqtts", doors, doors->mqtts_password_port);
     add_uri(object, "est", "https", doors, doors->https_port);
+    add_uri(object, "http", "http", doors, doors->http_port);
     add_file(object, "ca_file", doors, "ca.pem");
     char *text = cJSON_PrintUnformatted(object);
     printf("%s\n", text ? text : "{}");
@@ -167,6 +245,9 @@ static void print_doors(const struct cloud_serve_doors *doors)
         printf("  MQTT, user and password   mqtts://%s:%d\n", host, doors->mqtts_password_port);
     if (doors->https_port >= 0)
         printf("  certificate broker (EST)  https://%s:%d/.well-known/est/\n", host, doors->https_port);
+    if (doors->http_port >= 0)
+        printf("  CRL and OCSP              http://%s:%d/crl/operational.crl http://%s:%d/ocsp\n", host,
+               doors->http_port, host, doors->http_port);
     printf("  CA certificates           %s/ca.pem\n\nTry:\n", pki);
     if (doors->mqtt_port >= 0)
         printf("  mosquitto_sub -h %s -p %d -V 5 -v -t '#' -t '$aws/events/#'\n", doors->address, doors->mqtt_port);
@@ -221,17 +302,38 @@ static bool write_pem(const char *path, const char *label, const uint8_t *der, s
     return fclose(file) == 0;
 }
 
-static int issue(struct cloud_pki *pki, const char *directory, const char *name)
+/* The hierarchy's own files bear such names. */
+static bool is_taken(const char *name)
+{
+    static const char *const ours[] = {"root", "operational", "attestation", "server-ca", "claim", "server", "ca"};
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+        if (strcmp(ours[i], name) == 0)
+            return true;
+    return strncmp(name, "ocsp-", 5) == 0 || name[0] == '.';
+}
+
+static int make_one(struct cloud_pki *pki, const struct arguments *a, const char *name)
 {
     uint8_t certificate[2048], key[512];
     size_t certificate_length = sizeof(certificate), key_length = sizeof(key);
     char path[700];
-    if (strchr(name, '/') || strlen(name) > 40 || !name[0]) {
-        fprintf(stderr, "convoy: cloud: --issue: '%s' is no device name (1 to 40 characters, no '/')\n", name);
+    const char *directory = a->serve.pki_directory;
+    int64_t now_s = (int64_t)time(NULL) - 60,
+            lifetime_s = a->make->lifetime_s ? a->make->lifetime_s : a->serve.cloud.certificate_lifetime_s;
+    if (strchr(name, '/') || strlen(name) > 40 || !name[0] || is_taken(name)) {
+        fprintf(stderr,
+                "convoy: cloud: '%s' is no name for an identity (1 to 40 characters, no '/', none of the PKI's own "
+                "files)\n",
+                name);
         return EXIT_USAGE;
     }
-    if (!cloud_pki_make(pki, CLOUD_CA_ATTESTATION, name, (int64_t)time(NULL) - 60, INT64_C(15) * 365 * 86400,
-                        certificate, &certificate_length, key, &key_length)) {
+    if (a->make->ca == CLOUD_CA_SERVER && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                       "0123456789-.:*") != strlen(name)) {
+        fprintf(stderr, "convoy: cloud: '%s' is neither a host name nor an IP address\n", name);
+        return EXIT_USAGE;
+    }
+    if (!cloud_pki_make(pki, a->make->ca, name, now_s, lifetime_s, certificate, &certificate_length, key,
+                        &key_length)) {
         fprintf(stderr, "convoy: cloud: no identity could be made for '%s'\n", name);
         return EXIT_ENVIRONMENT;
     }
@@ -250,19 +352,68 @@ static int issue(struct cloud_pki *pki, const char *directory, const char *name)
     return good ? EXIT_HOLDS : EXIT_ENVIRONMENT;
 }
 
-static int make_only(const struct arguments *a)
+/* As people copy it: hexadecimal digits, with or without 0x or colons between. */
+static bool serial_of(const char *text, uint64_t *serial)
+{
+    unsigned digits = 0;
+    *serial = 0;
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+        text += 2;
+    for (; *text; text++) {
+        if (*text == ':')
+            continue;
+        int digit = *text >= '0' && *text <= '9'   ? *text - '0'
+                    : *text >= 'A' && *text <= 'F' ? *text - 'A' + 10
+                    : *text >= 'a' && *text <= 'f' ? *text - 'a' + 10
+                                                   : -1;
+        if (digit < 0 || ++digits > 16)
+            return false;
+        *serial = *serial << 4 | (uint64_t)digit;
+    }
+    return digits > 0;
+}
+
+static int revoke_certificates(struct cloud_pki *pki, const struct arguments *a)
 {
     char error[256] = "";
-    struct cloud_pki *pki = cloud_pki_open(a->serve.pki_directory, true, error, sizeof(error));
-    if (!pki) {
+    uint64_t serial;
+    enum cloud_ca ca = a->whose ? a->whose->ca : CLOUD_CA_OPERATIONAL, found;
+    int64_t now_s = (int64_t)time(NULL);
+    int count = serial_of(a->revoke, &serial) && cloud_pki_find(pki, serial, &found)
+                    ? cloud_pki_revoke(pki, found, serial, a->reason, now_s, error, sizeof(error))
+                    : cloud_pki_revoke_by_name(pki, ca, a->revoke, a->reason, now_s, error, sizeof(error));
+    if (count < 0) {
         fprintf(stderr, "convoy: cloud: %s\n", error);
         return EXIT_ENVIRONMENT;
     }
-    int code = EXIT_HOLDS;
-    if (a->issue)
-        code = issue(pki, a->serve.pki_directory, a->issue);
+    if (count)
+        printf("%s: %d certificate%s revoked\n", a->revoke, count, count == 1 ? "" : "s");
     else
+        printf("%s: revoked already\n", a->revoke);
+    return EXIT_HOLDS;
+}
+
+static int make_only(const struct arguments *a)
+{
+    char error[256] = "";
+    struct cloud_pki *pki = cloud_pki_open(a->serve.pki_directory, !a->revoke, error, sizeof(error));
+    if (pki && !cloud_pki_set_public_url(pki, a->serve.public_url))
+        snprintf(error, sizeof(error), "certificates: '%s' is no URL of the form http://host:port",
+                 a->serve.public_url);
+    else if (pki)
+        cloud_pki_write_crls(pki, (int64_t)time(NULL), error, sizeof(error));
+    if (!pki || error[0]) {
+        fprintf(stderr, "convoy: cloud: %s\n", error);
+        cloud_pki_close(pki);
+        return EXIT_ENVIRONMENT;
+    }
+    int code = EXIT_HOLDS;
+    if (a->revoke)
+        code = revoke_certificates(pki, a);
+    else if (!a->make)
         printf("%s/ca.pem\n", a->serve.pki_directory);
+    for (int i = 0; i < a->name_count && code == EXIT_HOLDS; i++)
+        code = make_one(pki, a, a->names[i]);
     cloud_pki_close(pki);
     return code;
 }
@@ -273,7 +424,7 @@ int cmd_cloud(int argc, char **argv)
         "Serves the mock cloud on loopback: MQTT 5 broker, certificate broker, just-in-time registration, presence "
         "events.\v"
         "Exit codes: 0 ended as told, 2 usage, 3 environment (a port is taken, a file cannot be written).";
-    const struct argp argp = {options, parse, NULL, text, NULL, NULL, NULL};
+    const struct argp argp = {options, parse, "[NAME...]", text, NULL, NULL, NULL};
     struct arguments a = {0};
     char name[] = "convoy cloud", error[256] = "";
     cloud_serve_defaults(&a.serve);
@@ -286,7 +437,7 @@ int cmd_cloud(int argc, char **argv)
     argp_err_exit_status = EXIT_USAGE;
     if (argp_parse(&argp, argc, argv, 0, NULL, &a) != 0)
         return EXIT_USAGE;
-    if (a.init || a.issue)
+    if (a.init || a.make || a.revoke)
         return make_only(&a);
     int code = cloud_serve_run(&a.serve, -1, ready, &a, error, sizeof(error));
     if (code != 0)

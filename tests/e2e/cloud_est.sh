@@ -17,7 +17,7 @@ status() { curl -s -o "$WORK/body" -w '%{http_code}' "${CA[@]}" "$@"; }
 DEVICE=(--cert "$PKI/VIN1.crt" --key "$PKI/VIN1.key")
 OWN=(--cert "$WORK/VIN1.crt" --key "$WORK/VIN1.key")
 same "the CA certificates are for everybody" 200 "$(status "$URL/cacerts")"
-same "all four of them" 4 "$(openssl base64 -d -in "$WORK/body" | openssl pkcs7 -inform DER -print_certs | grep -c BEGIN)"
+same "all five of them" 5 "$(openssl base64 -d -in "$WORK/body" | openssl pkcs7 -inform DER -print_certs | grep -c BEGIN)"
 same "no certificate" 401 "$(status --data-binary "@$WORK/VIN1.csr" "$URL/simpleenroll")"
 same "wrong method" 405 "$(status "${DEVICE[@]}" "$URL/simpleenroll")"
 same "wrong path" 404 "$(status "${DEVICE[@]}" "$URL/fullcmc")"
@@ -25,7 +25,7 @@ same "no request" 400 "$(status "${DEVICE[@]}" -X POST "$URL/simpleenroll")"
 same "not a request" 400 "$(status "${DEVICE[@]}" --data-binary 'no request at all' "$URL/simpleenroll")"
 openssl req -new -key "$WORK/VIN1.key" -subj /CN=VIN2 -outform DER | openssl base64 >"$WORK/other.csr"
 same "another's name" 400 "$(status "${DEVICE[@]}" --data-binary "@$WORK/other.csr" "$URL/simpleenroll")"
-refuse "an operational certificate at the enrolment door" curl -s -o /dev/null "${CA[@]}" "${OWN[@]}" --data-binary "@$WORK/VIN1.csr" "$URL/simpleenroll"
+same "an operational certificate does not enrol" 403 "$(status "${OWN[@]}" --data-binary "@$WORK/VIN1.csr" "$URL/simpleenroll")"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/self.key" -subj /CN=VIN1 -out "$WORK/self.crt" 2>/dev/null
 refuse "a certificate signed by itself" curl -s -o /dev/null "${CA[@]}" --cert "$WORK/self.crt" --key "$WORK/self.key" "$URL/cacerts"
 refuse "a client that trusts somebody else" curl -s -o /dev/null --cacert "$WORK/self.crt" "$URL/cacerts"

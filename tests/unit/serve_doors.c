@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "cloud/serve.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -244,15 +245,13 @@ static int make_directory(void **state)
 
 static int remove_directory(void **state)
 {
-    static const char *const files[] = {"root.crt",        "root.key",        "operational.crt", "operational.key",
-                                        "attestation.crt", "attestation.key", "server-ca.crt",   "server-ca.key",
-                                        "server.crt",      "server.key",      "claim.crt",       "claim.key",
-                                        "ca.pem"};
-    char path[128];
-    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-        snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
+    char path[512];
+    DIR *open_directory = opendir(directory);
+    for (struct dirent *entry; open_directory && (entry = readdir(open_directory));) {
+        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
         unlink(path);
     }
+    closedir(open_directory);
     return rmdir(directory);
 }
 
