@@ -35,7 +35,7 @@ enum tcu_probe_kind {
     TCU_PROBE_CONNECT_BEGIN, /* an attempt: resolve, link, CONNECT; number = attempts since last online */
     TCU_PROBE_ONLINE,        /* CONNACK 0; number = 1 if the session was resumed */
     TCU_PROBE_REFUSED,       /* reason: CONNACK's or time-out's; 0: none came, number = enum tcu_link_end */
-    TCU_PROBE_OFFLINE,       /* an online link went; reason (0: link lost without a word) */
+    TCU_PROBE_OFFLINE,       /* an online link went, not a claiming one; reason (0: link lost without a word) */
     TCU_PROBE_KEY_READY,
     TCU_PROBE_CERTIFICATE_STORED,
     TCU_PROBE_PROVISIONING_FAILED, /* one attempt at the certificate broker failed; number = HTTP status or 0 */
@@ -100,10 +100,11 @@ struct tcu_port {
     /* Identity. key_generate makes a fresh key pair for an operational slot and a CSR for `common_name` signed by it, and keeps
      * the key in that slot (not in use before a certificate is stored beside it): answer later with tcu_csr_ready(). http_request:
      * answer later with tcu_http_response(). A new call of either replaces what is under way: no answer to the
-     * earlier one may follow. */
+     * earlier one may follow. A key that is being made for a slot whose key is taken away meanwhile is not kept. */
     void (*key_generate)(void *context, enum tcu_identity slot, struct span common_name);
     void (*http_request)(void *context, const struct tcu_http_request *request);
-    /* Durable when it returns; an empty value takes the item away. Certificates are written as they came (X.509 as DER, PEM or EST's answer). */
+    /* Durable when it returns; an empty value takes the item away. Certificates are written as they came (X.509 as DER, PEM or EST's answer);
+     * false for one that the platform knows not to belong to the slot's key. Keys are written by the agent only when the cloud has made them (PEM). */
     bool (*store_write)(void *context, enum tcu_store_item item, struct span value);
     /* Length of the value, 0 if there is none. */
     size_t (*store_read)(void *context, enum tcu_store_item item, uint8_t *out, size_t capacity);

@@ -50,14 +50,26 @@ struct world_command {
 };
 
 struct world_probes {
-    unsigned count[TCU_PROBE_CLAIM_ONLINE + 1];
+    unsigned count[TCU_PROBE_CLAIM_ONLINE + 1], steps[TCU_STEPS];
     uint8_t last_reason;
     uint32_t last_number[TCU_PROBE_CLAIM_ONLINE + 1];
     uint8_t reason[TCU_PROBE_CLAIM_ONLINE + 1];
 };
 
+/* A cloud with jobs and provisioning behind the broker (agent_cloud.h); all NULL: there is none. */
+struct world;
+enum world_door { WORLD_ADMIT, WORLD_REFUSE, WORLD_CLOSE, WORLD_TLS_FAILS };
+struct world_cloud {
+    enum world_door (*door)(struct world *w, bool handshake);          /* asked in the handshake and at CONNECT */
+    bool (*heard)(struct world *w, const struct mq5_publish *publish); /* true: it was for the cloud */
+    void (*connected)(struct world *w, bool resumed);
+    size_t (*csr)(struct world *w, char *out, size_t capacity); /* the platform's request for the key made last */
+    void *context;
+};
+
 struct world {
     uint64_t luck;
+    struct world_cloud cloud;
     int64_t now_us;
     uint64_t sequence;
     struct world_event events[512];
@@ -77,8 +89,8 @@ struct world {
         uint8_t data[TCU_STORE_MAX];
         size_t length;
     } store[TCU_STORE_ITEMS];
-    unsigned store_writes, cut_at_write; /* 0: never */
-    bool cut_before_write, store_fails;
+    unsigned store_writes, cut_at_write, cut_again_at_write; /* 0: never */
+    bool cut_before_write, cut_again_before_write, store_fails;
     struct world_probes probes;
 
     /* the link */
@@ -111,6 +123,8 @@ struct world {
     unsigned held_count;
     unsigned connects, pings, disconnects, subscribes, aliased, dups, publishes;
     int64_t connect_at_us[64];
+    char filters[4][128]; /* of the last SUBSCRIBE */
+    unsigned filter_count;
     char presence[16];
     bool presence_retained;
     char last_topic[128];
@@ -274,6 +288,17 @@ static inline void world_on_connect(struct world *w, const struct mq5_connect *c
         world_broker_drop(w, true);
         return;
     }
+    if (w->cloud.door) {
+        enum world_door door = w->cloud.door(w, false);
+        packet.connack.reason = w->version == MQ5_V5 ? MQ5_NOT_AUTHORIZED : 5;
+        if (door == WORLD_REFUSE)
+            world_send(w, &packet);
+        packet.connack.reason = 0;
+        if (door != WORLD_ADMIT) {
+            world_broker_drop(w, true);
+            return;
+        }
+    }
     if (connect->clean_start || w->forget_session) {
         w->session = w->subscribed = false;
         memset(w->pending, 0, sizeof(w->pending));
@@ -298,6 +323,8 @@ static inline void world_on_connect(struct world *w, const struct mq5_connect *c
     for (unsigned i = 0; i < WORLD_PENDING; i++)
         if (w->pending[i].used)
             world_deliver(w, &w->pending[i]);
+    if (w->cloud.connected)
+        w->cloud.connected(w, packet.connack.session_present);
 }
 
 static inline void world_ack(struct world *w, uint16_t packet_id, uint8_t reason)
@@ -374,7 +401,7 @@ static inline void world_on_publish(struct world *w, const struct mq5_publish *p
     } else if (strstr(w->last_topic, "presence")) {
         snprintf(w->presence, sizeof(w->presence), "%.*s", (int)publish->payload.length, publish->payload.data);
         w->presence_retained = publish->retain;
-    } else {
+    } else if (!w->cloud.heard || !w->cloud.heard(w, publish)) {
         world_on_answer(w, publish);
     }
     if (publish->qos == 0 || w->swallow_acks)
@@ -392,12 +419,20 @@ static inline void world_on_publish(struct world *w, const struct mq5_publish *p
 
 static inline void world_on_subscribe(struct world *w, const struct mq5_subscribe *subscribe)
 {
-    uint8_t reason = w->suback_reason;
+    uint8_t reasons[4];
     struct mq5_packet packet = {.type = MQ5_SUBACK};
+    struct mq5_subscription filter;
+    uint32_t offset = 0, count = 0;
+    while (mq5_subscription_next(subscribe, MQ5_SUBSCRIBE, (enum mq5_version)w->version, &offset, &filter)) {
+        assert_true(count < 4);
+        reasons[count++] = w->suback_reason;
+        snprintf(w->filters[count - 1], sizeof(w->filters[0]), "%.*s", (int)filter.filter.length, filter.filter.data);
+    }
+    w->filter_count = count;
     w->subscribes++;
-    w->subscribed = reason < 0x80;
+    w->subscribed = w->suback_reason < 0x80;
     packet.suback.packet_id = subscribe->packet_id;
-    packet.suback.reasons = span_of(&reason, 1);
+    packet.suback.reasons = span_of(reasons, count);
     world_send(w, &packet);
 }
 
@@ -455,7 +490,9 @@ static inline void world_port_link_open(void *context, enum tcu_identity identit
                                     .capacity = sizeof(w->stream_buffer),
                                     .version = w->version ? w->version : MQ5_V5,
                                     .sender = MQ5_FROM_CLIENT};
-    if (w->fail_links > 0) {
+    if (w->cloud.door && w->cloud.door(w, true) == WORLD_TLS_FAILS) {
+        world_push(w, WORLD_LINK_DOWN, w->now_us + world_delay(w))->value = TCU_LINK_TLS_FAILED;
+    } else if (w->fail_links > 0) {
         w->fail_links--;
         world_push(w, WORLD_LINK_DOWN, w->now_us + world_delay(w))->value = (int)w->fail_link;
     } else if (!w->link_hangs) {
@@ -528,11 +565,21 @@ static inline int64_t world_port_wall(void *context, int64_t now_us)
     return WORLD_EPOCH_US + now_us;
 }
 
+static inline bool world_port_store_write(void *context, enum tcu_store_item item, struct span value);
+
+/* With a cloud that looks at keys they are in the store, by their numbers. */
 static inline void world_port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct world *w = context;
+    char key[16];
     assert_true(span_equal(common_name, SPAN_LITERAL("VIN-0001")));
+    if (w->dead)
+        return;
     w->keys++;
+    snprintf(key, sizeof(key), "key %u", w->keys);
+    if (w->cloud.csr)
+        world_port_store_write(w, slot == TCU_OPERATIONAL ? TCU_STORE_OPERATIONAL_KEY : TCU_STORE_SECOND_KEY,
+                               span_text(key));
     if (!w->dead)
         world_push(w, WORLD_CSR, w->now_us + 300 * US_PER_MS);
 }
@@ -558,7 +605,8 @@ static inline bool world_port_store_write(void *context, enum tcu_store_item ite
     if (cut && w->cut_before_write)
         return false;
     assert_true(value.length <= TCU_STORE_MAX);
-    memcpy(w->store[item].data, value.data, value.length);
+    if (value.length > 0)
+        memcpy(w->store[item].data, value.data, value.length);
     w->store[item].length = value.length;
     return true;
 }
@@ -603,6 +651,8 @@ static inline void world_port_probe(void *context, int64_t now_us, const struct 
     w->probes.count[probe->kind]++;
     w->probes.last_number[probe->kind] = probe->number;
     w->probes.reason[probe->kind] = probe->reason;
+    if (probe->kind == TCU_PROBE_STEP)
+        w->probes.steps[probe->number]++;
     if (probe->kind == TCU_PROBE_TELEMETRY_INTENDED) {
         assert_in_range(probe->number, 1, WORLD_NUMBERS - 1);
         assert_int_equal(w->intended[probe->number], 0); /* a number is never used twice */
@@ -620,7 +670,7 @@ static inline void world_port_probe(void *context, int64_t now_us, const struct 
 static bool world_on_demand;
 
 #define world_both(tests)                                                                                              \
-    (world_on_demand = false, cmocka_run_group_tests_name("all at once", tests, NULL, NULL)) ||                       \
+    (world_on_demand = false, cmocka_run_group_tests_name("all at once", tests, NULL, NULL)) ||                        \
         (world_on_demand = true, cmocka_run_group_tests_name("on demand", tests, NULL, NULL))
 
 /* A platform that gives memory block by block holds as many as the agent has not given back. */
@@ -737,6 +787,9 @@ static inline void world_end(struct world *w)
 static inline void world_power_cut(struct world *w)
 {
     w->dead = false;
+    w->cut_at_write = w->cut_again_at_write;
+    w->cut_again_at_write = 0;
+    w->cut_before_write = w->cut_again_before_write;
     w->life++;
     w->link++;
     w->link_wanted = w->link_open = w->connected = false;
@@ -806,6 +859,9 @@ static inline void world_handle(struct world *w, const struct world_event *event
         if (same_life && w->key_failures > 0) {
             w->key_failures--;
             tcu_csr_ready(w->tcu, w->now_us, (struct span){NULL, 0});
+        } else if (same_life && w->cloud.csr) {
+            char csr[512];
+            tcu_csr_ready(w->tcu, w->now_us, span_of(csr, w->cloud.csr(w, csr, sizeof(csr))));
         } else if (same_life) {
             tcu_csr_ready(w->tcu, w->now_us, SPAN_LITERAL("request"));
         }

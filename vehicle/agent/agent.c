@@ -34,6 +34,7 @@ static void check_profile(const struct tcu_profile *profile, struct span name)
     ASSERT(profile->scratch_size >= (size_t)profile->telemetry_payload_max + AGENT_SCRATCH);
     ASSERT(((uintptr_t)profile->scratch & 7) == 0);
     ASSERT(agent_text_expand(profile->topics.telemetry, name, topic).length > 0);
+    ASSERT(profile->provisioning != TCU_PROVISION_CLAIM || profile->topics.reserved[0]);
 }
 
 struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const struct tcu_port *port, void *port_context,
@@ -48,7 +49,7 @@ struct tcu *tcu_init(void *memory, const struct tcu_profile *profile, const stru
     tcu->builtin = !mqtt;
     if (mqtt)
         *agent_other(tcu) = (struct agent_other){mqtt, mqtt_context};
-    tcu->name_length = (uint8_t)name.length;
+    tcu->name_length = name.length & 63;
     memcpy(tcu->name, name.data, name.length);
     tcu->deadline_us = tcu->timer_us = tcu->telemetry_due_us = TIME_NEVER;
     agent_memory_init(tcu);
@@ -71,17 +72,21 @@ void agent_probe(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, uint
 
 static int64_t next_deadline(const struct tcu *tcu)
 {
-    int64_t at_us = agent_min(tcu->timer_us, tcu->telemetry_due_us);
+    int64_t at_us = agent_min(agent_timer(tcu), tcu->telemetry_due_us);
     if (tcu->state >= TCU_CONNECTING)
         at_us = agent_min(at_us, agent_mqtt_next_deadline(tcu));
+    if (tcu->rotation && tcu->state == TCU_ONLINE)
+        at_us = agent_min(at_us, tcu->rotation->timer_us);
     return tcu->state == TCU_ONLINE ? agent_min(at_us, agent_distrust_at(tcu)) : at_us;
 }
 
 void agent_settle(struct tcu *tcu)
 {
-    if (tcu->state == TCU_ONLINE) {
-        if (tcu->want_subscribe | tcu->want_presence)
-            agent_connection_pump(tcu);
+    if (tcu->state == TCU_ONLINE && (tcu->want_subscribe | tcu->want_presence))
+        agent_connection_pump(tcu);
+    if (tcu->rotation || tcu->want_rotation)
+        agent_rotation_settle(tcu);
+    if (tcu->state == TCU_ONLINE && !agent_claiming(tcu)) {
         if (tcu->slots)
             agent_command_pump(tcu);
         if (tcu->queue_inflight < tcu->queue_count)
@@ -101,12 +106,13 @@ void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power)
     if (tcu->state != TCU_OFF)
         return;
     agent_begin(tcu, now_us);
-    agent_identity_load(tcu);
-    if (!tcu->loaded && !agent_store_load(tcu)) {
+    bool loaded = tcu->loaded || (agent_store_load(tcu) && agent_rotation_load(tcu));
+    if (!loaded) {
         agent_end(tcu);
         return;
     }
     tcu->loaded = 1;
+    agent_identity_load(tcu);
     tcu->power = power & 1;
     agent_tell(tcu, TCU_PROBE_POWER, 0, (uint32_t)power);
     agent_enter(tcu, AGENT_START, 0, 0);
@@ -149,8 +155,7 @@ void tcu_tick(struct tcu *tcu, int64_t now_us)
         return;
     agent_begin(tcu, now_us);
     agent_telemetry_run(tcu);
-    if (now_us >= tcu->timer_us)
-        agent_timer_run(tcu);
+    agent_timer_run(tcu);
     if (tcu->state >= TCU_CONNECTING)
         agent_mqtt_tick(tcu);
     if (tcu->state == TCU_ONLINE && now_us >= agent_distrust_at(tcu))
@@ -188,6 +193,8 @@ static void published(struct tcu *tcu, uint32_t token, uint8_t reason)
         agent_telemetry_published(tcu, token, reason);
     else if (token == TOKEN_PRESENCE)
         tcu->presence_sent = 0;
+    else if (token & TOKEN_REQUEST & ~TOKEN_OTHER)
+        agent_request_published(tcu, token, reason);
     else
         agent_command_published(tcu, token);
 }
@@ -201,8 +208,16 @@ static void dropped(struct tcu *tcu, uint32_t token)
         tcu->presence_sent = 0;
     else if (token == TOKEN_SUBSCRIBE)
         tcu->subscribe_sent = 0;
+    else if (token & TOKEN_REQUEST & ~TOKEN_OTHER)
+        agent_request_dropped(tcu, token);
     else
         agent_command_dropped(tcu, token);
+}
+
+static void message(struct tcu *tcu, const struct mq5_publish *publish)
+{
+    if (!agent_request_message(tcu, publish) && !agent_claiming(tcu))
+        agent_command_message(tcu, publish);
 }
 
 static bool all_granted(const struct mq5_packet *packet)
@@ -227,7 +242,7 @@ void tcu_mqtt_event(struct tcu *tcu, int64_t now_us, const struct mq5_client_eve
     case MQ5C_EV_CONNACK: accepted(tcu, &event->packet->connack); break;
     case MQ5C_EV_REFUSED: agent_enter(tcu, AGENT_REFUSED, event->reason, 0); break;
     case MQ5C_EV_DISCONNECTED: agent_enter(tcu, AGENT_DISCONNECTED, event->reason, 0); break;
-    case MQ5C_EV_MESSAGE: agent_command_message(tcu, &event->packet->publish); break;
+    case MQ5C_EV_MESSAGE: message(tcu, &event->packet->publish); break;
     case MQ5C_EV_PUBLISHED: published(tcu, event->token, event->reason); break;
     case MQ5C_EV_DROPPED: dropped(tcu, event->token); break;
     case MQ5C_EV_SUBSCRIBED:
@@ -245,6 +260,8 @@ bool agent_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
 {
     if (!(token & TOKEN_OTHER))
         return agent_telemetry_load(tcu, token, out);
+    if (token & TOKEN_REQUEST & ~TOKEN_OTHER)
+        return agent_request_load(tcu, token, out);
     if (token != TOKEN_PRESENCE && token != TOKEN_ABSENCE)
         return agent_command_load(tcu, token, out);
     agent_presence_load(tcu, token, out);
@@ -287,6 +304,22 @@ struct span tcu_name(const struct tcu *tcu)
     return span_of(tcu->name, tcu->name_length);
 }
 
+const char *tcu_step_name(enum tcu_step step)
+{
+    static const char *const names[TCU_STEPS] = {
+        [TCU_STEP_JOB] = "job received",
+        [TCU_STEP_KEY] = "new key made",
+        [TCU_STEP_CERTIFICATE] = "certificate stored",
+        [TCU_STEP_REGISTERED] = "registration granted",
+        [TCU_STEP_SWITCHED] = "connected with the new certificate",
+        [TCU_STEP_DEACTIVATED] = "old certificates to be deactivated",
+        [TCU_STEP_REPORTED] = "end reported",
+        [TCU_STEP_ROLLED_BACK] = "back on the old certificate",
+        [TCU_STEP_RESTARTED] = "begun anew",
+    };
+    return (unsigned)step < TCU_STEPS ? names[step] : "?";
+}
+
 const char *tcu_connection_name(enum tcu_connection state)
 {
     static const char *const names[] = {"off", "provisioning", "waiting", "connecting", "online"};
@@ -304,7 +337,7 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
 {
     uint64_t hash = mix(0, (uint64_t)tcu->state | (uint64_t)tcu->power << 8 | (uint64_t)tcu->backoff << 16 |
                                (uint64_t)tcu->number << 32);
-    hash = mix(hash, (uint64_t)tcu->timer_us);
+    hash = mix(hash, (uint64_t)agent_timer(tcu));
     hash = mix(hash, (uint64_t)tcu->telemetry_due_us);
     hash = mix(hash, (uint64_t)tcu->queue_count | (uint64_t)tcu->queue_inflight << 16 | (uint64_t)tcu->attempts << 32);
     for (unsigned i = 0; i < tcu->queue_count; i++)
@@ -314,5 +347,9 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
             hash = mix(hash, tcu->recent->hash[i] + tcu->recent->status[i]);
     for (unsigned i = 0; i < AGENT_SLOTS; i++)
         hash = mix(hash, tcu->slots ? tcu->slots->slot[i].state : SLOT_FREE);
+    if (tcu->second)
+        hash = mix(hash, TCU_OPERATIONAL_SECOND);
+    if (tcu->rotation)
+        hash = mix(hash, (uint64_t)tcu->rotation->phase << 8 | tcu->rotation->step);
     return hash;
 }

@@ -9,11 +9,15 @@
  *   store.c       the few bytes that outlive a power cut
  *   session.c     struct tcu_mqtt on the session of vehicle/mqtt5
  *   text.c        numbers, topic templates, the command scanner
+ *   jobs.c        what the cloud wants done, and telling it how it went
+ *   rotation.c    a change of identity, by job or by claim, over power cuts
+ *   request.c     what a change of identity asks of the cloud, repeated until answered
+ *   json.c        members of objects, text with escapes
  *
  *   memory.c      what is reserved, what is taken when needed
  *
  * Memory: [struct tcu][struct mq5_client, or struct agent_other], and on a platform without memory_take behind it
- * [struct agent_recent][struct agent_slots][queue_capacity records][the session's memory].
+ * [struct agent_recent][struct agent_slots][queue_capacity records][struct agent_rotation, if there may be jobs][the session's memory].
  */
 #ifndef AGENT_INTERNAL_H
 #define AGENT_INTERNAL_H
@@ -24,8 +28,10 @@
 #define AGENT_RECENT      8   /* command ids remembered with their outcome */
 #define AGENT_TEXT_BYTES  192 /* topics, ids and names of the commands in the slots, packed */
 #define AGENT_COMMAND_MAX 48
-#define AGENT_TOPIC_MAX   128 /* expanded */
-#define AGENT_SCRATCH     512 /* beside the payload's body: properties, topic, JSON around the body */
+#define AGENT_TOPIC_MAX   128  /* expanded */
+#define AGENT_SCRATCH     512  /* beside the payload's body: properties, topic, JSON around the body */
+#define AGENT_REQUEST_MAX 1280 /* a request of a change of identity: a P-256 CSR as PEM is some 450 */
+#define AGENT_TOKEN_MAX   512  /* ownership token */
 #define AGENT_STATES      (TCU_ONLINE + 1)
 #define AGENT_NO_RECENT   AGENT_RECENT
 
@@ -36,6 +42,7 @@
 #define TOKEN_PRESENCE  (TOKEN_OTHER | 0x20)
 #define TOKEN_ABSENCE   (TOKEN_OTHER | 0x21)
 #define TOKEN_SUBSCRIBE (TOKEN_OTHER | 0x30)
+#define TOKEN_REQUEST   (TOKEN_OTHER | 0x100) /* + number of the request, a byte */
 
 /* Everything that can move the connection; the table in connection.c says what each does in each state. */
 enum agent_event {
@@ -123,6 +130,48 @@ struct agent_answer {
     int64_t wall_us;
 };
 
+/* How far a change of identity is, as the store knows it. */
+enum agent_phase { PHASE_NONE, PHASE_KEY, PHASE_ISSUED, PHASE_TRYING, PHASE_COMMITTED, PHASE_FAILED };
+
+/* What is being done about it now; most are a request to the cloud. */
+enum agent_step {
+    DO_NOTHING, /* the block may go */
+    DO_DESCRIBE,
+    DO_START,
+    DO_REJECT,
+    DO_KEY, /* the platform makes one */
+    DO_CREATE,
+    DO_PROVISION,
+    DO_SWITCH, /* connecting with the new certificate */
+    DO_DEACTIVATE,
+    DO_SUCCEED,
+    DO_FAIL,
+    DO_ANNOUNCE,
+    DO_CLEAN, /* what is no longer needed is taken out of the store */
+};
+
+/* There only while jobs are asked for or an identity changes. */
+struct agent_rotation {
+    int64_t timer_us; /* the step is taken again then; TIME_NEVER: not before something happens */
+    int64_t version;  /* of the job's execution */
+    uint8_t phase, step;
+    uint8_t tries;      /* of this step */
+    uint8_t restarts;   /* of the whole */
+    uint8_t refused;    /* connects with the new certificate */
+    uint8_t serial;     /* of the request sent last */
+    uint8_t target : 1; /* slot of the new certificate */
+    uint8_t claim : 1;
+    uint8_t due : 1;      /* the step is to be taken as soon as may be */
+    uint8_t recorded : 1; /* PHASE_KEY is in the store */
+    uint8_t again : 1;    /* begun before: there may be something in the slot */
+    uint8_t told : 1;     /* that we are back on the old one */
+    uint8_t rejection;    /* why, when DO_REJECT */
+    uint8_t job_length, template_length, id_length;
+    uint16_t text_length;
+    char job[64], template[36], certificate_id[64];
+    char text[AGENT_REQUEST_MAX]; /* the request's payload */
+};
+
 /* 160 bytes, and a fleet has very many: what most vehicles do not need most of the time lies behind pointers. */
 struct tcu {
     /* Read at every event. */
@@ -130,13 +179,16 @@ struct tcu {
     const struct tcu_port *port;
     void *port_context;
     int64_t deadline_us; /* as last told to the port */
-    int64_t timer_us;    /* connection and identity: end of the wait, or time-out of the attempt */
+    union {
+        int64_t timer_us;        /* not online: end of the wait, or time-out of the attempt; agent_timer() */
+        int64_t online_since_us; /* online: nothing is waited for */
+    };
     int64_t telemetry_due_us;
-    int64_t now_us; /* of the event being handled */
-    int64_t online_since_us;
-    struct agent_recent *recent; /* NULL: no command yet */
-    struct agent_slots *slots;   /* NULL: no command under way */
-    union {                      /* telemetry not yet acknowledged */
+    int64_t now_us;                  /* of the event being handled */
+    struct agent_recent *recent;     /* NULL: no command yet */
+    struct agent_slots *slots;       /* NULL: no command under way */
+    struct agent_rotation *rotation; /* NULL: no job, and the identity stays */
+    union {                          /* telemetry not yet acknowledged */
         struct agent_record one;
         struct agent_record *queue; /* queue_capacity > 1 */
     };
@@ -148,10 +200,12 @@ struct tcu {
     uint8_t depth;           /* calls into the agent on the stack */
     uint8_t backoff;
     uint8_t numbers_left; /* the store promises never to use again so many numbers behind `number` */
-    uint8_t name_length;
-    uint8_t power : 1; /* enum tcu_power */
+    uint8_t name_length : 6;
+    uint8_t second : 1;        /* the identity in use is in the second slot */
+    uint8_t want_rotation : 1; /* ask for jobs, or claim an identity */
+    uint8_t power : 1;         /* enum tcu_power */
     uint8_t peer_qos : 2;
-    uint8_t identity : 2; /* enum tcu_identity of the link */
+    uint8_t identity : 3; /* enum tcu_identity of the link */
     uint8_t builtin : 1;  /* the built-in session, else struct agent_other */
     uint8_t on_demand : 1;
     uint8_t direct : 1; /* command.c: in the scratch there is the answer behind TOKEN_DIRECT, during one publish */
@@ -208,6 +262,22 @@ static inline int64_t agent_min(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* End of the wait or time-out of the attempt; online there is neither. */
+static inline int64_t agent_timer(const struct tcu *tcu)
+{
+    return tcu->state == TCU_ONLINE ? TIME_NEVER : tcu->timer_us;
+}
+
+static inline enum tcu_identity agent_slot_identity(bool second)
+{
+    return second ? TCU_OPERATIONAL_SECOND : TCU_OPERATIONAL;
+}
+
+static inline bool agent_claiming(const struct tcu *tcu)
+{
+    return tcu->identity == TCU_CLAIM;
+}
+
 static inline bool agent_v5(const struct tcu *tcu)
 {
     return tcu->profile->mqtt.version == MQ5_V5;
@@ -240,6 +310,8 @@ static inline void agent_tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t
  * say. */
 bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t detail);
 void agent_timer_run(struct tcu *tcu);
+/* Uniform in [0, min(cap, base * 2^exponent)]. */
+int64_t agent_jitter(struct tcu *tcu, unsigned exponent);
 void agent_connection_pump(struct tcu *tcu);
 /* When the oldest message in flight will have been unacknowledged for too long on this connection. */
 int64_t agent_distrust_after(const struct tcu *tcu);
@@ -261,6 +333,51 @@ void agent_identity_load(struct tcu *tcu);
 bool agent_identity_ready(const struct tcu *tcu);
 void agent_identity_begin(struct tcu *tcu);
 void agent_identity_accepted(struct tcu *tcu);
+enum tcu_identity
+agent_identity_wanted(const struct tcu *tcu); /* which the next link is to show, and this one to have */
+
+/* rotation.c */
+bool agent_rotation_load(struct tcu *tcu);                        /* power-up; false: no memory */
+void agent_rotation_begin(struct tcu *tcu, struct span template); /* the job's id and version are in the block */
+void agent_rotation_resume(struct tcu *tcu);                      /* the job found in the store is still wanted */
+void agent_rotation_drop(struct tcu *tcu);                        /* ... is wanted no more */
+void agent_rotation_reported(struct tcu *tcu);
+void agent_rotation_online(struct tcu *tcu);
+void agent_rotation_refused(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t link_end);
+void agent_rotation_settle(
+    struct tcu *tcu); /* goes on, as far as it may; gives the block back when there is nothing to do */
+bool agent_rotation_csr(struct tcu *tcu, struct span csr);                             /* true: it was for us */
+void agent_rotation_answered(struct tcu *tcu, struct span topic, struct span payload); /* topic without the prefix */
+void agent_rotation_acknowledged(struct tcu *tcu);
+
+/* jobs.c: topics behind "things/<name>/jobs/". */
+void agent_jobs_heard(struct tcu *tcu, struct span topic, struct span payload);
+
+/* request.c. enter: another step, its request is built. later: the same step again, after a wait. */
+void agent_step_enter(struct tcu *tcu, enum agent_step step);
+void agent_step_later(struct tcu *tcu);
+/* The same with a request of the caller's: CSR, token. false: it is too long. */
+bool agent_request_create(struct tcu *tcu, struct span csr);
+bool agent_request_provision(struct tcu *tcu, struct span token);
+void agent_request_send(struct tcu *tcu);
+bool agent_request_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
+void agent_request_published(struct tcu *tcu, uint32_t token, uint8_t reason);
+void agent_request_dropped(struct tcu *tcu, uint32_t token);
+/* true: it came on a reserved topic, and nobody else need look at it. */
+bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish);
+/* What to subscribe to for answers and notifications; empty: nothing. `out` holds AGENT_TOPIC_MAX bytes. */
+struct span agent_request_filter(const struct tcu *tcu, char *out);
+
+/* json.c */
+enum agent_json { AGENT_JSON_BAD, AGENT_JSON_NONE, AGENT_JSON_FOUND };
+/* BAD: no whole object. value: as it is written, with quotes and brackets. */
+enum agent_json agent_json_member(struct span object, const char *name, struct span *value);
+bool agent_json_text(struct span value, void *out, size_t capacity, size_t *length); /* false: no string, or too long */
+bool agent_json_is(struct span value, const char *text);
+bool agent_json_number(struct span value, int64_t *number); /* whole, not negative; also in quotes */
+/* Writers return the end, NULL when it does not fit or `at` is NULL already. */
+char *agent_json_quote(char *at, const char *end, struct span text);
+char *agent_json_put(char *at, const char *end, const char *text);
 
 /* telemetry.c */
 void agent_telemetry_schedule(struct tcu *tcu);
@@ -290,6 +407,8 @@ bool agent_store_save(struct tcu *tcu);
 /* memory.c. need: the block, taken now if there is none; NULL: no memory. */
 struct agent_recent *agent_recent_need(struct tcu *tcu);
 struct agent_slots *agent_slots_need(struct tcu *tcu);
+struct agent_rotation *agent_rotation_need(struct tcu *tcu);
+void agent_rotation_give(struct tcu *tcu);
 bool agent_queue_room(struct tcu *tcu); /* false: the queue is as long as it may be, or as there is memory for */
 void agent_memory_init(struct tcu *tcu);
 void agent_memory_settle(struct tcu *tcu); /* gives back what is empty */
@@ -305,7 +424,8 @@ void agent_session_link_down(struct tcu *tcu);
 void agent_session_input(struct tcu *tcu, const uint8_t *data, size_t length);
 void agent_mqtt_connect(struct tcu *tcu);
 enum mq5_client_result agent_mqtt_publish(struct tcu *tcu, uint32_t token, uint8_t alias_slot);
-enum mq5_client_result agent_mqtt_subscribe(struct tcu *tcu, uint32_t token, const struct mq5_subscription *filter);
+enum mq5_client_result agent_mqtt_subscribe(struct tcu *tcu, uint32_t token, const struct mq5_subscription *list,
+                                            uint32_t count);
 void agent_mqtt_disconnect(struct tcu *tcu, uint8_t reason);
 void agent_mqtt_abort(struct tcu *tcu);
 void agent_mqtt_ping_interval(struct tcu *tcu, uint16_t seconds);

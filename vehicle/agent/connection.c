@@ -128,24 +128,31 @@ void agent_keep_alive_changed(struct tcu *tcu)
         agent_enter(tcu, AGENT_RECONNECT, 0, 0);
 }
 
-static void wait_jittered(struct tcu *tcu)
+int64_t agent_jitter(struct tcu *tcu, unsigned exponent)
 {
     const struct tcu_profile *profile = tcu->profile;
     int64_t window_us = profile->backoff_cap_us;
-    if (tcu->backoff < 32 && profile->backoff_base_us <= profile->backoff_cap_us >> tcu->backoff)
-        window_us = profile->backoff_base_us << tcu->backoff;
-    if (tcu->backoff < UINT8_MAX)
-        tcu->backoff++;
+    if (exponent < 32 && profile->backoff_base_us <= profile->backoff_cap_us >> exponent)
+        window_us = profile->backoff_base_us << exponent;
     uint32_t draw = tcu->port->random(tcu->port_context);
-    tcu->timer_us = tcu->now_us + (int64_t)(((unsigned __int128)draw * (uint64_t)(window_us + 1)) >> 32);
+    return (int64_t)(((unsigned __int128)draw * (uint64_t)(window_us + 1)) >> 32);
 }
 
+static void wait_jittered(struct tcu *tcu)
+{
+    tcu->timer_us = tcu->now_us + agent_jitter(tcu, tcu->backoff);
+    if (tcu->backoff < UINT8_MAX)
+        tcu->backoff++;
+}
+
+/* Before anything is waited for: until then the moment it went online is there. Nobody was told that a claiming link was online. */
 static void leave_online(struct tcu *tcu, uint8_t reason)
 {
     if (tcu->now_us - tcu->online_since_us >= tcu->profile->stable_us)
         tcu->backoff = 0;
     tcu->want_subscribe = tcu->want_presence = tcu->subscribe_sent = 0;
-    agent_tell(tcu, TCU_PROBE_OFFLINE, reason, 0);
+    if (!agent_claiming(tcu))
+        agent_tell(tcu, TCU_PROBE_OFFLINE, reason, 0);
 }
 
 /* A CONNECT that nobody answered may have made a new, empty session in place of a lost one; the next connection will
@@ -169,6 +176,8 @@ static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint
             agent_tell(tcu, TCU_PROBE_REFUSED, event == AGENT_TIMEOUT ? MQ5_KEEP_ALIVE_TIMEOUT : reason, detail);
         if (from == TCU_CONNECTING && may_have_lost_subscription(event, reason, detail))
             tcu->subscribed = 0;
+        if (from == TCU_CONNECTING && tcu->rotation)
+            agent_rotation_refused(tcu, event, reason, detail);
     }
     wait_jittered(tcu);
 }
@@ -177,22 +186,40 @@ static void open_connection(struct tcu *tcu)
 {
     tcu->attempts++;
     tcu->timer_us = tcu->now_us + tcu->profile->connect_timeout_us;
-    tcu->identity = tcu->has_certificate ? TCU_OPERATIONAL : TCU_NO_IDENTITY;
+    tcu->identity = agent_identity_wanted(tcu) & 7;
     agent_tell(tcu, TCU_PROBE_CONNECT_BEGIN, 0, tcu->attempts);
     agent_mqtt_connect(tcu);
 }
 
+/* Good for nothing but getting an identity: no telemetry, no presence, and subscribed only where answers do not come by themselves. */
+static void go_claiming(struct tcu *tcu)
+{
+    tcu->subscribed = 0;
+    tcu->want_subscribe = strchr(tcu->profile->topics.reserved, '%') != NULL;
+    tcu->want_presence = 0;
+    tcu->want_rotation = 1;
+    agent_tell(tcu, TCU_PROBE_CLAIM_ONLINE, 0, 0);
+}
+
 static void go_online(struct tcu *tcu, bool resumed)
 {
-    tcu->timer_us = TIME_NEVER;
+    const struct tcu_topics *topics = &tcu->profile->topics;
     tcu->online_since_us = tcu->now_us;
     tcu->attempts = 0;
     tcu->blocked = 0;
-    tcu->subscribed &= resumed;
     tcu->subscribe_sent = 0;
-    tcu->want_subscribe = !tcu->subscribed && tcu->profile->topics.command_request[0];
-    tcu->want_presence = tcu->profile->topics.presence[0] && !tcu->presence_sent; /* else it has just been resent */
+    if (agent_claiming(tcu)) {
+        go_claiming(tcu);
+        return;
+    }
+    tcu->subscribed &= resumed;
+    tcu->want_subscribe = !tcu->subscribed && (topics->command_request[0] || topics->reserved[0]);
+    if (!resumed && topics->reserved[0])
+        tcu->want_rotation = 1;                                      /* what was notified meanwhile is lost */
+    tcu->want_presence = topics->presence[0] && !tcu->presence_sent; /* else it has just been resent */
     agent_tell(tcu, TCU_PROBE_ONLINE, 0, resumed);
+    if (tcu->rotation)
+        agent_rotation_online(tcu);
     agent_identity_accepted(tcu);
     set_ping_interval(tcu);
 }
@@ -200,17 +227,18 @@ static void go_online(struct tcu *tcu, bool resumed)
 /* A clean good-bye takes the will with it: say "offline" ourselves. */
 static void stop(struct tcu *tcu, uint8_t from)
 {
-    tcu->timer_us = tcu->telemetry_due_us = TIME_NEVER;
-    tcu->backoff = 0;
-    tcu->attempts = 0;
+    tcu->telemetry_due_us = TIME_NEVER;
     if (from == TCU_CONNECTING)
         agent_mqtt_abort(tcu);
-    if (from != TCU_ONLINE)
-        return;
-    if (tcu->profile->topics.presence[0])
-        agent_mqtt_publish(tcu, TOKEN_ABSENCE, 0);
-    agent_mqtt_disconnect(tcu, MQ5_SUCCESS);
-    leave_online(tcu, MQ5_SUCCESS);
+    if (from == TCU_ONLINE) {
+        if (tcu->profile->topics.presence[0] && !agent_claiming(tcu))
+            agent_mqtt_publish(tcu, TOKEN_ABSENCE, 0);
+        agent_mqtt_disconnect(tcu, MQ5_SUCCESS);
+        leave_online(tcu, MQ5_SUCCESS);
+    }
+    tcu->timer_us = TIME_NEVER;
+    tcu->backoff = 0;
+    tcu->attempts = 0;
 }
 
 static void reconnect(struct tcu *tcu)
@@ -245,7 +273,7 @@ bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32
 
 void agent_timer_run(struct tcu *tcu)
 {
-    if (tcu->now_us < tcu->timer_us)
+    if (tcu->now_us < agent_timer(tcu))
         return;
     if (tcu->state != TCU_WAITING)
         agent_enter(tcu, AGENT_TIMEOUT, 0, 0);
@@ -253,18 +281,34 @@ void agent_timer_run(struct tcu *tcu)
         agent_enter(tcu, agent_identity_ready(tcu) ? AGENT_ATTEMPT : AGENT_PROVISION, 0, 0);
 }
 
+/* Where the answers' topics are our own ones, our requests would come back, too. */
+static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[2], char texts[2][AGENT_TOPIC_MAX])
+{
+    uint32_t count = 0;
+    struct mq5_subscription filter = {
+        .qos = 1,
+        /* a retained command would be refused anyhow */
+        .retain_handling = agent_v5(tcu) ? MQ5_RETAIN_DO_NOT_SEND : MQ5_RETAIN_SEND,
+    };
+    list[count] = filter;
+    list[count].filter = agent_text_expand(tcu->profile->topics.command_request, tcu_name(tcu), texts[0]);
+    if (list[count].filter.length > 0 && !agent_claiming(tcu))
+        count++;
+    list[count] = filter;
+    list[count].filter = agent_request_filter(tcu, texts[1]);
+    list[count].no_local = agent_v5(tcu);
+    if (list[count].filter.length > 0)
+        count++;
+    return count;
+}
+
 static void subscribe(struct tcu *tcu)
 {
-    char topic[AGENT_TOPIC_MAX];
-    struct mq5_subscription filter = {
-        .filter = agent_text_expand(tcu->profile->topics.command_request, tcu_name(tcu), topic),
-        .qos = 1,
-        .retain_handling = MQ5_RETAIN_DO_NOT_SEND, /* a retained command would be refused anyhow */
-    };
-    if (!agent_v5(tcu))
-        filter.retain_handling = MQ5_RETAIN_SEND;
+    char texts[2][AGENT_TOPIC_MAX];
+    struct mq5_subscription list[2];
+    uint32_t count = filters(tcu, list, texts);
     tcu->subscribe_sent = 1;
-    enum mq5_client_result result = agent_mqtt_subscribe(tcu, TOKEN_SUBSCRIBE, &filter);
+    enum mq5_client_result result = agent_mqtt_subscribe(tcu, TOKEN_SUBSCRIBE, list, count);
     if (result != MQ5C_DONE)
         tcu->subscribe_sent = 0;
     tcu->want_subscribe = result == MQ5C_WAIT;
@@ -274,7 +318,7 @@ static void subscribe(struct tcu *tcu)
 void agent_subscribed(struct tcu *tcu, bool granted)
 {
     tcu->subscribe_sent = 0;
-    tcu->subscribed = granted;
+    tcu->subscribed = granted && !agent_claiming(tcu);
 }
 
 void agent_connection_pump(struct tcu *tcu)
@@ -327,18 +371,18 @@ static struct span template_or_name(const struct tcu *tcu, const char *text)
 void agent_connect_fill(struct tcu *tcu, struct mq5_client_connect *connect, struct mq5_publish *will, char *buffer)
 {
     const struct tcu_profile *profile = tcu->profile;
-    bool keeps = profile->session_expiry_s > 0;
+    bool keeps = profile->session_expiry_s > 0 && !agent_claiming(tcu);
     *connect = (struct mq5_client_connect){
         .clean_start = !keeps || (agent_v5(tcu) && !tcu->session_kept && !tcu->session_known),
         .keep_alive_s = wanted_keep_alive(tcu),
-        .session_expiry_s = profile->session_expiry_s,
+        .session_expiry_s = keeps ? profile->session_expiry_s : 0,
         .client_id = tcu_name(tcu),
         .user_name = template_or_name(tcu, profile->user_name),
         .password = span_text(profile->password),
         .request_problem_information = true,
         .session_kept = keeps && (tcu->session_kept || !agent_v5(tcu)),
     };
-    if (!profile->topics.presence[0])
+    if (!profile->topics.presence[0] || agent_claiming(tcu))
         return;
     memset(will, 0, sizeof(*will));
     presence(tcu, false, buffer, will);

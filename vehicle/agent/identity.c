@@ -12,20 +12,34 @@ static const char enroll_type[] = "application/pkcs10";
 void agent_identity_load(struct tcu *tcu)
 {
     uint8_t certificate[TCU_STORE_MAX];
-    tcu->has_certificate = tcu->port->store_read(tcu->port_context, TCU_STORE_OPERATIONAL_CERTIFICATE, certificate,
-                                                 sizeof(certificate)) > 0;
+    enum tcu_store_item item = tcu->second ? TCU_STORE_SECOND_CERTIFICATE : TCU_STORE_OPERATIONAL_CERTIFICATE;
+    tcu->has_certificate = tcu->port->store_read(tcu->port_context, item, certificate, sizeof(certificate)) > 0;
 }
 
 bool agent_identity_ready(const struct tcu *tcu)
 {
-    return tcu->has_certificate || tcu->profile->provisioning == TCU_PROVISION_NONE;
+    return tcu->has_certificate || tcu->profile->provisioning != TCU_PROVISION_CERTIFICATE_BROKER;
+}
+
+/* A new certificate is shown from the moment it is to be tried, a claimed one never before. */
+enum tcu_identity agent_identity_wanted(const struct tcu *tcu)
+{
+    const struct agent_rotation *rotation = tcu->rotation;
+    bool claims = tcu->profile->provisioning == TCU_PROVISION_CLAIM;
+    if (rotation && rotation->phase == PHASE_TRYING)
+        return agent_slot_identity(rotation->target);
+    if (rotation && rotation->claim && rotation->phase < PHASE_TRYING)
+        return TCU_CLAIM;
+    if (tcu->has_certificate)
+        return agent_slot_identity(tcu->second);
+    return claims ? TCU_CLAIM : TCU_NO_IDENTITY;
 }
 
 void agent_identity_begin(struct tcu *tcu)
 {
     tcu->awaiting_http = 0;
     tcu->timer_us = tcu->now_us + tcu->profile->http_timeout_us;
-    tcu->port->key_generate(tcu->port_context, TCU_OPERATIONAL, tcu_name(tcu));
+    tcu->port->key_generate(tcu->port_context, agent_slot_identity(tcu->second), tcu_name(tcu));
 }
 
 static void request(struct tcu *tcu, struct span csr)
@@ -40,9 +54,9 @@ static void request(struct tcu *tcu, struct span csr)
 /* The note that this certificate has not been tried yet goes first: with the power cut in between we enroll again. */
 static bool store(struct tcu *tcu, struct span certificate)
 {
+    enum tcu_store_item item = tcu->second ? TCU_STORE_SECOND_CERTIFICATE : TCU_STORE_OPERATIONAL_CERTIFICATE;
     tcu->fresh_certificate = 1;
-    if (!agent_store_save(tcu) ||
-        !tcu->port->store_write(tcu->port_context, TCU_STORE_OPERATIONAL_CERTIFICATE, certificate))
+    if (!agent_store_save(tcu) || !tcu->port->store_write(tcu->port_context, item, certificate))
         return false;
     tcu->has_certificate = 1;
     agent_tell(tcu, TCU_PROBE_CERTIFICATE_STORED, 0, 0);
@@ -52,7 +66,7 @@ static bool store(struct tcu *tcu, struct span certificate)
 /* tcu_csr_ready() and tcu_http_response() reach their work through these two, so that late answers are nobody's. */
 static void csr_arrived(struct tcu *tcu, struct span csr)
 {
-    if (tcu->awaiting_http)
+    if (agent_rotation_csr(tcu, csr) || tcu->awaiting_http)
         return;
     if (csr.length == 0)
         agent_enter(tcu, AGENT_UNCERTIFIED, 0, 0);

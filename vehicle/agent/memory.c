@@ -13,13 +13,24 @@ static size_t queue_bytes(const struct tcu_profile *profile)
     return profile->queue_capacity > 1 ? profile->queue_capacity * sizeof(struct agent_record) : 0;
 }
 
+static size_t rotation_bytes(const struct tcu_profile *profile)
+{
+    return profile->topics.reserved[0] ? sizeof(struct agent_rotation) : 0;
+}
+
+/* Behind agent or session: what is reserved when it is not taken on demand. */
+static uint8_t *reserved_memory(const struct tcu *tcu)
+{
+    return (uint8_t *)(uintptr_t)(tcu + 1) + (tcu->builtin ? sizeof(struct mq5_client) : sizeof(struct agent_other));
+}
+
 size_t tcu_memory(const struct tcu_profile *profile, const struct tcu_port *port, bool builtin_session)
 {
     ASSERT(profile->prepared);
     size_t bytes = sizeof(struct tcu) + (builtin_session ? sizeof(struct mq5_client) : sizeof(struct agent_other));
     if (port->memory_take)
         return bytes;
-    bytes += sizeof(struct agent_recent) + sizeof(struct agent_slots) + queue_bytes(profile);
+    bytes += sizeof(struct agent_recent) + sizeof(struct agent_slots) + queue_bytes(profile) + rotation_bytes(profile);
     return bytes + (builtin_session ? mq5_client_memory(&profile->mqtt) : 0);
 }
 
@@ -39,7 +50,7 @@ static void slots_init(struct agent_slots *slots)
 
 void agent_memory_init(struct tcu *tcu)
 {
-    uint8_t *at = (uint8_t *)(tcu + 1) + (tcu->builtin ? sizeof(struct mq5_client) : sizeof(struct agent_other));
+    uint8_t *at = reserved_memory(tcu);
     tcu->queue_capacity = 1;
     tcu->on_demand = tcu->port->memory_take != NULL;
     if (!tcu->on_demand) {
@@ -52,7 +63,7 @@ void agent_memory_init(struct tcu *tcu)
             tcu->queue = (struct agent_record *)(void *)at;
             tcu->queue_capacity = tcu->profile->queue_capacity;
         }
-        at += queue_bytes(tcu->profile);
+        at += queue_bytes(tcu->profile) + rotation_bytes(tcu->profile);
     }
     if (tcu->builtin)
         agent_session_init(tcu, tcu->on_demand ? NULL : at);
@@ -81,6 +92,29 @@ struct agent_slots *agent_slots_need(struct tcu *tcu)
 static void give(struct tcu *tcu, void *block, size_t size)
 {
     tcu->port->memory_give(tcu->port_context, block, size);
+}
+
+struct agent_rotation *agent_rotation_need(struct tcu *tcu)
+{
+    ASSERT(!tcu->rotation && tcu->profile->topics.reserved[0]);
+    struct agent_rotation *rotation;
+    if (tcu->on_demand)
+        rotation = tcu->port->memory_take(tcu->port_context, sizeof(*rotation));
+    else
+        rotation = (struct agent_rotation *)(void *)(reserved_memory(tcu) + sizeof(struct agent_recent) +
+                                                     sizeof(struct agent_slots) + queue_bytes(tcu->profile));
+    if (!rotation)
+        return NULL;
+    memset(rotation, 0, sizeof(*rotation));
+    rotation->timer_us = TIME_NEVER;
+    return tcu->rotation = rotation;
+}
+
+void agent_rotation_give(struct tcu *tcu)
+{
+    if (tcu->on_demand)
+        give(tcu, tcu->rotation, sizeof(*tcu->rotation));
+    tcu->rotation = NULL;
 }
 
 static bool queue_grow(struct tcu *tcu)
@@ -128,6 +162,8 @@ void agent_memory_release(struct tcu *tcu)
 {
     if (tcu->builtin)
         mq5_client_release(agent_session(tcu));
+    if (tcu->rotation)
+        agent_rotation_give(tcu);
     if (!tcu->on_demand)
         return;
     if (tcu->queue_capacity > 1)

@@ -135,11 +135,12 @@ enum mq5_client_result agent_mqtt_publish(struct tcu *tcu, uint32_t token, uint8
     return agent_other(tcu)->mqtt->publish(agent_other(tcu)->context, tcu->now_us, token, alias_slot);
 }
 
-enum mq5_client_result agent_mqtt_subscribe(struct tcu *tcu, uint32_t token, const struct mq5_subscription *filter)
+enum mq5_client_result agent_mqtt_subscribe(struct tcu *tcu, uint32_t token, const struct mq5_subscription *list,
+                                            uint32_t count)
 {
     if (tcu->builtin)
-        return mq5_client_subscribe(agent_session(tcu), tcu->now_us, token, filter, 1, 0);
-    return agent_other(tcu)->mqtt->subscribe(agent_other(tcu)->context, tcu->now_us, token, filter, 1);
+        return mq5_client_subscribe(agent_session(tcu), tcu->now_us, token, list, count, 0);
+    return agent_other(tcu)->mqtt->subscribe(agent_other(tcu)->context, tcu->now_us, token, list, count);
 }
 
 void agent_mqtt_disconnect(struct tcu *tcu, uint8_t reason)

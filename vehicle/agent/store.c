@@ -5,13 +5,14 @@
  * - A command that was begun is never begun again: its id is on record before the car is told. What was under way
  *   when the power went counts as failed.
  * - Whether the certificate has been accepted yet, and whether the server may hold a session of ours.
+ * - Which of the two identities is in use: one write changes over.
  *
  * Layout: version, flags, reserved number (4, little-endian), then per remembered command its hash (8) and outcome
  * (1). */
 #include "agent_internal.h"
 
 enum { STATE_VERSION = 1, STATE_HEAD = 6, STATE_ENTRY = 9 };
-enum { FLAG_FRESH_CERTIFICATE = 1, FLAG_SESSION = 2 };
+enum { FLAG_FRESH_CERTIFICATE = 1, FLAG_SESSION = 2, FLAG_SECOND_SLOT = 4 };
 
 static void put(uint8_t *out, uint64_t value, unsigned bytes)
 {
@@ -33,8 +34,8 @@ bool agent_store_save(struct tcu *tcu)
     uint8_t state[STATE_HEAD + AGENT_RECENT * STATE_ENTRY];
     size_t length = STATE_HEAD;
     state[0] = STATE_VERSION;
-    state[1] =
-        (uint8_t)((tcu->fresh_certificate ? FLAG_FRESH_CERTIFICATE : 0) | (tcu->session_kept ? FLAG_SESSION : 0));
+    state[1] = (uint8_t)((tcu->fresh_certificate ? FLAG_FRESH_CERTIFICATE : 0) |
+                         (tcu->session_kept ? FLAG_SESSION : 0) | (tcu->second ? FLAG_SECOND_SLOT : 0));
     put(state + 2, tcu->number + tcu->numbers_left, 4);
     for (unsigned i = 0; recent && i < AGENT_RECENT; i++) { /* oldest first */
         unsigned at = recent->order[i];
@@ -59,6 +60,7 @@ bool agent_store_load(struct tcu *tcu)
         return false;
     tcu->fresh_certificate = (state[1] & FLAG_FRESH_CERTIFICATE) != 0;
     tcu->session_kept = (state[1] & FLAG_SESSION) != 0;
+    tcu->second = (state[1] & FLAG_SECOND_SLOT) != 0;
     tcu->number = (uint32_t)get(state + 2, 4);
     tcu->numbers_left = 0;
     unsigned count =
