@@ -8,6 +8,8 @@
 #include "memory.h"
 #include "text.h"
 
+#include <strings.h>
+
 #define BUCKETS_AT_FIRST 16 /* a power of two; doubled when there are more pending certificates than buckets */
 
 struct pending {
@@ -28,6 +30,7 @@ struct cloud_registration {
     struct pending **heap; /* taken up, by due time */
     uint64_t heap_count, heap_capacity, orders;
     uint64_t refused, activated, strangers;
+    uint64_t refusals[CLOUD_REFUSALS];
 };
 
 /* ---- pending certificates -------------------------------------------------------------------------------------------- */
@@ -136,23 +139,71 @@ static void rule(void *context, int64_t now_us, const struct mq5_publish *messag
         pending->due_us = TIME_NEVER; /* the next attempt raises the event again */
 }
 
+struct search { /* for an ACTIVE certificate of a thing beside `own` */
+    const uint8_t *own;
+    uint8_t found[32];
+    bool any;
+};
+
+static bool look_at(void *context, const struct cloud_certificate *certificate, enum cloud_certificate_status status)
+{
+    struct search *search = context;
+    if (status != CLOUD_CERTIFICATE_ACTIVE || memcmp(certificate->id, search->own, 32) == 0)
+        return true;
+    memcpy(search->found, certificate->id, 32);
+    search->any = true;
+    return false;
+}
+
+static bool has_another(const struct cloud_registration *registration, const struct cloud_certificate *certificate,
+                        uint8_t other[32])
+{
+    struct search search = {.own = certificate->id};
+    cloud_registry_of_thing(registration->registry, certificate->common_name, look_at, &search);
+    memcpy(other, search.found, 32);
+    return search.any;
+}
+
+/* The rule's checks in their order; CLOUD_REFUSALS: it passes. */
+static enum cloud_registration_refusal check(const struct cloud_registration *registration, int64_t now_us,
+                                             const struct cloud_certificate *certificate)
+{
+    const struct cloud_registration_options *options = &registration->options;
+    uint8_t other[32];
+    if (options->check_allow_list && !cloud_registry_is_allowed(registration->registry, certificate->common_name))
+        return CLOUD_REFUSAL_ALLOW_LIST;
+    enum cloud_ocsp_status status =
+        options->ocsp ? options->ocsp(options->ocsp_context, now_us, certificate) : CLOUD_OCSP_GOOD;
+    if (status != CLOUD_OCSP_GOOD)
+        return status == CLOUD_OCSP_REVOKED ? CLOUD_REFUSAL_OCSP_REVOKED : CLOUD_REFUSAL_OCSP_UNKNOWN;
+    if (options->duplicate == CLOUD_DUPLICATE_REFUSE && has_another(registration, certificate, other))
+        return CLOUD_REFUSAL_DUPLICATE;
+    return CLOUD_REFUSALS;
+}
+
 static void activate(struct cloud_registration *registration, int64_t now_us, const struct pending *pending)
 {
     int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
     const char *thing = pending->certificate.common_name;
-    bool allowed = !registration->options.check_allow_list || cloud_registry_is_allowed(registration->registry, thing);
-    if (!allowed) {
-        registration->strangers++;
+    enum cloud_registration_refusal refusal = check(registration, now_us, &pending->certificate);
+    uint8_t other[32];
+    if (refusal != CLOUD_REFUSALS) {
+        registration->refusals[refusal]++;
+        registration->strangers += refusal == CLOUD_REFUSAL_ALLOW_LIST;
         cloud_registry_set_status(registration->registry, pending->certificate.id, CLOUD_CERTIFICATE_INACTIVE, now_s);
         return;
     }
-    if (cloud_registry_put_thing(registration->registry, thing, now_s) &&
-        cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_ACTIVE, thing,
-                                       now_s)) {
-        registration->activated++;
-        if (registration->options.activated)
-            registration->options.activated(registration->options.activated_context, now_us, &pending->certificate);
-    }
+    if (!cloud_registry_put_thing(registration->registry, thing, now_s) ||
+        !cloud_registry_put_certificate(registration->registry, &pending->certificate, CLOUD_CERTIFICATE_ACTIVE, thing,
+                                        now_s))
+        return;
+    registration->activated++;
+    if (registration->options.duplicate == CLOUD_DUPLICATE_REPLACE)
+        while (has_another(registration, &pending->certificate, other) &&
+               cloud_registry_set_status(registration->registry, other, CLOUD_CERTIFICATE_INACTIVE, now_s))
+            ;
+    if (registration->options.activated)
+        registration->options.activated(registration->options.activated_context, now_us, &pending->certificate);
 }
 
 bool cloud_registration_knows(const struct cloud_registration *registration, const uint8_t certificate_id[32])
@@ -229,17 +280,38 @@ static bool take_in(struct cloud_registration *registration, int64_t now_s, cons
     return true;
 }
 
+static struct cloud_authorisation refuse(struct cloud_registration *registration,
+                                         enum cloud_registration_refusal refusal)
+{
+    registration->refusals[refusal]++;
+    return openly;
+}
+
+/* The certificate is pending and met again, or was not known: told, and refused without a word. */
+static struct cloud_authorisation not_yet(struct cloud_registration *registration, int64_t now_us,
+                                          const struct pending *pending, enum cloud_registration_refusal refusal)
+{
+    registration->refusals[refusal]++;
+    registration->refused++;
+    raise_event(registration, now_us, &pending->certificate);
+    return silently;
+}
+
 static struct cloud_authorisation first_seen(struct cloud_registration *registration, int64_t now_us,
                                              const struct cloud_peer *peer)
 {
     int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
-    if (now_s > peer->not_after_s || now_s < peer->not_before_s || !take_in(registration, now_s, peer)) {
+    bool valid = now_s >= peer->not_before_s && now_s <= peer->not_after_s;
+    bool ours = memcmp(cloud_pki_ca(registration->pki, CLOUD_CA_OPERATIONAL)->id, peer->issuer_id, 32) == 0;
+    if (valid && ours && registration->options.ca_inactive)
+        return refuse(registration, CLOUD_REFUSAL_CA_INACTIVE);
+    if (valid && ours && registration->options.auto_registration_disabled)
+        return refuse(registration, CLOUD_REFUSAL_NO_AUTO_REGISTRATION);
+    if (!valid || !ours || !take_in(registration, now_s, peer)) {
         registration->strangers++;
-        return openly;
+        return refuse(registration, valid ? CLOUD_REFUSAL_STRANGER : CLOUD_REFUSAL_VALIDITY);
     }
-    registration->refused++;
-    raise_event(registration, now_us, &(*place_of(registration, peer->certificate_id))->certificate);
-    return silently;
+    return not_yet(registration, now_us, *place_of(registration, peer->certificate_id), CLOUD_REFUSAL_FIRST);
 }
 
 static struct cloud_authorisation known(struct cloud_registration *registration, int64_t now_us,
@@ -247,29 +319,41 @@ static struct cloud_authorisation known(struct cloud_registration *registration,
 {
     char thing[64];
     int64_t now_s = (registration->options.epoch_us + now_us) / US_PER_S;
-    bool valid = now_s >= peer->not_before_s && now_s <= peer->not_after_s;
-    if (!valid || !cloud_registry_thing_of(registration->registry, peer->certificate_id, thing) ||
+    if (now_s < peer->not_before_s || now_s > peer->not_after_s)
+        return refuse(registration, CLOUD_REFUSAL_VALIDITY);
+    if (!cloud_registry_thing_of(registration->registry, peer->certificate_id, thing) ||
         !span_equal(span_text(thing), connect->client_id))
-        return openly;
+        return refuse(registration, CLOUD_REFUSAL_OTHER_THING);
     return (struct cloud_authorisation){MQ5_SUCCESS, false};
+}
+
+/* Accounts that share a CA are told apart by the host name that the client asked for. */
+static bool names_endpoint(const struct cloud_registration *registration, const struct cloud_peer *peer)
+{
+    size_t length = strlen(peer->server_name);
+    for (const char *at = registration->options.endpoints; at && length; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strcspn(at, ",") == length && strncasecmp(at, peer->server_name, length) == 0)
+            return true;
+    }
+    return false;
 }
 
 struct cloud_authorisation cloud_registration_authorise(struct cloud_registration *registration, int64_t now_us,
                                                         const struct mq5_connect *connect,
                                                         const struct cloud_peer *peer)
 {
+    if (registration->options.ca_mode == CLOUD_CA_MODE_SNI_ONLY && !names_endpoint(registration, peer))
+        return refuse(registration, CLOUD_REFUSAL_SERVER_NAME);
     switch (cloud_registry_status(registration->registry, peer->certificate_id)) {
     case CLOUD_CERTIFICATE_ACTIVE: return known(registration, now_us, connect, peer);
     case CLOUD_CERTIFICATE_UNKNOWN: return first_seen(registration, now_us, peer);
     case CLOUD_CERTIFICATE_PENDING_ACTIVATION: {
-        struct pending *pending = *place_of(registration, peer->certificate_id);
-        if (!pending)
-            return first_seen(registration, now_us, peer); /* pending since an earlier run of this cloud */
-        registration->refused++;
-        raise_event(registration, now_us, &pending->certificate);
-        return silently;
+        const struct pending *pending = *place_of(registration, peer->certificate_id);
+        return pending ? not_yet(registration, now_us, pending, CLOUD_REFUSAL_PENDING)
+                       : first_seen(registration, now_us, peer); /* pending since an earlier run of this cloud */
     }
-    default: return openly;
+    default: return refuse(registration, CLOUD_REFUSAL_STATUS);
     }
 }
 
@@ -323,6 +407,28 @@ void cloud_registration_counts(const struct cloud_registration *registration, ui
         *activated = registration->activated;
     if (strangers)
         *strangers = registration->strangers;
+}
+
+const char *cloud_registration_refusal_name(enum cloud_registration_refusal refusal)
+{
+    static const char *const names[] = {"stranger",    "validity",      "CA inactive", "auto-registration disabled",
+                                        "server name", "first connect", "pending",     "status",
+                                        "other thing", "allow list",    "revoked",     "unknown to OCSP",
+                                        "duplicate"};
+    _Static_assert(sizeof names / sizeof names[0] == CLOUD_REFUSALS, "a name each");
+    return (unsigned)refusal < CLOUD_REFUSALS ? names[refusal] : "none";
+}
+
+uint64_t cloud_registration_refusals(const struct cloud_registration *registration,
+                                     enum cloud_registration_refusal refusal)
+{
+    return registration->refusals[refusal];
+}
+
+void cloud_registration_set_ca(struct cloud_registration *registration, bool inactive, bool auto_registration_disabled)
+{
+    registration->options.ca_inactive = inactive;
+    registration->options.auto_registration_disabled = auto_registration_disabled;
 }
 
 uint64_t cloud_registration_bytes(const struct cloud_registration *registration)

@@ -28,6 +28,12 @@ struct cloud_due {
 
 /* ---- just-in-time registration ------------------------------------------------------------------------------------- */
 
+enum cloud_ocsp_status { CLOUD_OCSP_GOOD, CLOUD_OCSP_REVOKED, CLOUD_OCSP_UNKNOWN };
+/* Of the CA whose certificates register themselves (cloud-contract 1.1). */
+enum cloud_ca_mode { CLOUD_CA_MODE_DEFAULT, CLOUD_CA_MODE_SNI_ONLY };
+/* A certificate for a thing that has an ACTIVE one: beside it, not at all, or in its place. */
+enum cloud_duplicate { CLOUD_DUPLICATE_ACCEPT, CLOUD_DUPLICATE_REFUSE, CLOUD_DUPLICATE_REPLACE };
+
 struct cloud_registration_options {
     int64_t activation_delay_us;          /* event to ACTIVE: how long the rule and its checks take */
     int64_t (*draw_delay)(void *context); /* instead, when not NULL */
@@ -38,7 +44,32 @@ struct cloud_registration_options {
     /* Told of each certificate that has been made ACTIVE; may be NULL. */
     void (*activated)(void *context, int64_t now_us, const struct cloud_certificate *certificate);
     void *activated_context;
+    /* The rest is off when zero. The rule asks the CA's responder; what is not good becomes INACTIVE. */
+    enum cloud_ocsp_status (*ocsp)(void *context, int64_t now_us, const struct cloud_certificate *certificate);
+    void *ocsp_context;
+    enum cloud_duplicate duplicate;
+    bool ca_inactive, auto_registration_disabled; /* new certificates are refused, known ones keep working */
+    enum cloud_ca_mode ca_mode;                   /* SNI_ONLY: every connect must name one of `endpoints` */
+    const char *endpoints; /* comma-separated host names, letters of any case; lent as long as the registration lives */
 };
+/* Why a connect was refused, or (from ALLOW_LIST to DUPLICATE) a pending certificate made INACTIVE. */
+enum cloud_registration_refusal {
+    CLOUD_REFUSAL_STRANGER, /* not of our operational CA, or not readable */
+    CLOUD_REFUSAL_VALIDITY,
+    CLOUD_REFUSAL_CA_INACTIVE,
+    CLOUD_REFUSAL_NO_AUTO_REGISTRATION,
+    CLOUD_REFUSAL_SERVER_NAME,
+    CLOUD_REFUSAL_FIRST,       /* unknown until then: as just-in-time registration wants it */
+    CLOUD_REFUSAL_PENDING,     /* came back before it was activated */
+    CLOUD_REFUSAL_STATUS,      /* INACTIVE or REVOKED */
+    CLOUD_REFUSAL_OTHER_THING, /* the client id is not the certificate's thing */
+    CLOUD_REFUSAL_ALLOW_LIST,
+    CLOUD_REFUSAL_OCSP_REVOKED,
+    CLOUD_REFUSAL_OCSP_UNKNOWN,
+    CLOUD_REFUSAL_DUPLICATE,
+    CLOUD_REFUSALS
+};
+const char *cloud_registration_refusal_name(enum cloud_registration_refusal refusal); /* "allow list" */
 struct cloud_registration;
 struct cloud_registration *cloud_registration_create(const struct cloud_registration_options *options,
                                                      const struct cloud_pki *pki, struct cloud_registry *registry,
@@ -59,6 +90,10 @@ void cloud_registration_tick(struct cloud_registration *registration, int64_t no
 /* Counters: first refusals, activations, strangers refused. */
 void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated,
                                uint64_t *strangers);
+uint64_t cloud_registration_refusals(const struct cloud_registration *registration,
+                                     enum cloud_registration_refusal refusal);
+/* The CA's state as an operator changes it: as in the options. */
+void cloud_registration_set_ca(struct cloud_registration *registration, bool inactive, bool auto_registration_disabled);
 uint64_t cloud_registration_bytes(const struct cloud_registration *registration);
 
 /* ---- presence ------------------------------------------------------------------------------------------------------ */

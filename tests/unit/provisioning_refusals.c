@@ -90,6 +90,8 @@ static void what_is_no_request(void **state)
     rig_close(&rig);
 }
 
+#define TEN "0123456789"
+
 static void tokens_and_parameters(void **state)
 {
     struct rig rig;
@@ -135,8 +137,7 @@ static void tokens_and_parameters(void **state)
                                              "{\"reference\":\"\",\"device\":\"d\"}",
                                              "{\"reference\":\"car/1\",\"device\":\"d\"}",
                                              "{\"reference\":\"car 1\",\"device\":\"d\"}",
-                                             "{\"reference\":\"0123456789012345678901234567890123456789012345678901234"
-                                             "567890123\",\"device\":\"d\"}"};
+                                             "{\"reference\":\"" TEN TEN TEN TEN TEN TEN "0123\",\"device\":\"d\"}"};
     for (size_t i = 0; i < sizeof parameters / sizeof parameters[0]; i++) {
         snprintf(body, sizeof body, "{\"certificateOwnershipToken\":\"%s\",\"parameters\":%s}", token, parameters[i]);
         rig_ask(&rig, 0, &claim.peer, "car-1", CLAIM, body, "rejected");
