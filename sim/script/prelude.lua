@@ -690,14 +690,14 @@ local function source(kind, what, text, standard, q, more, noun)
   for key, value in pairs(common) do methods[key] = value end
   for key, value in pairs(more or {}) do methods[key] = value end
   local s = { mark = "source", kind = kind, what = what, text = text, statistic = standard, q = q or 0, filters = "", cohort_filter = 0,
-              region_filter = 0, path_filter = "", from = 0, by = 0, with_excluded = false }
+              region_filter = 0, path_filter = "", from = 0, by = 0, with_excluded = false, needed = "" }
   return setmetatable(s, class(noun or text, methods))
 end
 local function switch(kind, what, text, standard, q)
   return function(self)
     local s = source(kind, what, text, standard, q)
     s.cohort_filter, s.region_filter, s.path_filter, s.filters = self.cohort_filter, self.region_filter, self.path_filter, self.filters
-    s.from, s.by, s.with_excluded = self.from, self.by, self.with_excluded
+    s.from, s.by, s.with_excluded, s.needed = self.from, self.by, self.with_excluded, self.needed
     return s
   end
 end
@@ -786,7 +786,7 @@ function env.expect(id)
     if type(s) ~= "table" or s.mark ~= "source" then
       fail(format("expect \"%s\" takes what is measured, e.g. (telemetry():lost()), got %s", id, quote(s)))
     end
-    local e = setmetatable({ id = id, source = s, temporal = "end", confidence_wanted = 0, minimum_samples = 0, needed = "", line = host.here() },
+    local e = setmetatable({ id = id, source = s, temporal = "end", confidence_wanted = 0, minimum_samples = 0, needed = s.needed, line = host.here() },
                            class(format("expect \"%s\"", id), bounds))
     plan.expectations[#plan.expectations + 1] = e
     return e

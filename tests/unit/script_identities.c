@@ -298,6 +298,7 @@ static void every_expectation(void **context)
         assert_int_equal(expectation->statistic, cases[i].statistic);
         assert_int_equal(expectation->filter.cohort, 0);
         assert_int_equal(expectation->also_count, 0);
+        assert_string_equal(expectation->needs, "lifecycle");
         *(cases[i].kind == EXPECT_METRIC ? &metrics[cases[i].what] : &counters[cases[i].what]) = true;
         script_free(script);
         snprintf(text, sizeof(text), "%sexpect \"it\" (%s):below(5)\n", RIG_HEAD, cases[i].source);
