@@ -1,4 +1,5 @@
 /* cloud.c: broker and services put together: one cloud instance, for a partition of the virtual world or behind the doors of `convoy cloud`. */
+#include "cloud/lifecycle.h"
 #include "cloud/services.h"
 
 static void on_send(void *context, void *link, const uint8_t *data, size_t length)
@@ -36,18 +37,60 @@ static struct cloud_authorisation without_certificate(const struct cloud *cloud,
     return (struct cloud_authorisation){user && password ? MQ5_SUCCESS : MQ5_BAD_USER_NAME_OR_PASSWORD, false};
 }
 
+static struct cloud_authorisation with_certificate(struct cloud *cloud, int64_t now_us,
+                                                   const struct mq5_connect *connect, const struct cloud_peer *peer)
+{
+    if (!cloud->lifecycle)
+        return cloud_registration_authorise(cloud->registration, now_us, connect, peer);
+    cloud->now_us = now_us;
+    return cloud_lifecycle_authorise_connect(cloud->lifecycle, now_us, connect, peer);
+}
+
 static struct cloud_authorisation on_authorise(void *context, int64_t now_us, const struct mq5_connect *connect,
                                                const struct cloud_peer *peer)
 {
     struct cloud *cloud = context;
     cloud_registration_tick(cloud->registration,
                             now_us); /* activations due at this very moment come before the connect */
-    struct cloud_authorisation answer = peer && peer->has_certificate
-                                            ? cloud_registration_authorise(cloud->registration, now_us, connect, peer)
-                                            : without_certificate(cloud, connect);
+    struct cloud_authorisation answer = peer && peer->has_certificate ? with_certificate(cloud, now_us, connect, peer)
+                                                                      : without_certificate(cloud, connect);
     if (answer.reason != MQ5_SUCCESS && cloud->on_refused)
         cloud->on_refused(cloud->door, now_us, connect->client_id, peer, answer.reason);
     return answer;
+}
+
+static uint8_t on_publish(void *context, struct span client_id, const struct cloud_peer *peer,
+                          const struct mq5_publish *publish)
+{
+    struct cloud *cloud = context;
+    return cloud_lifecycle_authorise_publish(cloud->lifecycle, cloud->now_us, client_id, peer, publish);
+}
+
+static uint8_t on_subscribe(void *context, struct span client_id, const struct cloud_peer *peer, struct span filter,
+                            uint8_t qos)
+{
+    struct cloud *cloud = context;
+    return cloud_lifecycle_authorise_subscribe(cloud->lifecycle, cloud->now_us, client_id, peer, filter, qos);
+}
+
+static bool on_receive(void *context, struct span client_id, const struct cloud_peer *peer, struct span topic)
+{
+    struct cloud *cloud = context;
+    return cloud_lifecycle_authorise_receive(cloud->lifecycle, cloud->now_us, client_id, peer, topic);
+}
+
+static uint8_t on_reserved(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
+                           const struct mq5_publish *publish)
+{
+    struct cloud *cloud = context;
+    return cloud_lifecycle_reserved(cloud->lifecycle, now_us, client_id, peer, publish);
+}
+
+static void on_activated(void *context, int64_t now_us, const struct cloud_certificate *certificate)
+{
+    struct cloud *cloud = context;
+    if (cloud->lifecycle)
+        cloud_lifecycle_activated(cloud->lifecycle, now_us, certificate);
 }
 
 static void on_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
@@ -56,6 +99,8 @@ static void on_connected(void *context, int64_t now_us, struct span client_id, c
     struct cloud *cloud = context;
     if (cloud->options.profile->presence_events)
         cloud_presence_connected(cloud->presence, now_us, client_id, peer);
+    if (cloud->lifecycle)
+        cloud_lifecycle_connected(cloud->lifecycle, now_us, client_id, peer);
     if (cloud->on_connected)
         cloud->on_connected(cloud->door, now_us, client_id, peer, connect, resumed);
 }
@@ -66,6 +111,8 @@ static void on_disconnected(void *context, int64_t now_us, struct span client_id
     struct cloud *cloud = context;
     if (cloud->options.profile->presence_events)
         cloud_presence_disconnected(cloud->presence, now_us, client_id, peer, reason);
+    if (cloud->lifecycle)
+        cloud_lifecycle_disconnected(cloud->lifecycle, now_us, client_id, peer, reason);
     if (cloud->on_disconnected)
         cloud->on_disconnected(cloud->door, now_us, client_id, peer, reason);
 }
@@ -73,6 +120,8 @@ static void on_disconnected(void *context, int64_t now_us, struct span client_id
 static bool on_inbound(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
 {
     struct cloud *cloud = context;
+    if (cloud->lifecycle)
+        cloud->now_us = now_us;
     return cloud->inbound ? cloud->inbound(cloud->door, now_us, client_id, packet) : true;
 }
 
@@ -86,6 +135,24 @@ static const struct cloud_peer *on_peer(void *context, void *link)
 {
     struct cloud *cloud = context;
     return cloud->peer ? cloud->peer(cloud->door, link) : NULL;
+}
+
+static bool create_lifecycle(struct cloud *cloud)
+{
+    struct cloud_options *options = &cloud->options;
+    struct cloud_lifecycle_parts parts = {.broker = cloud->broker,
+                                          .bus = cloud->bus,
+                                          .registry = cloud->registry,
+                                          .pki = cloud->pki,
+                                          .prefix = options->profile->reserved,
+                                          .event_prefix = options->profile->event_prefix,
+                                          .registration = cloud->registration};
+    cloud->lifecycle = cloud_lifecycle_create(options->lifecycle, &parts, options->error, options->error_capacity);
+    cloud->certificates.resolve = cloud_lifecycle_resolve;
+    cloud->certificates.resolve_context = cloud->lifecycle;
+    options->lifecycle = NULL; /* was the caller's */
+    options->error = NULL;
+    return cloud->lifecycle != NULL;
 }
 
 bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,
@@ -112,6 +179,14 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
                                            .inbound = on_inbound,
                                            .outbound = on_outbound,
                                            .peer = on_peer};
+    if (options->lifecycle) {
+        cloud->ops.authorise_publish = on_publish;
+        cloud->ops.authorise_subscribe = on_subscribe;
+        cloud->ops.authorise_receive = on_receive;
+        cloud->ops.reserved = on_reserved;
+        cloud->options.registration.activated = on_activated;
+        cloud->options.registration.activated_context = cloud;
+    }
     cloud->options.registration.event_prefix = cloud->options.profile->event_prefix;
     cloud->certificates = (struct cloud_certificate_broker){.pki = pki, .lifetime_s = options->certificate_lifetime_s};
     cloud->broker = cloud_broker_create(&cloud->options.broker, &cloud->ops, cloud, options->seed);
@@ -120,7 +195,7 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
         cloud->bus ? cloud_registration_create(&cloud->options.registration, pki, registry, cloud->bus) : NULL;
     cloud->presence =
         cloud->registration ? cloud_presence_create(cloud->bus, cloud->options.profile, options->epoch_us) : NULL;
-    if (cloud->presence)
+    if (cloud->presence && (!options->lifecycle || create_lifecycle(cloud)))
         return true;
     cloud_destroy(cloud);
     return false;
@@ -128,6 +203,7 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
 
 void cloud_destroy(struct cloud *cloud)
 {
+    cloud_lifecycle_destroy(cloud->lifecycle);
     if (cloud->presence)
         cloud_presence_destroy(cloud->presence);
     if (cloud->registration)
@@ -141,11 +217,16 @@ void cloud_destroy(struct cloud *cloud)
 
 uint64_t cloud_bytes(const struct cloud *cloud)
 {
-    return cloud_registration_bytes(cloud->registration) + cloud_presence_bytes(cloud->presence);
+    return cloud_registration_bytes(cloud->registration) + cloud_presence_bytes(cloud->presence) +
+           (cloud->lifecycle ? cloud_lifecycle_bytes(cloud->lifecycle) : 0);
 }
 
 void cloud_tick(struct cloud *cloud, int64_t now_us)
 {
     cloud_registration_tick(cloud->registration, now_us);
+    if (cloud->lifecycle) {
+        cloud->now_us = now_us;
+        cloud_lifecycle_tick(cloud->lifecycle, now_us);
+    }
     cloud_broker_tick(cloud->broker, now_us);
 }

@@ -193,11 +193,6 @@ static bool make_parts(struct cloud_lifecycle *lifecycle, char *error, size_t er
         snprintf(error, error_capacity, "no memory");
         return false;
     }
-    static const char *const names[] = {"claim", "rotation"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (!cloud_provisioning_template(lifecycle->provisioning, names[i], span_text(cloud_template_shipped(names[i])),
-                                         error, error_capacity))
-            return false;
     lifecycle->vehicle_policy = policy_of(options->vehicle_policy, "vehicle", error, error_capacity);
     lifecycle->claim_policy =
         lifecycle->vehicle_policy ? policy_of(options->claim_policy, "claim", error, error_capacity) : NULL;

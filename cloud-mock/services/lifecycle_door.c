@@ -238,7 +238,15 @@ struct cloud_authorisation cloud_lifecycle_authorise_connect(struct cloud_lifecy
         why = validity(lifecycle, now_us, peer);
     if (!why)
         why = will_objection(lifecycle, connect, peer);
-    return why ? refuse(lifecycle, now_us, client_id, why) : welcome;
+    if (why)
+        return refuse(lifecycle, now_us, client_id, why);
+    if (!lifecycle->parts.registration)
+        return welcome;
+    /* What its CA demands of every connect is asked there. */
+    struct cloud_authorisation answer =
+        cloud_registration_authorise(lifecycle->parts.registration, now_us, connect, peer);
+    return answer.reason == MQ5_SUCCESS ? answer
+                                        : refuse(lifecycle, now_us, client_id, "registration refused the certificate");
 }
 
 bool cloud_lifecycle_resolve(void *context, const struct cloud_peer *attestation, char name[64])

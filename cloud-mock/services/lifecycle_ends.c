@@ -20,7 +20,8 @@ enum cloud_vehicles_result cloud_lifecycle_build(struct cloud_lifecycle *lifecyc
     struct cloud_vehicle vehicle;
     if (reference.length > CLOUD_REFERENCE_MAX)
         return CLOUD_VEHICLES_REFERENCE_TAKEN;
-    memcpy(name, reference.data, reference.length);
+    if (reference.length)
+        memcpy(name, reference.data, reference.length);
     enum cloud_vehicles_result result =
         cloud_vehicles_register(lifecycle->vehicles, life_now_s(lifecycle, now_us), vin, device, tenant, name);
     if (result == CLOUD_VEHICLES_DONE && cloud_vehicles_get(lifecycle->vehicles, span_text(name), &vehicle)) {
@@ -39,6 +40,7 @@ static bool revoke(struct cloud_lifecycle *lifecycle, int64_t now_us, struct spa
     stop_jobs(lifecycle, now_us, thing);
     cloud_vehicles_note(lifecycle->vehicles, life_now_s(lifecycle, now_us), thing, CLOUD_CHANGE_REVOKED,
                         span_text(reason));
+    life_lost(lifecycle, now_us, thing);
     life_tell(lifecycle, now_us, CLOUD_LIFE_REVOKED, thing, span_text(reason), now_us);
     return true;
 }
@@ -52,7 +54,9 @@ bool cloud_lifecycle_revoke(struct cloud_lifecycle *lifecycle, int64_t now_us, s
 
 static bool quarantine(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing, const char *reason)
 {
-    if (cloud_vehicles_note(lifecycle->vehicles, life_now_s(lifecycle, now_us), thing, CLOUD_CHANGE_QUARANTINED,
+    struct cloud_vehicle vehicle;
+    if (!cloud_vehicles_get(lifecycle->vehicles, thing, &vehicle) || vehicle.state == CLOUD_VEHICLE_QUARANTINED ||
+        cloud_vehicles_note(lifecycle->vehicles, life_now_s(lifecycle, now_us), thing, CLOUD_CHANGE_QUARANTINED,
                             span_text(reason)) != CLOUD_VEHICLES_DONE)
         return false;
     stop_jobs(lifecycle, now_us, thing);
@@ -116,7 +120,9 @@ enum cloud_vehicles_result cloud_lifecycle_swap(struct cloud_lifecycle *lifecycl
 
 bool cloud_lifecycle_decommission(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing)
 {
-    if (cloud_vehicles_note(lifecycle->vehicles, life_now_s(lifecycle, now_us), thing, CLOUD_CHANGE_DECOMMISSIONED,
+    struct cloud_vehicle vehicle;
+    if (!cloud_vehicles_get(lifecycle->vehicles, thing, &vehicle) || vehicle.state == CLOUD_VEHICLE_DECOMMISSIONED ||
+        cloud_vehicles_note(lifecycle->vehicles, life_now_s(lifecycle, now_us), thing, CLOUD_CHANGE_DECOMMISSIONED,
                             (struct span){NULL, 0}) != CLOUD_VEHICLES_DONE)
         return false;
     life_revoke_all(lifecycle, now_us, thing);

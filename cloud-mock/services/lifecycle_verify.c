@@ -46,47 +46,36 @@ struct lived { /* what a history leads to */
     enum cloud_vehicle_state state;
     uint32_t owner;
     bool device_known, revoked, sound;
-    char device[CLOUD_DEVICE_MAX + 1];
+    char device[65];
     char certificate[65]; /* "": none, or not any more */
 };
 
 static void live_through(struct lived *lived, const struct cloud_vehicle_entry *entry)
 {
+    lived->sound = lived->sound && entry->change != CLOUD_CHANGE_REGISTERED && /* only the first is one */
+                   cloud_vehicle_step(&lived->state, entry->change);
     switch (entry->change) {
-    case CLOUD_CHANGE_REGISTERED: lived->sound = false; return; /* only the first is one */
     case CLOUD_CHANGE_PROVISIONED:
     case CLOUD_CHANGE_ROTATED:
-        if (lived->state == CLOUD_VEHICLE_WITHOUT_DEVICE || lived->state == CLOUD_VEHICLE_QUARANTINED)
-            lived->sound = false;
-        if (entry->change == CLOUD_CHANGE_PROVISIONED)
-            lived->state = CLOUD_VEHICLE_PROVISIONED;
         lived->revoked = false;
         memcpy(lived->certificate, entry->detail, sizeof lived->certificate);
         return;
-    case CLOUD_CHANGE_ACTIVE: lived->state = CLOUD_VEHICLE_ACTIVE; return;
     case CLOUD_CHANGE_REVOKED:
         lived->revoked = true;
         lived->certificate[0] = 0;
         return;
-    case CLOUD_CHANGE_QUARANTINED: lived->state = CLOUD_VEHICLE_QUARANTINED; return;
     case CLOUD_CHANGE_OWNER: lived->owner++; return;
     case CLOUD_CHANGE_DEVICE_OUT:
         lived->sound = lived->sound && (!lived->device_known || strcmp(lived->device, entry->detail) == 0);
-        lived->device_known = true;
+        lived->device_known = lived->revoked = true;
         lived->device[0] = lived->certificate[0] = 0;
-        lived->revoked = true;
-        lived->state = CLOUD_VEHICLE_WITHOUT_DEVICE;
         return;
     case CLOUD_CHANGE_DEVICE_IN:
-        lived->sound = lived->sound && lived->state == CLOUD_VEHICLE_WITHOUT_DEVICE;
-        memcpy(lived->device, entry->detail, sizeof lived->device - 1);
-        lived->state = CLOUD_VEHICLE_BUILT;
+        lived->device_known = true;
+        memcpy(lived->device, entry->detail, sizeof lived->device);
         return;
-    case CLOUD_CHANGE_DECOMMISSIONED:
-        lived->state = CLOUD_VEHICLE_DECOMMISSIONED;
-        lived->certificate[0] = 0;
-        return;
-    default: lived->sound = false;
+    case CLOUD_CHANGE_DECOMMISSIONED: lived->certificate[0] = 0; return;
+    default: return;
     }
 }
 
@@ -111,9 +100,8 @@ static struct lived history_of(struct proof *proof, const struct cloud_vehicle *
         read_history(proof, vehicle) && vehicle->changes > 0 && proof->history[0].change == CLOUD_CHANGE_REGISTERED;
     for (uint32_t i = 1; lived.sound && i < vehicle->changes; i++) {
         const struct cloud_vehicle_entry *entry = &proof->history[i];
-        lived.sound = entry->at_s >= entry[-1].at_s && lived.state != CLOUD_VEHICLE_DECOMMISSIONED;
-        if (lived.sound)
-            live_through(&lived, entry);
+        lived.sound = entry->at_s >= entry[-1].at_s;
+        live_through(&lived, entry);
     }
     lived.sound = lived.sound && lived.state == vehicle->state && lived.owner == vehicle->owner &&
                   (!lived.device_known || strcmp(lived.device, vehicle->device) == 0);
