@@ -58,7 +58,9 @@ static void tell_changed(struct cloud_jobs *jobs, int64_t now_us, uint32_t row, 
         return;
     if (details)
         details->uses++; /* lent, whatever happens to the row meanwhile */
+    jobs->telling++;
     jobs->options.changed(jobs->options.context, now_us, &execution);
+    jobs->telling--;
     jobs_text_drop(jobs, details);
 }
 
@@ -348,8 +350,10 @@ int64_t cloud_jobs_next_deadline(const struct cloud_jobs *jobs)
 struct cloud_jobs *cloud_jobs_create(const struct cloud_jobs_options *options)
 {
     struct cloud_jobs *jobs = memory_allocate_zero(1, sizeof(*jobs));
-    if (jobs)
-        jobs->options = *options;
+    if (!jobs)
+        return NULL;
+    jobs->options = *options;
+    jobs->free_row = JOBS_NONE;
     return jobs;
 }
 
@@ -555,6 +559,28 @@ bool cloud_job_cancel(struct cloud_jobs *jobs, int64_t now_us, struct span job_i
     return true;
 }
 
+bool cloud_job_delete(struct cloud_jobs *jobs, int64_t now_us, struct span job_id, bool force)
+{
+    uint32_t number = jobs_find_job(jobs, job_id);
+    if (number == JOBS_NONE || jobs->telling || jobs->jobs[number]->state == CLOUD_JOB_DELETION_IN_PROGRESS)
+        return false;
+    struct jobs_job *job = jobs->jobs[number];
+    if (!force && (job_runs(job) || !job_is_idle(job)))
+        return false;
+    job->state = CLOUD_JOB_DELETION_IN_PROGRESS;
+    job->updated_us = now_us;
+    plan(jobs, number);
+    jobs_event_job(jobs, now_us, number, "deletion_in_progress", "DELETION_IN_PROGRESS");
+    for (uint32_t row = job->first; row != JOBS_NONE; row = jobs->executions[row].job_next)
+        if (!jobs_is_terminal(jobs->executions[row].state)) {
+            struct jobs_consequence consequence = jobs_enter(jobs, now_us, row, CLOUD_EXECUTION_REMOVED);
+            jobs_follow(jobs, now_us, &consequence);
+        }
+    jobs_event_job(jobs, now_us, number, "deleted", "DELETED");
+    jobs_forget(jobs, number);
+    return true;
+}
+
 void cloud_jobs_remove_thing(struct cloud_jobs *jobs, int64_t now_us, struct span thing)
 {
     uint32_t number = jobs_find_thing(jobs, thing), row;
@@ -604,7 +630,7 @@ void cloud_jobs_each(const struct cloud_jobs *jobs,
                      void (*visit)(void *context, const struct cloud_execution *execution), void *context)
 {
     for (uint32_t row = 0; row < jobs->execution_count; row++) {
-        if (jobs->executions[row].flags & (JOBS_WAITING | JOBS_ARCHIVED))
+        if (jobs->executions[row].flags & (JOBS_WAITING | JOBS_ARCHIVED | JOBS_FREE))
             continue;
         struct cloud_execution execution = view(jobs, row);
         visit(context, &execution);
@@ -623,6 +649,8 @@ uint64_t cloud_jobs_hash(const struct cloud_jobs *jobs)
     uint64_t sum = 0;
     for (uint32_t row = 0; row < jobs->execution_count; row++) {
         const struct jobs_execution *execution = &jobs->executions[row];
+        if (execution->flags & JOBS_FREE)
+            continue;
         const struct jobs_thing *thing = &jobs->things[execution->thing];
         const int64_t numbers[] = {jobs->jobs[execution->job]->hash,
                                    thing->hash,
@@ -639,6 +667,8 @@ uint64_t cloud_jobs_hash(const struct cloud_jobs *jobs)
     }
     for (uint32_t i = 0; i < jobs->job_count; i++) {
         const struct jobs_job *job = jobs->jobs[i];
+        if (!job)
+            continue;
         const int64_t numbers[] = {job->hash,       job->document->hash, job->state,   job->closed,
                                    job->created_us, job->completed_us,   job->next_us, (int64_t)job->notified};
         sum += hash_numbers(2, numbers, sizeof(numbers) / sizeof(numbers[0]));

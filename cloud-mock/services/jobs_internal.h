@@ -24,8 +24,9 @@ struct jobs_text {
 };
 
 enum jobs_flag {
-    JOBS_WAITING = 1, /* a target not yet rolled out: no execution for anybody outside */
-    JOBS_ARCHIVED = 2 /* an attempt that another one followed */
+    JOBS_WAITING = 1,  /* a target not yet rolled out: no execution for anybody outside */
+    JOBS_ARCHIVED = 2, /* an attempt that another one followed */
+    JOBS_FREE = 4      /* of a deleted job: to be used again, linked by job_next */
 };
 
 struct jobs_execution {
@@ -75,7 +76,7 @@ struct jobs_names; /* a piece of memory for names, never moved */
 
 struct cloud_jobs {
     struct cloud_jobs_options options;
-    struct jobs_job **jobs;
+    struct jobs_job **jobs; /* NULL: deleted */
     struct jobs_thing *things;
     struct jobs_execution *executions;
     uint32_t job_count, job_capacity, thing_count, thing_capacity, execution_count, execution_capacity;
@@ -88,6 +89,8 @@ struct cloud_jobs {
     uint64_t open, event_number, block_bytes; /* of jobs, texts and names */
     int64_t throttle_s;                       /* the second being counted */
     uint32_t throttle_count;
+    uint32_t free_row;
+    uint32_t telling; /* calls outward under way */
 };
 
 /* ---- jobs_store.c: keeping and finding ---------------------------------------------------------------------------- */
@@ -101,6 +104,8 @@ uint32_t jobs_find_row(const struct cloud_jobs *jobs, uint32_t job, uint32_t thi
 uint32_t jobs_add_job(struct cloud_jobs *jobs, struct span id);
 uint32_t jobs_add_thing(struct cloud_jobs *jobs, struct span name);
 uint32_t jobs_add_row(struct cloud_jobs *jobs, uint32_t job, uint32_t thing);
+/* Takes a job and all of its rows, none of them open any more, out of everything. */
+void jobs_forget(struct cloud_jobs *jobs, uint32_t job);
 /* A copy of the row as it is, archived and no longer open; the row's `older` is the copy from now on. */
 uint32_t jobs_archive(struct cloud_jobs *jobs, uint32_t row);
 /* NULL: out of memory. */

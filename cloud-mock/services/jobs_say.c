@@ -270,9 +270,11 @@ void jobs_answer(struct cloud_jobs *jobs, int64_t now_us, const struct cloud_req
     struct jobs_page topic, body;
     if (!speaker->answer)
         return;
+    jobs->telling++;
     bool written = jobs_page_write(&topic, write_answer_topic, &saying);
     if (jobs_page_write(&body, write_answer, &saying) && written)
         speaker->answer(speaker->context, now_us, request->client_id, jobs_page_text(&topic), jobs_page_text(&body));
+    jobs->telling--;
     jobs_page_end(&topic);
     jobs_page_end(&body);
 }
@@ -332,8 +334,10 @@ static void tell(struct cloud_jobs *jobs, const struct saying *saying, const cha
     put_span(&w, name);
     TEXT_PUT(&w, "/jobs/");
     text_put_string(&w, last_level);
+    jobs->telling++;
     if (jobs_page_write(&body, write, saying))
         speaker->tell(speaker->context, saying->now_us, name, span_of(topic, w.at), jobs_page_text(&body));
+    jobs->telling--;
     jobs_page_end(&body);
 }
 
@@ -487,8 +491,10 @@ static void event(struct cloud_jobs *jobs, struct saying *saying, const char *ki
     text_put_string(&w, jobs->jobs[saying->job]->id);
     TEXT_PUT(&w, "/");
     text_put_string(&w, saying->operation);
+    jobs->telling++;
     if (jobs_page_write(&body, write, saying))
         speaker->event(speaker->context, saying->now_us, span_of(topic, w.at), jobs_page_text(&body));
+    jobs->telling--;
     jobs_page_end(&body);
 }
 

@@ -168,12 +168,30 @@ uint32_t jobs_add_thing(struct cloud_jobs *jobs, struct span name)
     return number;
 }
 
+/* The number of a row to be had, not taken yet. */
+static uint32_t row_offered(struct cloud_jobs *jobs)
+{
+    if (jobs->free_row != JOBS_NONE)
+        return jobs->free_row;
+    if (!grow(&jobs->executions, &jobs->execution_capacity, jobs->execution_count, sizeof(*jobs->executions)))
+        return JOBS_NONE;
+    return jobs->execution_count;
+}
+
+static void row_taken(struct cloud_jobs *jobs, uint32_t row)
+{
+    if (row == jobs->free_row)
+        jobs->free_row = jobs->executions[row].job_next;
+    else
+        jobs->execution_count++;
+}
+
 uint32_t jobs_add_row(struct cloud_jobs *jobs, uint32_t job, uint32_t thing)
 {
-    uint32_t number = jobs->execution_count;
-    if (!grow(&jobs->executions, &jobs->execution_capacity, number, sizeof(*jobs->executions)) ||
-        !index_room(&jobs->execution_index, number, hash_of_row, jobs))
+    uint32_t number = row_offered(jobs);
+    if (number == JOBS_NONE || !index_room(&jobs->execution_index, number, hash_of_row, jobs))
         return JOBS_NONE;
+    row_taken(jobs, number);
     jobs->executions[number] = (struct jobs_execution){.started_us = -1,
                                                        .job = job,
                                                        .thing = thing,
@@ -182,7 +200,6 @@ uint32_t jobs_add_row(struct cloud_jobs *jobs, uint32_t job, uint32_t thing)
                                                        .open_next = JOBS_NONE,
                                                        .open_previous = JOBS_NONE,
                                                        .timer = JOBS_NONE};
-    jobs->execution_count++;
     index_place(&jobs->execution_index, hash_of_pair(job, thing), number);
     return number;
 }
@@ -190,9 +207,10 @@ uint32_t jobs_add_row(struct cloud_jobs *jobs, uint32_t job, uint32_t thing)
 /* Archived rows are in no index: they are reached through the row they came from. */
 uint32_t jobs_archive(struct cloud_jobs *jobs, uint32_t row)
 {
-    uint32_t copy = jobs->execution_count;
-    if (!grow(&jobs->executions, &jobs->execution_capacity, copy, sizeof(*jobs->executions)))
+    uint32_t copy = row_offered(jobs);
+    if (copy == JOBS_NONE)
         return JOBS_NONE;
+    row_taken(jobs, copy);
     struct jobs_execution *archived = &jobs->executions[copy];
     *archived = jobs->executions[row];
     archived->flags |= JOBS_ARCHIVED;
@@ -200,8 +218,34 @@ uint32_t jobs_archive(struct cloud_jobs *jobs, uint32_t row)
     if (archived->details)
         archived->details->uses++;
     jobs->executions[row].older = copy;
-    jobs->execution_count++;
     return copy;
+}
+
+/* The row and the attempts before it. */
+static void row_release(struct cloud_jobs *jobs, uint32_t row)
+{
+    index_remove(&jobs->execution_index, row, hash_of_row, jobs);
+    for (uint32_t older; row != JOBS_NONE; row = older) {
+        struct jobs_execution *execution = &jobs->executions[row];
+        older = execution->older;
+        jobs_text_drop(jobs, execution->details);
+        *execution = (struct jobs_execution){.job_next = jobs->free_row, .timer = JOBS_NONE, .flags = JOBS_FREE};
+        jobs->free_row = row;
+    }
+}
+
+void jobs_forget(struct cloud_jobs *jobs, uint32_t number)
+{
+    struct jobs_job *job = jobs->jobs[number];
+    for (uint32_t row = job->first, next; row != JOBS_NONE; row = next) {
+        next = jobs->executions[row].job_next;
+        row_release(jobs, row);
+    }
+    index_remove(&jobs->job_index, number, hash_of_job, jobs);
+    jobs_text_drop(jobs, job->document);
+    jobs->block_bytes -= sizeof(*job);
+    jobs->jobs[number] = NULL;
+    memory_free(job);
 }
 
 /* ---- texts ---------------------------------------------------------------------------------------------------------- */

@@ -90,6 +90,9 @@ void cloud_job_close(struct cloud_jobs *jobs, int64_t now_us, struct span job_id
 /* What is QUEUED becomes CANCELED, and so do targets not yet rolled out, which hear nothing of it; force: IN_PROGRESS too. false: unknown,
  * or ended already. */
 bool cloud_job_cancel(struct cloud_jobs *jobs, int64_t now_us, struct span job_id, bool force);
+/* Forgets a job with all its executions: their rows are used again, which is where cloud_jobs_each() then meets new ones. What is open
+ * becomes REMOVED; without force there must be nothing open. false: unknown, still running, or called from within a call of the service. */
+bool cloud_job_delete(struct cloud_jobs *jobs, int64_t now_us, struct span job_id, bool force);
 /* All open executions of a thing become REMOVED. It may be a target again while a CONTINUOUS job runs: another execution number. */
 void cloud_jobs_remove_thing(struct cloud_jobs *jobs, int64_t now_us, struct span thing);
 

@@ -335,6 +335,59 @@ static void cancelling_tells_its_beginning_and_its_end(void **state)
     rig_close(&rig);
 }
 
+static void on_changed_delete(void *context, int64_t now_us, const struct cloud_execution *execution)
+{
+    struct rig *rig = context;
+    rig->changes++;
+    assert_false(cloud_job_delete(rig->jobs, now_us, execution->job_id, true));
+}
+
+static void a_deleted_job_is_forgotten_and_its_room_used_again(void **state)
+{
+    static struct rig rig;
+    const struct cloud_job_template template = {.retry = {{CLOUD_FAILURE_FAILED, 2}}, .retry_count = 1};
+    struct cloud_execution none;
+    uint64_t bytes = 0;
+    rig_open(&rig);
+    for (int round = 0; round < 40; round++) {
+        rig_create(&rig, "j", &template);
+        rig_create(&rig, "other", NULL);
+        rig_add(&rig, "j", "car");
+        rig_add(&rig, "j", "van");
+        rig_add(&rig, "other", "car");
+        rig_update(&rig, "car", "j", "FAILED");
+        assert_false(cloud_job_delete(rig.jobs, rig.now_us, SPAN_LITERAL("j"), false));
+        assert_int_equal(rig_job(&rig, "j", NULL), CLOUD_JOB_IN_PROGRESS);
+        rig.event_count = 0;
+        assert_true(cloud_job_delete(rig.jobs, rig.now_us, SPAN_LITERAL("j"), true));
+        assert_int_equal(rig.event_count, 4);
+        assert_string_equal(rig.events[0].topic, "job/j/deletion_in_progress");
+        assert_string_equal(rig.events[1].topic, "jobExecution/j/removed");
+        assert_string_equal(rig.events[3].topic, "job/j/deleted");
+        assert_non_null(strstr(rig.events[3].payload, "\"status\":\"DELETED\""));
+        assert_false(cloud_job_state_of(rig.jobs, SPAN_LITERAL("j"), NULL, NULL));
+        assert_false(cloud_jobs_find(rig.jobs, SPAN_LITERAL("j"), SPAN_LITERAL("car"), &none));
+        assert_false(cloud_job_delete(rig.jobs, rig.now_us, SPAN_LITERAL("j"), true));
+        assert_false(rig_update(&rig, "car", "j", "SUCCEEDED"));
+        assert_true(rig_update(&rig, "car", "other", "SUCCEEDED"));
+        cloud_job_close(rig.jobs, rig.now_us, SPAN_LITERAL("other"));
+        assert_true(cloud_job_delete(rig.jobs, rig.now_us, SPAN_LITERAL("other"), false));
+        assert_int_equal(cloud_jobs_open(rig.jobs), 0);
+        assert_true(cloud_jobs_hash(rig.jobs) == 0);
+        if (round == 1)
+            bytes = cloud_jobs_bytes(rig.jobs);
+    }
+    assert_true(cloud_jobs_bytes(rig.jobs) < bytes + 40 * 2 * 16); /* a number for each job */
+    rig_close(&rig);
+    struct cloud_jobs_options options = {.changed = on_changed_delete, .context = &rig};
+    rig.jobs = cloud_jobs_create(&options);
+    rig.changes = 0;
+    rig_create(&rig, "j", NULL);
+    rig_add(&rig, "j", "car");
+    assert_int_equal(rig.changes, 1);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +401,7 @@ int main(void)
         cmocka_unit_test(rejections_and_cancelled_jobs_are_not_retried),
         cmocka_unit_test(a_removed_thing_leaves_all_its_jobs_with_one_notification),
         cmocka_unit_test(who_comes_back_to_a_continuous_job_begins_anew),
+        cmocka_unit_test(a_deleted_job_is_forgotten_and_its_room_used_again),
         cmocka_unit_test(cancelling_tells_its_beginning_and_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -262,7 +262,7 @@ static void meddle(void *context, int64_t now_us, const struct cloud_execution *
     if (meddling == 0 || execution->state == CLOUD_EXECUTION_QUEUED)
         return;
     meddling--;
-    char name[16];
+    char name[48];
     for (int i = 0; i < 100; i++) { /* rows and names move */
         snprintf(name, sizeof(name), "new-%d-%d", meddling, i);
         cloud_job_add_target(rig.jobs, now_us, SPAN_LITERAL("k"), span_text(name));
