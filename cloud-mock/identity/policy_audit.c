@@ -1,7 +1,8 @@
 /* policy_audit.c: what an audit finds in a policy without asking it anything (cloud-contract 5).
  *
- * Broad access: an Allow to publish, subscribe or receive whose name has a '*' within its first two levels, no variable before it that ties it to one
- * connection, and that is not about getting an identity: everything, all of dt/, things/+/... as a filter. Connecting alone reaches nobody's data.
+ * Broad access: an Allow to publish, subscribe or receive whose name has a '*' within its first two levels (three of $aws/), no variable
+ * before it that ties it to one connection, and that is not about getting an identity: everything, all of dt/, things/+/... as a filter.
+ * Connecting alone reaches nobody's data.
  */
 #include "policy_internal.h"
 
@@ -36,7 +37,7 @@ static bool is_for_anybody(struct span start)
 static bool is_broad(const struct cloud_policy *policy, const struct policy_pattern *pattern)
 {
     bool filter = pattern->resource == POLICY_FILTER;
-    uint32_t slashes = 0;
+    uint32_t slashes = 0, levels = 2;
     if (pattern->resource == POLICY_WHOLE)
         return true;
     for (uint32_t i = 0; i < pattern->count; i++) {
@@ -50,12 +51,14 @@ static bool is_broad(const struct cloud_policy *policy, const struct policy_patt
             continue;
         if (i == 0 && is_for_anybody(text))
             return false;
-        for (uint32_t at = 0; at < text.length && slashes < 2; at++) {
+        if (i == 0 && begins(text, SPAN_LITERAL("$aws/")))
+            levels = 3; /* $aws/things/... */
+        for (uint32_t at = 0; at < text.length && slashes < levels; at++) {
             if (filter && (text.data[at] == '+' || text.data[at] == '#'))
                 return true;
             slashes += text.data[at] == '/';
         }
-        if (slashes >= 2)
+        if (slashes >= levels)
             return false;
     }
     return false;

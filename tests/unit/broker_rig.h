@@ -672,7 +672,7 @@ struct rig_case {
     const char *name, *script;
 };
 
-static void rig_run_cases(const struct rig_case *cases, size_t count)
+static inline void rig_run_cases(const struct rig_case *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         fprintf(stderr, "           %s\n", cases[i].name);
@@ -680,7 +680,7 @@ static void rig_run_cases(const struct rig_case *cases, size_t count)
     }
 }
 
-static void rig_sweep_cases(const struct rig_case *cases, size_t count)
+static inline void rig_sweep_cases(const struct rig_case *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         assert_true(rig_sweep(cases[i].script) > 0);

@@ -43,7 +43,7 @@ static void policy_put_statement(char *out, size_t capacity, char *text)
     snprintf(out + length, capacity - length, "%s%s}", condition ? ",\"Condition\":" : "", condition ? condition : "");
 }
 
-static struct cloud_policy *policy_make(const char *statements)
+static inline struct cloud_policy *policy_make(const char *statements)
 {
     char document[4096] = "{\"Version\":\"2012-10-17\",\"Statement\":[", error[200] = "", copy[2048], *more = NULL;
     snprintf(copy, sizeof(copy), "%s", statements);
