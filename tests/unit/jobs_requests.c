@@ -92,6 +92,14 @@ static void a_notification_has_at_most_ten_executions_those_in_progress_first(vo
         count++;
     assert_int_equal(count, 10);
     assert_null(strstr(last, "j10"));
+    for (int i = 1; i < 10; i++) {
+        snprintf(id, sizeof(id), "j%02u", (unsigned)i % 100);
+        assert_true(rig_update(&rig, "car", id, "IN_PROGRESS"));
+    }
+    assert_true(rig_update(&rig, "car", "j10", "REJECTED")); /* ten in progress, two queued: no room for those */
+    last = rig.tells[rig.told - 1].payload;
+    assert_non_null(strstr(last, "j12"));
+    assert_null(strstr(last, "QUEUED"));
     assert_true(rig_ask(&rig, "car", "get", "{}")); /* here all of them */
     assert_true(rig_answered(&rig, "j13"));
     rig_close(&rig);

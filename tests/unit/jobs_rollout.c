@@ -122,6 +122,12 @@ static void who_becomes_a_target_late_waits_for_the_rate_only(void **state)
     assert_true(rig_find(&rig, "j", "b").queued_us == US_PER_HOUR + 30 * US_PER_S);
     rig_run(&rig, US_PER_HOUR + US_PER_MIN);
     assert_int_equal(rig.changes, 3);
+    const struct cloud_job_template quick = {.maximum_per_minute = 60};
+    rig_create(&rig, "quick", &quick);
+    rig.now_us += 4 * US_PER_S; /* nor are a few seconds */
+    rig_add(&rig, "quick", "a");
+    rig_add(&rig, "quick", "b");
+    assert_int_equal(rig.changes, 4);
     rig_close(&rig);
 }
 

@@ -212,6 +212,48 @@ static void ten_thousand_executions_end_once_each(void **state)
     cloud_jobs_destroy(walk.jobs);
 }
 
+/* Timers set, replaced and taken back in any order each come at their own time. */
+static void every_timer_comes_at_its_time(void **state)
+{
+    enum { CARS = 500 };
+    static struct rig cars;
+    static int64_t expected_us[CARS];
+    struct sim_random random;
+    char name[16], payload[80];
+    const struct cloud_job_template template = {.in_progress_timeout_us = 60 * US_PER_MIN};
+    sim_random_init(&random, 11, 0, 0);
+    rig_open(&cars);
+    rig_create(&cars, "j", &template);
+    for (unsigned i = 0; i < CARS; i++) {
+        snprintf(name, sizeof(name), "t%u", i);
+        rig_add(&cars, "j", name);
+    }
+    rig_run(&cars, US_PER_MIN);
+    for (unsigned turn = 0; turn < CARS * 4; turn++) {
+        unsigned car = turn < CARS ? turn : (unsigned)sim_random_below(&random, CARS);
+        int minutes = 30 + (int)sim_random_below(&random, 60);
+        bool ends = turn >= CARS && expected_us[car] && minutes < 40;
+        cars.now_us += 1 + (int64_t)sim_random_below(&random, US_PER_S / 4);
+        snprintf(name, sizeof(name), "t%u", car);
+        snprintf(payload, sizeof(payload), "{\"status\":\"%s\",\"stepTimeoutInMinutes\":%d}",
+                 ends ? "SUCCEEDED" : "IN_PROGRESS", minutes);
+        if (turn >= CARS && !expected_us[car])
+            continue;
+        assert_true(rig_ask(&cars, name, "j/update", payload));
+        int64_t whole_us = rig_find(&cars, "j", name).started_us + 60 * US_PER_MIN;
+        int64_t step_us = cars.now_us + minutes * US_PER_MIN;
+        expected_us[car] = ends ? 0 : step_us < whole_us ? step_us : whole_us;
+    }
+    rig_run(&cars, US_PER_DAY);
+    for (unsigned car = 0; car < CARS; car++) {
+        snprintf(name, sizeof(name), "t%u", car);
+        struct cloud_execution found = rig_find(&cars, "j", name);
+        assert_int_equal(found.state, expected_us[car] ? CLOUD_EXECUTION_TIMED_OUT : CLOUD_EXECUTION_SUCCEEDED);
+        assert_true(!expected_us[car] || found.updated_us == expected_us[car]);
+    }
+    rig_close(&cars);
+}
+
 static void an_instance_costs_little_and_an_execution_about_two_hundred_bytes(void **state)
 {
     static const uint32_t sizes[] = {1, 400, 100000};
@@ -340,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ten_thousand_executions_end_once_each),
+        cmocka_unit_test(every_timer_comes_at_its_time),
         cmocka_unit_test(an_instance_costs_little_and_an_execution_about_two_hundred_bytes),
         cmocka_unit_test(whoever_is_told_may_ask_and_change_at_once),
         cmocka_unit_test(the_hash_says_what_matters_and_nothing_of_order),
