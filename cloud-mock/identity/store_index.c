@@ -318,6 +318,26 @@ enum cloud_standing cloud_pki_standing(struct cloud_pki *pki, enum cloud_ca ca, 
     return standing;
 }
 
+void cloud_pki_revoked(struct cloud_pki *pki, bool (*visit)(void *context, const struct cloud_issued *issued),
+                       void *context)
+{
+    struct pki_store *store = store_of(pki, NULL, 0);
+    struct cloud_issued issued;
+    if (!store)
+        return;
+    store_enter(store); /* visit() may ask us, and revoke: it goes through a copy */
+    size_t count = store->revoked_count;
+    struct store_revoked *copy = count ? malloc(count * sizeof *copy) : NULL;
+    if (copy)
+        memcpy(copy, store->revoked, count * sizeof *copy);
+    store_leave(store);
+    for (size_t i = 0; copy && i < count; i++)
+        if (cloud_pki_standing(pki, copy[i].ca, copy[i].serial, &issued) == CLOUD_STANDING_REVOKED &&
+            !visit(context, &issued))
+            break;
+    free(copy);
+}
+
 bool cloud_pki_find(struct cloud_pki *pki, uint64_t serial, enum cloud_ca *ca)
 {
     struct pki_store *store = store_of(pki, NULL, 0);

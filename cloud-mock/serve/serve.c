@@ -182,13 +182,32 @@ static void on_stop_fd(struct ev_loop *loop, ev_io *watcher, int events)
     stop(watcher->data);
 }
 
-static void on_save(struct ev_loop *loop, ev_timer *timer, int events)
+/* ---- revocation ------------------------------------------------------------------------------------------------------ */
+
+static bool tell_registry(void *context, const struct cloud_issued *issued)
 {
-    struct server *server = timer->data;
-    cloud_registry_flush(server->registry);
+    struct server *server = context;
+    enum cloud_certificate_status status = cloud_registry_status(server->registry, issued->id);
+    if (status != CLOUD_CERTIFICATE_UNKNOWN && status != CLOUD_CERTIFICATE_REVOKED) {
+        cloud_registry_revoke(server->registry, issued->id, issued->revoked_s);
+        cloud_registry_set_status(server->registry, issued->id, CLOUD_CERTIFICATE_REVOKED, issued->revoked_s);
+    }
+    return true;
 }
 
-/* ---- revocation ------------------------------------------------------------------------------------------------------ */
+/* What a service has revoked goes onto the list; what only its CA has (and the cloud lets in: an audit's finding) is not ours to mend. */
+static bool tell_index(void *context, const struct cloud_certificate *certificate, int64_t at_s)
+{
+    struct server *server = context;
+    char error[256];
+    enum cloud_ca ca = memcmp(certificate->issuer_id, cloud_pki_ca(server->pki, CLOUD_CA_CLAIM)->id, 32) == 0
+                           ? CLOUD_CA_CLAIM
+                           : CLOUD_CA_OPERATIONAL;
+    if (!cloud_pki_is_revoked(server->pki, ca, certificate->serial) &&
+        cloud_registry_status(server->registry, certificate->id) == CLOUD_CERTIFICATE_REVOKED)
+        cloud_pki_revoke(server->pki, ca, certificate->serial, 0, at_s, error, sizeof(error)); /* or the next time */
+    return true;
+}
 
 static void on_cut(struct ev_loop *loop, ev_timer *timer, int events)
 {
@@ -201,7 +220,10 @@ static void on_cut(struct ev_loop *loop, ev_timer *timer, int events)
 static void on_revoked(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct server *server = timer->data;
-    if (!cloud_pki_refresh(server->pki) || ev_is_active(&server->cut))
+    if (!cloud_pki_refresh(server->pki))
+        return;
+    cloud_pki_revoked(server->pki, tell_registry, server);
+    if (ev_is_active(&server->cut))
         return; /* the cut that is due takes everybody who is revoked by then */
     ev_timer_set(&server->cut, (double)server->options->cut_delay_us / 1e6, 0);
     ev_timer_start(loop, &server->cut);
@@ -214,8 +236,16 @@ static void on_lists(struct ev_loop *loop, ev_timer *timer, int events)
     cloud_pki_write_crls(server->pki, serve_wall_us() / US_PER_S, error, sizeof(error)); /* or the next time */
 }
 
+static void on_save(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct server *server = timer->data;
+    cloud_registry_revoked(server->registry, tell_index, server);
+    cloud_registry_flush(server->registry);
+}
+
 static void watch_revocations(struct server *server)
 {
+    cloud_pki_revoked(server->pki, tell_registry, server);
     ev_timer_init(&server->revoked, on_revoked, REVOKED_POLL_S, REVOKED_POLL_S);
     ev_timer_init(&server->lists, on_lists, CRL_POLL_S, CRL_POLL_S);
     ev_timer_init(&server->cut, on_cut, 0, 0);

@@ -35,6 +35,10 @@ bool cloud_pki_is_revoked(struct cloud_pki *pki, enum cloud_ca ca, uint64_t seri
 /* true: something was revoked since the last call, by this process or by another one that uses the directory. Cheap. */
 bool cloud_pki_refresh(struct cloud_pki *pki);
 
+/* Those that are revoked, as of the last refresh. Until visit() returns false. */
+void cloud_pki_revoked(struct cloud_pki *pki, bool (*visit)(void *context, const struct cloud_issued *issued),
+                       void *context);
+
 /* Each returns how many certificates it has revoked now (0: they were already), or -1 with a line in `error`: nothing of that name or number was
  * issued, or the directory cannot be written. The CRLs are written again. `by_name` takes all of one CA's that are not revoked yet. */
 int cloud_pki_revoke(struct cloud_pki *pki, enum cloud_ca ca, uint64_t serial, int reason, int64_t now_s, char *error,

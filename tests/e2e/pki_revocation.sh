@@ -4,9 +4,10 @@
 need curl curl
 need openssl openssl
 need mosquitto_sub mosquitto-clients
+need sqlite3 sqlite3
 PORT=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });')
 URL=http://127.0.0.1:$PORT
-start_cloud --activation-delay 100 --http-port "$PORT" --public-url "$URL"
+start_cloud --registry "$WORK/registry.db" --activation-delay 100 --http-port "$PORT" --public-url "$URL"
 EST_URL=https://127.0.0.1:$EST/.well-known/est
 for name in GOOD BAD; do check "$name enrols" enrol $name; done
 serial() { openssl x509 -in "$1" -noout -serial | cut -d= -f2; }
@@ -84,6 +85,9 @@ same "GOOD by the list" OK "$(by_list "$WORK/GOOD.crt")"
 same "GOOD by OCSP" good "$(by_ocsp "$WORK/GOOD.crt")"
 same "GOOD at the certificate broker" 200 "$(by_est GOOD)"
 check "GOOD publishes" publish GOOD
+registered() { sqlite3 "$WORK/registry.db" "SELECT status FROM certificate WHERE serial = $((16#$(serial "$1")))"; }
+check "BAD in the registry" until_true 10 eval '[ "$(registered "$WORK/BAD.crt")" = REVOKED ]'
+same "GOOD in the registry" ACTIVE "$(registered "$WORK/GOOD.crt")"
 check "the new list" fetch_list
 check "its number grew" test $((16#${FIRST#0x})) -lt $((16#$(number | sed 's/^0x//')))
 check "it names BAD" grep -q "Serial Number: $(serial "$WORK/BAD.crt")" <(openssl crl -inform DER -in "$WORK/list.der" -noout -text)
