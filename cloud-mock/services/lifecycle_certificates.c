@@ -130,6 +130,24 @@ const char *life_objection(const struct cloud_lifecycle *lifecycle, struct span 
     return span_equal(span_text(owner), thing) ? NULL : "certificate belongs to another thing";
 }
 
+/* A certificate can have been issued and never shown: nothing is known of it that could have been revoked. */
+bool life_outdated(const struct cloud_lifecycle *lifecycle, struct span thing, int64_t not_before_s)
+{
+    struct cloud_vehicle vehicle;
+    bool outdated = false;
+    if (!cloud_vehicles_get(lifecycle->vehicles, thing, &vehicle) || vehicle.changes < 2)
+        return false;
+    struct cloud_vehicle_entry *history = memory_allocate(vehicle.changes * sizeof *history);
+    if (!history)
+        return true; /* not known: not let in */
+    uint32_t count = cloud_vehicles_history(lifecycle->vehicles, thing, history, vehicle.changes);
+    for (uint32_t i = 0; i < count && i < vehicle.changes; i++)
+        outdated |= history[i].at_s > not_before_s &&
+                    (history[i].change == CLOUD_CHANGE_DEVICE_OUT || history[i].change == CLOUD_CHANGE_REVOKED);
+    memory_free(history);
+    return outdated;
+}
+
 static bool is_claim(const struct cloud_lifecycle *lifecycle, const struct cloud_peer *peer)
 {
     const struct cloud_certificate *ca = cloud_pki_ca(lifecycle->parts.pki, CLOUD_CA_CLAIM);

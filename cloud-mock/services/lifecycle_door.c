@@ -208,6 +208,8 @@ static struct cloud_authorisation unknown(struct cloud_lifecycle *lifecycle, int
         return refuse(lifecycle, now_us, connect->client_id, "vehicle is without device");
     if (!known && lifecycle->options.require_device)
         return refuse(lifecycle, now_us, connect->client_id, "vehicle is not registered");
+    if (life_outdated(lifecycle, span_text(peer->common_name), peer->not_before_s))
+        return refuse(lifecycle, now_us, connect->client_id, "certificate is of before a revocation");
     struct cloud_authorisation answer = cloud_registration_authorise(registration, now_us, connect, peer);
     if (answer.reason != MQ5_SUCCESS && !answer.silent)
         return refuse(lifecycle, now_us, connect->client_id, "registration refused the certificate");

@@ -130,6 +130,8 @@ uint32_t life_revoke_all(struct cloud_lifecycle *lifecycle, int64_t now_us, stru
 bool life_has_active(const struct cloud_lifecycle *lifecycle, int64_t now_s, struct span thing);
 /* Kept out whatever it shows: why; NULL: it is not. */
 const char *life_barred(const struct cloud_lifecycle *lifecycle, struct span thing);
+/* Was this certificate, of which nothing is known, issued before the vehicle's identity was last revoked or its device taken out? To the second. */
+bool life_outdated(const struct cloud_lifecycle *lifecycle, struct span thing, int64_t not_before_s);
 /* May the thing be connected with this certificate? NULL: yes; else why not. */
 const char *life_objection(const struct cloud_lifecycle *lifecycle, struct span thing,
                            const uint8_t certificate_id[32]);

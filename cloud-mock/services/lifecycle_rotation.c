@@ -310,9 +310,11 @@ void cloud_lifecycle_activated(void *context, int64_t now_us, const struct cloud
     struct cloud_lifecycle *lifecycle = context;
     struct span thing = span_text(certificate->common_name);
     struct cloud_vehicle vehicle;
-    if (cloud_vehicles_get(lifecycle->vehicles, thing, &vehicle) &&
-        (vehicle.state == CLOUD_VEHICLE_QUARANTINED || vehicle.state == CLOUD_VEHICLE_WITHOUT_DEVICE ||
-         vehicle.state == CLOUD_VEHICLE_DECOMMISSIONED))
+    if (life_outdated(lifecycle, thing, certificate->not_before_s)) /* changed while it was pending */
+        life_deactivate_one(lifecycle, now_us, thing, certificate->id);
+    else if (cloud_vehicles_get(lifecycle->vehicles, thing, &vehicle) &&
+             (vehicle.state == CLOUD_VEHICLE_QUARANTINED || vehicle.state == CLOUD_VEHICLE_WITHOUT_DEVICE ||
+              vehicle.state == CLOUD_VEHICLE_DECOMMISSIONED))
         life_deactivate_one(lifecycle, now_us, thing, certificate->id);
     else
         begun(lifecycle, now_us, thing, certificate->id);

@@ -82,6 +82,38 @@ static void registered_just_in_time(void **state)
     rig_close(&rig);
 }
 
+/* Issued to a device and never shown, or shown and still pending: taking the device out ends it as well. */
+static void registration_does_not_outlive_the_device(void **state)
+{
+    for (int shown = 0; shown < 2; shown++) {
+        struct rig rig;
+        struct car car, old;
+        uint8_t csr[200];
+        rig_open(&rig, (struct cloud_lifecycle_options){.require_device = true});
+        car_build(&rig, &car, 1);
+        size_t length = cloud_modelled_csr(car_thing(&car), 7, csr, sizeof(csr));
+        car.slot[0].length =
+            (uint16_t)cloud_pki_issue(rig.pki, CLOUD_CA_OPERATIONAL, span_of(csr, length), car.name, EPOCH_S,
+                                      LIFETIME_S, car.slot[0].bytes, sizeof(car.slot[0].bytes));
+        if (shown)
+            assert_false(car_connect(&car));
+        old = car;
+        assert_int_equal(
+            cloud_lifecycle_swap(rig.life, rig.now_us, car_thing(&car), span_text(car.device), SPAN_LITERAL("tcu-new")),
+            CLOUD_VEHICLES_DONE);
+        for (int i = 0; i < 3; i++) {
+            rig_pass(&rig, 5 * US_PER_S);
+            assert_false(car_connect(&old));
+        }
+        assert_int_equal(rig.seen[CLOUD_LIFE_PROVISIONED].count, 0);
+        strcpy(car.device, "tcu-new");
+        assert_true(car_claim(&car));
+        assert_true(car_connect(&car));
+        assert_int_equal(rig_verify(&rig), 0);
+        rig_close(&rig);
+    }
+}
+
 /* A certificate that was made and not granted is not let in by the back door of registration. */
 static void not_granted_is_not_registered(void **state)
 {
@@ -470,6 +502,7 @@ int main(void)
         cmocka_unit_test(claimed_and_active),
         cmocka_unit_test(claim_of_another_device_is_denied),
         cmocka_unit_test(registered_just_in_time),
+        cmocka_unit_test(registration_does_not_outlive_the_device),
         cmocka_unit_test(not_granted_is_not_registered),
         cmocka_unit_test(rotated),
         cmocka_unit_test(deactivation_counts_over_the_certificate_it_names),
