@@ -26,6 +26,8 @@ size_t tcu_crypto_read_key(const char *path, uint8_t *out, size_t capacity, char
 
 /* Seconds since 1970. false: not a certificate. common_name may be NULL. */
 bool tcu_crypto_validity(struct span certificate, int64_t *not_before_s, int64_t *not_after_s, char common_name[64]);
+/* A private key in PEM or DER to DER. Returns its length, 0 if there is none without a passphrase. */
+size_t tcu_crypto_key(struct span bytes, uint8_t *out, size_t capacity);
 bool tcu_crypto_belongs(struct span certificate, struct span key);
 
 /* Returns the length without the closing 0, which is written; 0: too little room. */

@@ -13,8 +13,12 @@ struct tcu_run_options {
     const char *ca_file;                                   /* for both; NULL: the system's */
     const char *name;                                      /* thing name and client id, at most TCU_NAME_MAX bytes */
     const char *attestation_certificate, *attestation_key; /* PEM files; for the certificate broker */
-    const char *store_directory;                           /* made when missing */
-    const char *user_name, *password;                      /* NULL: none */
+    /* PEM files; instead of the certificate broker: an identity is claimed from the broker with them. NULL: not. */
+    const char *claim_certificate, *claim_key;
+    const char *reserved; /* prefix of jobs and provisioning, '%' for the name: "$aws/", "convoy/%/"; NULL: no jobs */
+    const char *device;   /* serial number its maker gave the TCU; NULL: the name */
+    const char *store_directory;      /* made when missing */
+    const char *user_name, *password; /* NULL: none */
     uint16_t keep_alive_s;
     int64_t period_us;   /* between telemetry messages; 0: none */
     int64_t duration_us; /* 0: until stop_fd */

@@ -22,6 +22,10 @@ enum {
     OPTION_NAME,
     OPTION_ATTESTATION_CERTIFICATE,
     OPTION_ATTESTATION_KEY,
+    OPTION_CLAIM_CERTIFICATE,
+    OPTION_CLAIM_KEY,
+    OPTION_PROFILE,
+    OPTION_DEVICE,
     OPTION_FACTORY,
     OPTION_STORE,
     OPTION_USER,
@@ -41,6 +45,10 @@ static const struct option long_options[] = {
     {"name", required_argument, NULL, OPTION_NAME},
     {"attestation-certificate", required_argument, NULL, OPTION_ATTESTATION_CERTIFICATE},
     {"attestation-key", required_argument, NULL, OPTION_ATTESTATION_KEY},
+    {"claim-certificate", required_argument, NULL, OPTION_CLAIM_CERTIFICATE},
+    {"claim-key", required_argument, NULL, OPTION_CLAIM_KEY},
+    {"profile", required_argument, NULL, OPTION_PROFILE},
+    {"device", required_argument, NULL, OPTION_DEVICE},
     {"factory", required_argument, NULL, OPTION_FACTORY},
     {"store", required_argument, NULL, OPTION_STORE},
     {"user", required_argument, NULL, OPTION_USER},
@@ -64,6 +72,12 @@ static const char help[] =
     "  --certificate-broker https://HOST:PORT   provision itself there when the store holds no identity\n"
     "  --attestation-certificate FILE --attestation-key FILE\n"
     "                         who the maker says it is (default: attestation.crt and .key in the store)\n"
+    "  --claim-certificate FILE --claim-key FILE\n"
+    "                         claim an identity with them when the store holds none, instead of a certificate broker\n"
+    "  --profile aws-iot|plain   where jobs and provisioning are: $aws/ or convoy/NAME/ (default: no jobs; with a "
+    "claim\n"
+    "                         certificate aws-iot)\n"
+    "  --device SERIAL        the serial number its maker gave it, at most 64 bytes (default: the name)\n"
     "  --factory PKI          be the maker first: make that identity with the attestation CA of convoy cloud's PKI;\n"
     "                         also the default of --ca\n"
     "  --user NAME --password TEXT   for brokers that ask\n"
@@ -106,6 +120,14 @@ static bool scheme(const char *name, const char *text, const char *first, const 
     return false;
 }
 
+static bool profile(const char *name, struct tcu_run_options *run)
+{
+    run->reserved = strcmp(name, "aws-iot") == 0 ? "$aws/" : strcmp(name, "plain") == 0 ? "convoy/%/" : NULL;
+    if (!run->reserved)
+        cli_complain("--profile takes aws-iot or plain, got '%s'", name);
+    return run->reserved != NULL;
+}
+
 static bool take(int option, char *argument, struct tcu_command *command)
 {
     struct tcu_run_options *run = &command->run;
@@ -122,6 +144,10 @@ static bool take(int option, char *argument, struct tcu_command *command)
     case OPTION_NAME: run->name = argument; break;
     case OPTION_ATTESTATION_CERTIFICATE: run->attestation_certificate = argument; break;
     case OPTION_ATTESTATION_KEY: run->attestation_key = argument; break;
+    case OPTION_CLAIM_CERTIFICATE: run->claim_certificate = argument; break;
+    case OPTION_CLAIM_KEY: run->claim_key = argument; break;
+    case OPTION_DEVICE: run->device = argument; break;
+    case OPTION_PROFILE: return profile(argument, run);
     case OPTION_FACTORY: command->factory = argument; break;
     case OPTION_STORE: run->store_directory = argument; break;
     case OPTION_USER: run->user_name = argument; break;
@@ -170,6 +196,21 @@ static bool fits_profile(const struct tcu_run_options *run)
     return false;
 }
 
+static bool fits_claim(struct tcu_run_options *run)
+{
+    if (!run->claim_certificate != !run->claim_key)
+        cli_complain("--claim-certificate and --claim-key belong together");
+    else if (run->claim_certificate && run->certificate_broker)
+        cli_complain("an identity comes from --certificate-broker or by --claim-certificate, not from both");
+    else if (run->claim_certificate && strncmp(run->broker, "mqtts://", 8) != 0)
+        cli_complain("a claim certificate is shown in a TLS handshake: --broker mqtts://HOST:PORT");
+    else if (run->device && (!*run->device || strlen(run->device) > 64))
+        cli_complain("--device takes 1 to 64 bytes");
+    else
+        return true;
+    return false;
+}
+
 static void complain_option(char **argv)
 {
     if (optopt >= OPTION_BROKER)
@@ -206,7 +247,9 @@ static bool parse(int argc, char **argv, struct tcu_command *command, int *code)
         cli_complain("which broker? convoy tcu --broker mqtt://HOST:PORT");
         return false;
     }
-    return name_is_good(command->run.name) && fits_profile(&command->run);
+    if (command->run.claim_certificate && !command->run.reserved)
+        command->run.reserved = "$aws/";
+    return name_is_good(command->run.name) && fits_profile(&command->run) && fits_claim(&command->run);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------ */
@@ -353,6 +396,18 @@ static void command_line(const struct tcu_probe *probe, const char *detail)
                                                               : done[3]);
 }
 
+static void change_line(const struct tcu_probe *probe)
+{
+    int length = (int)probe->id.length;
+    const char *id = length ? (const char *)probe->id.data : "";
+    if (probe->kind == TCU_PROBE_CLAIM_ONLINE)
+        printf("online with the claim certificate");
+    else if (probe->kind == TCU_PROBE_STEP)
+        printf("identity%s%.*s: %s", length ? ", job " : "", length, id, tcu_step_name((enum tcu_step)probe->number));
+    else
+        printf("identity, job %.*s: ended, on the %s certificate", length, id, probe->reason ? "old" : "new");
+}
+
 static void report(void *context, int64_t now_us, const struct tcu_probe *probe, const char *detail)
 {
     struct tcu_command *command = context;
@@ -381,7 +436,7 @@ static void report(void *context, int64_t now_us, const struct tcu_probe *probe,
     case TCU_PROBE_COMMAND_ANSWERED: command_line(probe, detail); break;
     case TCU_PROBE_STEP:
     case TCU_PROBE_ROTATION_ENDED:
-    case TCU_PROBE_CLAIM_ONLINE: printf("change of identity, step %u", probe->number); break;
+    case TCU_PROBE_CLAIM_ONLINE: change_line(probe); break;
     }
     printf("\n");
     fflush(stdout);

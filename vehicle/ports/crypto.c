@@ -165,6 +165,27 @@ bool tcu_crypto_belongs(struct span certificate, struct span key_bytes)
     return belongs;
 }
 
+static size_t read_key(BIO *bio, uint8_t *out, size_t capacity)
+{
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(
+        bio, NULL, NULL, (void *)""); /* a passphrase is not asked for: it would wait for a terminal */
+    if (!key && BIO_reset(bio) >= 0)
+        key = d2i_PrivateKey_bio(bio, NULL);
+    size_t length = capacity;
+    bool good = key && write_key(key, out, &length);
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return good ? length : 0;
+}
+
+size_t tcu_crypto_key(struct span bytes, uint8_t *out, size_t capacity)
+{
+    BIO *bio = bytes.length ? BIO_new_mem_buf(bytes.data, (int)bytes.length) : NULL;
+    size_t length = bio ? read_key(bio, out, capacity) : 0;
+    BIO_free(bio);
+    return length;
+}
+
 /* ---- files --------------------------------------------------------------------------------------------------------- */
 
 static BIO *open_file(const char *path, char *error, size_t error_capacity)
@@ -197,16 +218,9 @@ size_t tcu_crypto_read_key(const char *path, uint8_t *out, size_t capacity, char
     BIO *bio = open_file(path, error, error_capacity);
     if (!bio)
         return 0;
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(
-        bio, NULL, NULL, (void *)""); /* a passphrase is not asked for: it would wait for a terminal */
-    if (!key && BIO_reset(bio) == 0)
-        key = d2i_PrivateKey_bio(bio, NULL);
+    size_t length = read_key(bio, out, capacity);
     BIO_free(bio);
-    size_t length = capacity;
-    bool good = key && write_key(key, out, &length);
-    EVP_PKEY_free(key);
-    ERR_clear_error();
-    if (good)
+    if (length)
         return length;
     snprintf(error, error_capacity, "%s: no private key in PEM or DER form without a passphrase", path);
     return 0;

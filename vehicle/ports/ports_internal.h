@@ -30,9 +30,11 @@ void ports_property_add(MQTTProperties *to, enum MQTTPropertyCodes identifier, u
 /* ---- store.c ---- */
 struct ports_store {
     char directory[PORTS_PATH_MAX];
-    char identity_path[PORTS_PATH_MAX + 32]; /* certificate and key in one file, so that one rename changes both */
-    uint8_t key[TCU_KEY_MAX];                /* made, but its certificate has not come yet */
-    size_t key_length;
+    char identity_path[2][PORTS_PATH_MAX + 32]; /* a slot's certificate and key in one file: one rename changes both */
+    struct {
+        uint8_t bytes[TCU_KEY_MAX]; /* made, but its certificate has not come yet */
+        size_t length;
+    } key[2];
 };
 bool ports_store_open(struct ports_store *store, const char *directory, char *error, size_t error_capacity);
 bool ports_store_write(struct ports_store *store, enum tcu_store_item item, struct span value);
@@ -70,8 +72,8 @@ struct ports_attempt {
 struct ports_session {
     struct tcu *tcu;
     const struct tcu_run_options *options;
-    const char *identity_path;
-    int wake_fd; /* written when an event is queued */
+    const struct ports_store *store; /* whose identities are shown */
+    int wake_fd;                     /* written when an event is queued */
     char uri[PORTS_PATH_MAX];
     bool tls;
 
@@ -90,8 +92,8 @@ struct ports_session {
     char tls_error[160];
 };
 extern const struct tcu_mqtt ports_session_mqtt;
-bool ports_session_open(struct ports_session *session, const struct tcu_run_options *options, const char *identity_path,
-                        int wake_fd, char *error, size_t error_capacity);
+bool ports_session_open(struct ports_session *session, const struct tcu_run_options *options,
+                        const struct ports_store *store, int wake_fd, char *error, size_t error_capacity);
 /* Tells the agent what has happened. */
 void ports_session_run(struct ports_session *session, int64_t now_us);
 bool ports_session_left(const struct ports_session *session); /* no DISCONNECT is on its way any more */

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { DISCONNECT_MS = 1000, ATTEMPTS = 16, CONNECT_S = 20 };
+enum { SUBSCRIBE_MAX = 2, DISCONNECT_MS = 1000, ATTEMPTS = 16, CONNECT_S = 20 };
 
 enum ports_event_kind {
     EVENT_ACCEPTED,
@@ -222,9 +222,14 @@ static void on_not_published(void *context, MQTTAsync_failureData5 *response)
         free(context);
 }
 
+/* Of several filters the worst counts: the agent asks for all or none. */
 static void on_subscribed(void *context, MQTTAsync_successData5 *response)
 {
-    operation_ended(context, EVENT_SUBSCRIBED, (uint8_t)response->reasonCode);
+    uint8_t worst = (uint8_t)response->reasonCode;
+    for (int i = 0; i < response->alt.sub.reasonCodeCount && response->alt.sub.reasonCodeCount > 1; i++)
+        if ((uint8_t)response->alt.sub.reasonCodes[i] > worst)
+            worst = (uint8_t)response->alt.sub.reasonCodes[i];
+    operation_ended(context, EVENT_SUBSCRIBED, worst);
 }
 
 static void on_not_subscribed(void *context, MQTTAsync_failureData5 *response)
@@ -288,9 +293,13 @@ static void fill_tls(struct connect_parts *parts, struct ports_session *session,
     parts->tls.verify = 1;
     parts->tls.ssl_error_cb = on_tls_error;
     parts->tls.ssl_error_context = session;
-    if (identity == TCU_OPERATIONAL) {
-        parts->tls.keyStore = session->identity_path;
-        parts->tls.privateKey = session->identity_path;
+    if (identity == TCU_OPERATIONAL || identity == TCU_OPERATIONAL_SECOND) {
+        const char *path = session->store->identity_path[identity == TCU_OPERATIONAL_SECOND];
+        parts->tls.keyStore = path;
+        parts->tls.privateKey = path;
+    } else if (identity == TCU_CLAIM) {
+        parts->tls.keyStore = session->options->claim_certificate;
+        parts->tls.privateKey = session->options->claim_key;
     } else if (identity == TCU_ATTESTATION) {
         parts->tls.keyStore = session->options->attestation_certificate;
         parts->tls.privateKey = session->options->attestation_key;
@@ -516,28 +525,37 @@ static enum mq5_client_result session_publish(void *mqtt, int64_t now_us, uint32
     return result;
 }
 
-/* One filter at a time is what the agent asks for. */
 static enum mq5_client_result session_subscribe(void *mqtt, int64_t now_us, uint32_t token,
                                                 const struct mq5_subscription *list, uint32_t count)
 {
     struct ports_session *session = mqtt;
     MQTTAsync_responseOptions options = MQTTAsync_responseOptions_initializer;
-    char filter[256];
+    MQTTSubscribe_options each[SUBSCRIBE_MAX];
+    char texts[SUBSCRIBE_MAX][256], *filters[SUBSCRIBE_MAX];
+    int qos[SUBSCRIBE_MAX];
     if (!session->online)
         return MQ5C_OFFLINE;
     if (!has_room(session))
         return MQ5C_WAIT;
-    struct operation *operation = count == 1 ? operation_make(session, token) : NULL;
+    struct operation *operation = count > 0 && count <= SUBSCRIBE_MAX ? operation_make(session, token) : NULL;
     if (!operation)
         return MQ5C_BAD;
-    text_of(list->filter, filter, sizeof(filter));
+    for (uint32_t i = 0; i < count; i++) {
+        text_of(list[i].filter, texts[i], sizeof(texts[i]));
+        filters[i] = texts[i];
+        qos[i] = list[i].qos;
+        each[i] = (MQTTSubscribe_options)MQTTSubscribe_options_initializer;
+        each[i].noLocal = list[i].no_local;
+        each[i].retainAsPublished = list[i].retain_as_published;
+        each[i].retainHandling = list[i].retain_handling;
+    }
     options.onSuccess5 = on_subscribed;
     options.onFailure5 = on_not_subscribed;
     options.context = operation;
-    options.subscribeOptions.noLocal = list->no_local;
-    options.subscribeOptions.retainAsPublished = list->retain_as_published;
-    options.subscribeOptions.retainHandling = list->retain_handling;
-    enum mq5_client_result result = result_of(MQTTAsync_subscribe(session->client, filter, list->qos, &options));
+    options.subscribeOptionsCount = (int)count;
+    options.subscribeOptionsList = each;
+    enum mq5_client_result result =
+        result_of(MQTTAsync_subscribeMany(session->client, (int)count, filters, qos, &options));
     if (result == MQ5C_DONE)
         session->outstanding[session->outstanding_count++] = token;
     else
@@ -656,13 +674,13 @@ static bool read_uri(struct ports_session *session, const char *broker)
     return used > 0 && (size_t)used < sizeof(session->uri);
 }
 
-bool ports_session_open(struct ports_session *session, const struct tcu_run_options *options, const char *identity_path,
-                        int wake_fd, char *error, size_t error_capacity)
+bool ports_session_open(struct ports_session *session, const struct tcu_run_options *options,
+                        const struct ports_store *store, int wake_fd, char *error, size_t error_capacity)
 {
     MQTTAsync_init_options once = MQTTAsync_init_options_initializer; /* OpenSSL initialises itself */
     memset(session, 0, sizeof(*session));
     session->options = options;
-    session->identity_path = identity_path;
+    session->store = store;
     session->wake_fd = wake_fd;
     session->last = &session->first;
     if (!read_uri(session, options->broker)) {

@@ -1,8 +1,10 @@
 /* store.c: what outlives a power cut, as files of one folder.
  *
- *   operational.pem  certificate and key together
- *   state            the agent's own few bytes
- * A file is never changed in place: power lost at any moment leaves the old content or the new. */
+ *   operational.pem         certificate and key together
+ *   operational-second.pem  the other slot: the next identity, or the one before
+ *   state                   the agent's own few bytes
+ *   rotation                how far a change of identity is
+ * A key stays in memory until its certificate comes: without one it is good for nothing, and after a power cut another is made. A file is never changed in place: power lost at any moment leaves the old content or the new. */
 #include "ports_internal.h"
 
 #include <errno.h>
@@ -11,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char identity_file[] = "operational.pem";
-static const char state_file[] = "state";
+static const char *const identity_files[] = {"operational.pem", "operational-second.pem"};
+static const char state_file[] = "state", rotation_file[] = "rotation";
 
 size_t tcu_pem(const char *label, struct span der, char *out, size_t capacity)
 {
@@ -73,7 +75,9 @@ bool ports_store_open(struct ports_store *store, const char *directory, char *er
         snprintf(error, error_capacity, "the store's path is too long");
         return false;
     }
-    snprintf(store->identity_path, sizeof(store->identity_path), "%s/%s", directory, identity_file);
+    for (int slot = 0; slot < 2; slot++)
+        snprintf(store->identity_path[slot], sizeof(store->identity_path[slot]), "%s/%s", directory,
+                 identity_files[slot]);
     if (mkdir(directory, 0700) < 0 && errno != EEXIST) {
         snprintf(error, error_capacity, "cannot make the store %s: %s", directory, strerror(errno));
         return false;
@@ -85,41 +89,62 @@ bool ports_store_open(struct ports_store *store, const char *directory, char *er
     return true;
 }
 
-/* The certificate broker's answer becomes an identity only if it holds a certificate for the key we have just made. */
-static bool write_identity(struct ports_store *store, struct span answer)
+static bool take_away(const struct ports_store *store, const char *file)
+{
+    char path[PORTS_PATH_MAX + 64];
+    snprintf(path, sizeof(path), "%s/%s", store->directory, file);
+    return (unlink(path) == 0 || errno == ENOENT) && sync_directory(store->directory);
+}
+
+static bool replace(const struct ports_store *store, const char *file, struct span value)
+{
+    return value.length ? tcu_file_replace(store->directory, file, value) : take_away(store, file);
+}
+
+/* Of the cloud's making. Taken away it is with its certificate: they are one file. */
+static bool write_key(struct ports_store *store, int slot, struct span value)
+{
+    store->key[slot].length = tcu_crypto_key(value, store->key[slot].bytes, sizeof(store->key[slot].bytes));
+    return value.length == 0 || store->key[slot].length > 0;
+}
+
+/* An answer becomes an identity only if it holds a certificate for the key we have just made. */
+static bool write_identity(struct ports_store *store, int slot, struct span answer)
 {
     uint8_t certificate[TCU_CERTIFICATE_MAX];
     char text[2 * TCU_STORE_MAX];
-    struct span key = span_of(store->key, store->key_length);
+    struct span key = span_of(store->key[slot].bytes, store->key[slot].length);
+    if (answer.length == 0)
+        return take_away(store, identity_files[slot]);
     size_t length = key.length ? tcu_crypto_certificate(answer, key, certificate, sizeof(certificate)) : 0;
     size_t used = length ? tcu_pem("CERTIFICATE", span_of(certificate, length), text, sizeof(text)) : 0;
     size_t more = used ? tcu_pem("PRIVATE KEY", key, text + used, sizeof(text) - used) : 0;
-    return more && tcu_file_replace(store->directory, identity_file, span_of(text, used + more));
+    return more && tcu_file_replace(store->directory, identity_files[slot], span_of(text, used + more));
 }
 
 bool ports_store_write(struct ports_store *store, enum tcu_store_item item, struct span value)
 {
     switch (item) {
-    case TCU_STORE_OPERATIONAL_CERTIFICATE: return write_identity(store, value);
-    case TCU_STORE_STATE: return tcu_file_replace(store->directory, state_file, value);
-    case TCU_STORE_OPERATIONAL_KEY:
-    case TCU_STORE_SECOND_CERTIFICATE:
-    case TCU_STORE_SECOND_KEY:
-    case TCU_STORE_ROTATION:
+    case TCU_STORE_OPERATIONAL_CERTIFICATE: return write_identity(store, 0, value);
+    case TCU_STORE_SECOND_CERTIFICATE: return write_identity(store, 1, value);
+    case TCU_STORE_OPERATIONAL_KEY: return write_key(store, 0, value);
+    case TCU_STORE_SECOND_KEY: return write_key(store, 1, value);
+    case TCU_STORE_STATE: return replace(store, state_file, value);
+    case TCU_STORE_ROTATION: return replace(store, rotation_file, value);
     case TCU_STORE_ITEMS: break;
     }
     return false;
 }
 
 /* An identity that has run out, or whose halves do not belong together, is none: the TCU enrolls again. */
-static size_t read_identity(const struct ports_store *store, int64_t now_s, uint8_t *out, size_t capacity)
+static size_t read_identity(const struct ports_store *store, int slot, int64_t now_s, uint8_t *out, size_t capacity)
 {
+    const char *path = store->identity_path[slot];
     uint8_t certificate[TCU_CERTIFICATE_MAX], key[TCU_KEY_MAX];
     char ignored[160];
     int64_t from_s, until_s;
-    size_t length =
-        tcu_crypto_read_certificate(store->identity_path, certificate, sizeof(certificate), ignored, sizeof(ignored));
-    size_t key_length = tcu_crypto_read_key(store->identity_path, key, sizeof(key), ignored, sizeof(ignored));
+    size_t length = tcu_crypto_read_certificate(path, certificate, sizeof(certificate), ignored, sizeof(ignored));
+    size_t key_length = tcu_crypto_read_key(path, key, sizeof(key), ignored, sizeof(ignored));
     struct span read = span_of(certificate, length);
     if (!length || !key_length || length > capacity || !tcu_crypto_belongs(read, span_of(key, key_length)) ||
         !tcu_crypto_validity(read, &from_s, &until_s, NULL) || now_s >= until_s)
@@ -141,10 +166,10 @@ size_t ports_store_read(struct ports_store *store, enum tcu_store_item item, int
                         size_t capacity)
 {
     char path[PORTS_PATH_MAX + 16];
-    if (item == TCU_STORE_OPERATIONAL_CERTIFICATE)
-        return read_identity(store, now_s, out, capacity);
-    if (item != TCU_STORE_STATE)
+    if (item == TCU_STORE_OPERATIONAL_CERTIFICATE || item == TCU_STORE_SECOND_CERTIFICATE)
+        return read_identity(store, item == TCU_STORE_SECOND_CERTIFICATE, now_s, out, capacity);
+    if (item != TCU_STORE_STATE && item != TCU_STORE_ROTATION)
         return 0;
-    snprintf(path, sizeof(path), "%s/%s", store->directory, state_file);
+    snprintf(path, sizeof(path), "%s/%s", store->directory, item == TCU_STORE_STATE ? state_file : rotation_file);
     return read_file(path, out, capacity);
 }

@@ -69,12 +69,25 @@ static int64_t port_wall_us(void *context, int64_t now_us)
 static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct program *program = context;
-    program->store.key_length = sizeof(program->store.key);
+    int which = slot == TCU_OPERATIONAL_SECOND;
+    size_t length = sizeof(program->store.key[which].bytes);
     program->request_length = sizeof(program->request);
-    if (!tcu_crypto_enroll(common_name, program->store.key, &program->store.key_length, program->request,
+    if (!tcu_crypto_enroll(common_name, program->store.key[which].bytes, &length, program->request,
                            &program->request_length))
-        program->store.key_length = program->request_length = 0;
+        length = program->request_length = 0;
+    program->store.key[which].length = length;
     program->request_ready = true;
+}
+
+static size_t port_device(void *context, char *out, size_t capacity)
+{
+    const char *device = ((struct program *)context)->options->device;
+    size_t length = device ? strlen(device) : 0;
+    if (length > capacity)
+        return 0;
+    if (length)
+        memcpy(out, device, length);
+    return length;
 }
 
 static void port_http_request(void *context, const struct tcu_http_request *request)
@@ -89,8 +102,9 @@ static bool port_store_write(void *context, enum tcu_store_item item, struct spa
     if (ports_store_write(&program->store, item, value))
         return true;
     snprintf(program->detail, sizeof(program->detail), "%s",
-             item == TCU_STORE_STATE ? "the store cannot be written"
-                                     : "the answer holds no certificate for our key, or the store cannot be written");
+             item == TCU_STORE_STATE || item == TCU_STORE_ROTATION
+                 ? "the store cannot be written"
+                 : "the answer holds no certificate for our key, or the store cannot be written");
     return false;
 }
 
@@ -139,6 +153,7 @@ static const struct tcu_port port = {
     .http_request = port_http_request,
     .store_write = port_store_write,
     .store_read = port_store_read,
+    .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
     .probe = port_probe,
@@ -244,7 +259,9 @@ static void fill_profile(struct program *program)
         profile->power[power] = (struct tcu_power_profile){options->keep_alive_s, options->period_us};
     profile->session_expiry_s = 3600;
     profile->reconnect_on_power_change = true; /* Paho pings at the rate of the keep alive only */
-    profile->provisioning = options->certificate_broker ? TCU_PROVISION_CERTIFICATE_BROKER : TCU_PROVISION_NONE;
+    profile->provisioning = options->certificate_broker  ? TCU_PROVISION_CERTIFICATE_BROKER
+                            : options->claim_certificate ? TCU_PROVISION_CLAIM
+                                                         : TCU_PROVISION_NONE;
     profile->drop_rule = TCU_DROP_OLDEST;
     profile->queue_capacity = QUEUE;
     profile->telemetry_qos = 1;
@@ -257,6 +274,12 @@ static void fill_profile(struct program *program)
     snprintf(profile->topics.telemetry, sizeof(profile->topics.telemetry), "dt/%%/telemetry");
     snprintf(profile->topics.command_request, sizeof(profile->topics.command_request), "cmd/%%/request");
     snprintf(profile->topics.command_response, sizeof(profile->topics.command_response), "cmd/%%/response");
+    if (options->reserved) {
+        struct tcu_topics *topics = &profile->topics;
+        snprintf(topics->reserved, sizeof(topics->reserved), "%s", options->reserved);
+        snprintf(topics->deactivate, sizeof(topics->deactivate), "vehicle/%%/certificate/deactivate");
+        snprintf(topics->active, sizeof(topics->active), "vehicleactive/%%");
+    }
     snprintf(profile->firmware, sizeof(profile->firmware), "convoy-tcu");
     snprintf(profile->schema, sizeof(profile->schema), "telemetry-1");
     snprintf(profile->encoding, sizeof(profile->encoding), "json");
@@ -282,6 +305,8 @@ static bool open_parts(struct program *program, char *error, size_t error_capaci
     if (!readable("CA file", options->ca_file, error, error_capacity) ||
         !readable("attestation certificate", options->attestation_certificate, error, error_capacity) ||
         !readable("attestation key", options->attestation_key, error, error_capacity) ||
+        !readable("claim certificate", options->claim_certificate, error, error_capacity) ||
+        !readable("claim key", options->claim_key, error, error_capacity) ||
         !ports_store_open(&program->store, options->store_directory, error, error_capacity))
         return false;
     program->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -290,8 +315,7 @@ static bool open_parts(struct program *program, char *error, size_t error_capaci
                  program->wake_fd < 0 ? strerror(errno) : "libcurl does not start");
         return false;
     }
-    return ports_session_open(&program->session, options, program->store.identity_path, program->wake_fd, error,
-                              error_capacity);
+    return ports_session_open(&program->session, options, &program->store, program->wake_fd, error, error_capacity);
 }
 
 static bool run(struct program *program, char *error, size_t error_capacity)
