@@ -2,10 +2,12 @@
 #define _GNU_SOURCE
 #include "serve_internal.h"
 
+#include "cloud/lifecycle.h"
 #include "cloud/pki_store.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@ void cloud_serve_defaults(struct cloud_serve_options *options)
     options->address = "127.0.0.1";
     options->mqtt_port = options->mqtts_port = options->https_port = 0;
     options->mqtts_password_port = options->http_port = -1;
+    options->watch_fd = -1;
     cloud_broker_defaults(&options->cloud.broker);
     options->cloud.profile = cloud_profile_find("embedded");
     options->cloud.registration.activation_delay_us = 2 * US_PER_S;
@@ -43,7 +46,8 @@ struct server {
     struct cloud_certificate_broker certificates;
     struct cloud_serve_doors doors;
     ev_signal interrupt, terminate;
-    ev_io stop;
+    ev_io stop, watch;
+    pthread_mutex_t cloud_lock; /* held by the loop but while it waits: the certificate broker's thread asks the cloud for names */
     ev_timer goodbye, save, revoked, cut, lists;
     bool stopping, over;
     char *error;
@@ -103,6 +107,16 @@ static bool open_https(struct server *server)
     return server->https != NULL;
 }
 
+static bool resolve(void *context, const struct cloud_peer *attestation, char name[64])
+{
+    struct server *server = context;
+    pthread_mutex_lock(&server->cloud_lock);
+    struct cloud *cloud = server->mqtt ? mqtt_door_cloud(server->mqtt) : NULL;
+    bool known = cloud && cloud_lifecycle_resolve(cloud->lifecycle, attestation, name);
+    pthread_mutex_unlock(&server->cloud_lock);
+    return known;
+}
+
 static bool open_doors(struct server *server)
 {
     const struct cloud_serve_options *options = server->options;
@@ -111,6 +125,10 @@ static bool open_doors(struct server *server)
     snprintf(server->doors.pki_directory, sizeof(server->doors.pki_directory), "%s", options->pki_directory);
     server->certificates =
         (struct cloud_certificate_broker){.pki = server->pki, .lifetime_s = options->cloud.certificate_lifetime_s};
+    if (options->cloud.lifecycle) {
+        server->certificates.resolve = resolve;
+        server->certificates.resolve_context = server;
+    }
     if (!options->without_broker) {
         server->mqtt = mqtt_door_create(server->loop, &server->cloud_options, server->pki, server->registry);
         if (!server->mqtt) {
@@ -254,6 +272,22 @@ static void watch_revocations(struct server *server)
     ev_timer_start(server->loop, &server->lists);
 }
 
+static void on_watch(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct server *server = watcher->data;
+    server->options->readable(server->options->watch_context, mqtt_door_cloud(server->mqtt), serve_monotonic_us());
+}
+
+static void before_waiting(struct ev_loop *loop) EV_NOEXCEPT
+{
+    pthread_mutex_unlock(&((struct server *)ev_userdata(loop))->cloud_lock);
+}
+
+static void after_waiting(struct ev_loop *loop) EV_NOEXCEPT
+{
+    pthread_mutex_lock(&((struct server *)ev_userdata(loop))->cloud_lock);
+}
+
 static void run_loop(struct server *server, int stop_fd)
 {
     watch_revocations(server);
@@ -271,11 +305,20 @@ static void run_loop(struct server *server, int stop_fd)
     if (stop_fd >= 0)
         ev_io_start(server->loop, &server->stop);
     ev_timer_start(server->loop, &server->save);
+    ev_io_init(&server->watch, on_watch, server->options->watch_fd, EV_READ);
+    server->watch.data = server;
+    if (server->mqtt && server->options->watch_fd >= 0)
+        ev_io_start(server->loop, &server->watch);
+    ev_set_userdata(server->loop, server);
+    ev_set_loop_release_cb(server->loop, before_waiting, after_waiting);
+    pthread_mutex_lock(&server->cloud_lock);
     while (!server->over) {
         ev_run(server->loop, EVRUN_ONCE);
         if (server->stopping && (!server->mqtt || mqtt_door_idle(server->mqtt)))
             server->over = true;
     }
+    pthread_mutex_unlock(&server->cloud_lock);
+    ev_io_stop(server->loop, &server->watch);
     ev_signal_stop(server->loop, &server->interrupt);
     ev_signal_stop(server->loop, &server->terminate);
     ev_io_stop(server->loop, &server->stop);
@@ -299,9 +342,12 @@ int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
     if (server.cloud_options.registration.epoch_us == 0)
         server.cloud_options.registration.epoch_us = server.cloud_options.epoch_us;
     signal(SIGPIPE, SIG_IGN);
+    pthread_mutex_init(&server.cloud_lock, NULL);
     server.loop = ev_loop_new(EVFLAG_AUTO);
     bool good = server.loop && open_stores(&server) && open_doors(&server);
     if (good) {
+        if (options->opened && server.mqtt)
+            options->opened(options->watch_context, mqtt_door_cloud(server.mqtt), serve_monotonic_us());
         if (ready)
             ready(context, &server.doors);
         run_loop(&server, stop_fd);
@@ -333,13 +379,25 @@ static void say_hello(void *context, const struct cloud_serve_doors *doors)
         _exit(EXIT_ENVIRONMENT);
 }
 
+static void close_all_but(int one, int other)
+{
+    unsigned low = (unsigned)one, high = (unsigned)one;
+    if (other >= 0 && other < one)
+        low = (unsigned)other;
+    else if (other > one)
+        high = (unsigned)other;
+    if (low > 3)
+        close_range(3, low - 1, 0);
+    if (high > low + 1)
+        close_range(low + 1, high - 1, 0);
+    close_range(high + 1, ~0u, 0);
+}
+
 static _Noreturn void child(const struct cloud_serve_options *options, int fd)
 {
     struct hello hello = {0};
     /* What the parent had open is not ours: a copy of another child's pipe would keep that child alive. */
-    if (fd > 3)
-        close_range(3, (unsigned)fd - 1, 0);
-    close_range((unsigned)fd + 1, ~0u, 0);
+    close_all_but(fd, options->watch_fd);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     signal(SIGINT, SIG_IGN);  /* Ctrl-C is the parent's to handle: the cloud must outlive its vehicles */
     signal(SIGUSR1, SIG_IGN); /* as mpirun passes it on, to the whole process group */

@@ -14,7 +14,7 @@ static const struct cloud_profile profiles[] = {
      .registration = false,
      .presence_events = false,
      .presence_topic = "presence/%",
-     .unavailable = "registration",
+     .unavailable = "registration,lifecycle",
      .reserved = "convoy/%/"},
 };
 

@@ -25,6 +25,12 @@ struct cloud_serve_options {
     bool without_broker;       /* only the certificate broker */
     bool quiet;
     struct cloud_options cloud;
+    /* The owner's own, in the MQTT loop's thread: once before anybody connects; whenever watch_fd (kept over the fork of cloud_serve_start) is
+     * readable. NULL, -1: none. */
+    void (*opened)(void *context, struct cloud *cloud, int64_t now_us);
+    void (*readable)(void *context, struct cloud *cloud, int64_t now_us);
+    void *watch_context;
+    int watch_fd;
 };
 void cloud_serve_defaults(struct cloud_serve_options *options);
 

@@ -1,5 +1,5 @@
 /* fleet.c: from a scenario's cohorts to agent profiles, from the agent's probes to measures. Same for both worlds. */
-#include "fleet.h"
+#include "fleet_identity.h"
 
 #include "digits.h"
 
@@ -10,8 +10,9 @@
 
 _Static_assert(sizeof(struct fleet_trace) == 46, "bytes a vehicle");
 
-static void set_topics(struct fleet *fleet, const char *prefix, const char *presence_template)
+static void set_topics(struct fleet *fleet, const char *prefix, const struct cloud_profile *cloud)
 {
+    const char *presence_template = cloud->presence_topic;
     snprintf(fleet->topic_telemetry, sizeof fleet->topic_telemetry, "%sdt/%%/telemetry", prefix);
     snprintf(fleet->topic_request, sizeof fleet->topic_request, "%scmd/%%/request", prefix);
     snprintf(fleet->topic_response, sizeof fleet->topic_response, "%scmd/%%/response", prefix);
@@ -39,6 +40,25 @@ static void profile_topics(struct tcu_topics *topics, const struct fleet *fleet)
     memcpy(topics->command_request, fleet->topic_request, sizeof topics->command_request);
     memcpy(topics->command_response, fleet->topic_response, sizeof topics->command_response);
     memcpy(topics->presence, fleet->topic_presence, sizeof topics->presence);
+}
+
+/* A TCU with somebody else's identity has no jobs to do: its owner would notice. */
+static void profile_identity(struct tcu_profile *profile, const struct scenario_cohort *cohort, const struct fleet *fleet)
+{
+    if (!fleet->scenario->cloud.lifecycle.on || cohort->identity != IDENTITY_CERTIFICATE)
+        return;
+    if (cohort->provisioning == PROVISIONING_CLAIM)
+        profile->provisioning = TCU_PROVISION_CLAIM;
+    profile->server_key = cohort->server_key;
+    snprintf(profile->claim_template, sizeof profile->claim_template, "claim");
+    snprintf(profile->rotation_template, sizeof profile->rotation_template, "rotation");
+    snprintf(profile->topics.active, sizeof profile->topics.active, "%svehicleactive/%%", fleet->topic_prefix);
+    snprintf(profile->topics.deactivate, sizeof profile->topics.deactivate, "%svehicle/%%/certificate/deactivate",
+             fleet->topic_prefix);
+    if (cohort->steals != MEASURE_ANY)
+        profile->provisioning = TCU_PROVISION_NONE;
+    else
+        snprintf(profile->topics.reserved, sizeof profile->topics.reserved, "%s", fleet->reserved);
 }
 
 static void profile_build(struct fleet *fleet, struct tcu_profile *profile, const struct scenario_cohort *cohort,
@@ -72,6 +92,7 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
         memcpy(profile->user_name, cohort->user_name, sizeof profile->user_name);
         memcpy(profile->password, cohort->password, sizeof profile->password);
     }
+    profile_identity(profile, cohort, fleet);
     profile->telemetry_payload_max = (uint16_t)(cohort->payload_max > 60000 ? 60000 : cohort->payload_max);
     tcu_profile_prepare(profile);
 }
@@ -112,7 +133,7 @@ static struct measure_dimension who_is(void *context, uint32_t vehicle)
 }
 
 bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup,
-                int64_t wall_offset_us, const char *topic_prefix, const char *presence_template)
+                int64_t wall_offset_us, const char *topic_prefix, const struct cloud_profile *cloud)
 {
     memset(fleet, 0, sizeof *fleet);
     fleet->script = script;
@@ -120,7 +141,9 @@ bool fleet_init(struct fleet *fleet, struct script *script, struct measure *meas
     fleet->measure = measure;
     fleet->speedup = speedup > 0 ? speedup : 1;
     fleet->wall_offset_us = wall_offset_us;
-    set_topics(fleet, topic_prefix, presence_template);
+    snprintf(fleet->topic_prefix, sizeof fleet->topic_prefix, "%s", topic_prefix);
+    snprintf(fleet->reserved, sizeof fleet->reserved, "%s", cloud->reserved);
+    set_topics(fleet, topic_prefix, cloud);
     measure_set_who(measure, who_is, (void *)fleet->scenario);
     fleet->home = memory_enter(NULL);
     memory_enter(fleet->home);
@@ -190,6 +213,18 @@ static void put_filler(uint8_t *out, size_t length, uint32_t from)
     memcpy(out, filler + from, length);
 }
 
+/* A fault: the vehicle says who it is. */
+static uint8_t *put_vin(const struct fleet *fleet, uint32_t vehicle, uint8_t *at)
+{
+    char vin[CLOUD_VIN_LENGTH + 1];
+    if (!fleet_identity_hit(fleet->scenario, vehicle, fleet->scenario->cloud.lifecycle.vin_in_clear, 0x1D008))
+        return at;
+    cloud_vin_make(fleet->scenario->seed, vehicle, vin);
+    at = PUT_TEXT(at, "\"vin\":\"");
+    memcpy(at, vin, CLOUD_VIN_LENGTH);
+    return PUT_TEXT(at + CLOUD_VIN_LENGTH, "\",");
+}
+
 size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_t number, uint8_t *out, size_t capacity)
 {
     const struct scenario_cohort *cohort = &fleet->scenario->cohorts[scenario_cohort_of(fleet->scenario, vehicle)];
@@ -199,7 +234,10 @@ size_t fleet_telemetry_body(const struct fleet *fleet, uint32_t vehicle, uint32_
     uint32_t signals = (uint32_t)(words >> 32);
     if (capacity < 96)
         return 0;
-    uint8_t *at = PUT_TEXT(out, "\"speed\":");
+    uint8_t *at = out;
+    if (__builtin_expect(fleet->scenario->cloud.lifecycle.vin_in_clear > 0, 0))
+        at = put_vin(fleet, vehicle, at);
+    at = PUT_TEXT(at, "\"speed\":");
     at += digits_put_3(at, signals & 127);
     at = PUT_TEXT(at, ",\"soc\":");
     at += digits_put_3(at, (signals >> 7) % 101);
@@ -258,6 +296,14 @@ void fleet_tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet
         fleet->failed = true;
 }
 
+/* Whose identity is not, or not yet, theirs. */
+static void tried(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us, bool accepted)
+{
+    const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
+    if (fleet->scenario->cloud.lifecycle.on && (cohort->steals != MEASURE_ANY || cohort->strangers))
+        fleet_identity_intrusion(fleet, vehicle, trace, now_us, accepted);
+}
+
 static void went_online(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
 {
     count(fleet, trace, COUNTER_CONNECTS, now_us, 1);
@@ -265,6 +311,7 @@ static void went_online(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
     sample_since(fleet, METRIC_CONNECT_TOTAL, trace, vehicle, trace->attempt_us, now_us);
     sample_since(fleet, METRIC_CONNECT_CONNACK, trace, vehicle, trace->link_up_us, now_us);
     trace->online = trace->was_online = true;
+    tried(fleet, vehicle, trace, now_us, true);
     if (!trace->registering) {
         sample_since(fleet, METRIC_RECONNECT, trace, vehicle, trace->since_us, now_us);
         trace->since_us = -1;
@@ -288,6 +335,7 @@ static void was_refused(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
         return;
     }
     count(fleet, trace, COUNTER_CONNECTS_REFUSED, now_us, 1);
+    tried(fleet, vehicle, trace, now_us, false);
     if (trace->key_us >= 0 && !trace->provisioned) {
         count(fleet, trace, COUNTER_REGISTRATIONS_REFUSED, now_us, 1);
         if (!trace->registering)
@@ -307,6 +355,11 @@ static void was_provisioned(struct fleet *fleet, uint32_t vehicle, struct fleet_
     }
     trace->registering = false;
     sample_since(fleet, METRIC_PROVISION_TOTAL, trace, vehicle, trace->power_up_us, now_us);
+    struct fleet_identity *identity = fleet->find_identity ? fleet->find_identity(fleet->find_context, vehicle) : NULL;
+    if (identity) {
+        sample_since(fleet, METRIC_SWAP_TOTAL, trace, vehicle, identity->swapped_us, now_us);
+        identity->swapped_us = -1;
+    }
     fleet_tell_script(fleet, vehicle, trace, "provisioned", now_us);
 }
 
@@ -361,12 +414,19 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_COMMAND_RECEIVED:
     case TCU_PROBE_COMMAND_EXECUTED: fleet_command_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_COMMAND_DUPLICATE:
-    case TCU_PROBE_COMMAND_ANSWERED:
+    case TCU_PROBE_COMMAND_ANSWERED: break;
     case TCU_PROBE_STEP:
-    case TCU_PROBE_ROTATION_ENDED:
+    case TCU_PROBE_ROTATION_ENDED: fleet_identity_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_CLAIM_ONLINE: break;
     case TCU_PROBE_POWER: changed_power(fleet, vehicle, trace, now_us, probe->number == TCU_DRIVING); break;
     }
+}
+
+void fleet_power_lost(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us)
+{
+    if (trace->online)
+        went_offline(fleet, vehicle, trace, now_us);
+    measure_count(fleet->measure, COUNTER_POWER_CUTS, fleet_who(trace, PATH_ANY), now_us, 1);
 }
 
 #define FIRST_BYTE_PINGREQ 0xC0

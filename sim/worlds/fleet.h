@@ -31,6 +31,8 @@ struct fleet_commands {
     uint64_t open_capacity, open_count, closed_capacity, closed_count;
 };
 
+struct fleet_identity; /* fleet_identity.h */
+
 struct fleet {
     struct script *script;
     const struct scenario *scenario;
@@ -39,6 +41,7 @@ struct fleet {
     int64_t wall_offset_us;       /* wall time at world time 0 */
     struct tcu_profile *profiles; /* [cohort * SCENARIO_SHARES + firmware] */
     uint8_t *scratch;
+    char topic_prefix[32], reserved[32];
     char topic_telemetry[64], topic_request[64], topic_response[64], topic_presence[64];
     struct cloud_telemetry_topic telemetry; /* of topic_telemetry */
     struct fleet_commands commands;
@@ -51,6 +54,8 @@ struct fleet {
     const struct world_actions *actions;
     /* Where the world keeps a vehicle's trace, NULL: not here. May be NULL: cohort and region are then drawn again for each message. */
     const struct fleet_trace *(*find_trace)(void *context, uint32_t vehicle);
+    /* A vehicle's identity, in scenarios that look after identities; NULL: not this one, or the vehicle is elsewhere. */
+    struct fleet_identity *(*find_identity)(void *context, uint32_t vehicle);
     void *find_context;
     struct memory_heap *home; /* where the fleet's own memory comes from */
     /* Takes what a script's on_event would be told, to tell it later; NULL: the script is told at once. */
@@ -98,9 +103,9 @@ struct fleet_life {          /* times: 48 bits, read and written by fleet_life.c
     bool driving : 1, radio_is_hole : 1;
 } __attribute__((packed, aligned(8)));
 
-/* presence_template: "" or the agent's will topic. false: out of memory. */
+/* cloud: its will topic and the prefix of its reserved topics become the agent's. false: out of memory. */
 bool fleet_init(struct fleet *fleet, struct script *script, struct measure *measure, double speedup,
-                int64_t wall_offset_us, const char *topic_prefix, const char *presence_template);
+                int64_t wall_offset_us, const char *topic_prefix, const struct cloud_profile *cloud);
 void fleet_destroy(struct fleet *fleet);
 const struct tcu_profile *fleet_profile(const struct fleet *fleet, uint32_t vehicle);
 uint32_t fleet_largest_profile_memory(const struct fleet *fleet, const struct tcu_port *port);

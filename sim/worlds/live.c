@@ -127,7 +127,12 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
         if (step->slot == vehicle->requests)
             tcu_http_response(vehicle->tcu, world->now_us, 0, (struct span){NULL, 0});
         break;
-    case LIVE_EXECUTED: tcu_executed(vehicle->tcu, world->now_us, step->slot, true); break;
+    case LIVE_EXECUTED:
+        if (!live_dead(vehicle))
+            tcu_executed(vehicle->tcu, world->now_us, step->slot, true);
+        break;
+    case LIVE_POWER_DIED: live_power_died(vehicle); break;
+    case LIVE_POWER_BACK: live_power_back(vehicle); break;
     }
 }
 
@@ -418,11 +423,14 @@ static bool make_vehicle(struct live_world *world, uint32_t place)
     vehicle->agent = vehicle->life = SIM_DEADLINE_NONE;
     live_link_init(vehicle);
     fleet_trace_init(&world->fleet, index, &vehicle->trace);
-    size_t length = scenario_vehicle_name(world->scenario, index, name, sizeof name);
+    uint32_t shown = world->lives ? fleet_victim(world->scenario, index, world->ranks * world->broker_count) : index;
+    size_t length = scenario_vehicle_name(world->scenario, shown, name, sizeof name);
     vehicle->tcu = tcu_init(world->agents + (size_t)place * world->agent_stride, fleet_profile(&world->fleet, index),
                             &live_port, vehicle, NULL, NULL, span_of(name, length));
     const struct scenario_cohort *cohort = &world->scenario->cohorts[vehicle->trace.cohort];
-    if (world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
+    bool own = !world->lives || fleet_has_own_identity(world->scenario, index);
+    vehicle->shown = TCU_OPERATIONAL;
+    if (own && world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
         !live_factory_identity(vehicle, name))
         return live_fail(world, "cannot make the certificate of %s", name);
     live_schedule(vehicle, LIVE_POWER_UP, live_power_up_us(world, index), 0);
@@ -461,12 +469,12 @@ static bool make_all(struct live_world *world, struct script *script, double spe
     world->result->measure = make_measure(world);
     if (!world->result->measure ||
         !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us, world->topic_prefix,
-                    world->profile->presence_events ? "" : world->profile->presence_topic))
+                    world->profile))
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", world->count);
     world->actions = (struct world_actions){live_act, live_mark, world};
     world->fleet.actions = &world->actions;
     set_pace(world);
-    return make_loop(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
+    return make_loop(world) && live_identity_start(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
            make_fleet(world);
 }
 
@@ -683,7 +691,6 @@ static void release_vehicle(struct live_vehicle *vehicle)
         tcu_release(vehicle->tcu);
     for (int item = 0; item < TCU_STORE_ITEMS; item++)
         free(vehicle->stored[item]);
-    free(vehicle->fresh_key);
 }
 
 static void release(struct live_world *world)

@@ -10,7 +10,7 @@
 #ifndef WORLDS_LIVE_H
 #define WORLDS_LIVE_H
 
-#include "fleet.h"
+#include "fleet_identity.h"
 
 #include "cloud/serve.h"
 #include "sim/engine.h"
@@ -24,7 +24,15 @@
 
 enum live_class { LIVE_AGENT, LIVE_LIFE, LIVE_STEP, LIVE_COMMANDS, LIVE_TIMELINE };
 
-enum live_step_kind { LIVE_POWER_UP, LIVE_LINK_FAILED, LIVE_LINK_BROKEN, LIVE_HTTP_FAILED, LIVE_EXECUTED };
+enum live_step_kind {
+    LIVE_POWER_UP,
+    LIVE_LINK_FAILED,
+    LIVE_LINK_BROKEN,
+    LIVE_HTTP_FAILED,
+    LIVE_EXECUTED,
+    LIVE_POWER_DIED,
+    LIVE_POWER_BACK
+};
 struct live_step { /* something a vehicle waits for */
     struct live_step *next;
     int64_t at_us;
@@ -52,15 +60,37 @@ struct live_vehicle {
     int64_t planned_us; /* the agent's deadline as it asked for it */
     int64_t phase_us;   /* when the stage of the link began */
     uint8_t *stored[TCU_STORE_ITEMS];
-    uint8_t *fresh_key; /* of the request for a certificate that is under way */
-    uint16_t stored_length[TCU_STORE_ITEMS], fresh_key_length;
+    uint16_t stored_length[TCU_STORE_ITEMS];
     uint32_t index;    /* in the whole fleet */
     uint32_t attempts; /* links asked for or let go of */
     uint32_t requests; /* at the certificate broker, asked for or given up */
     uint32_t agent_draws;
     uint16_t faults;
     uint8_t stage, broker;
+    uint8_t shown; /* enum tcu_identity of the link */
+    uint8_t fresh_slot; /* ... the fresh key is for */
     bool covered, wrote, counted;
+};
+
+/* Where the scenario looks after identities: a vehicle's. */
+struct live_identity {
+    struct fleet_identity fleet;
+    uint8_t *removed_certificate, *removed_key; /* went with its TCU */
+    uint16_t removed_certificate_length, removed_key_length;
+};
+struct live_shown { /* in a handshake; DER */
+    struct span certificate, key;
+};
+
+/* The cloud's end of identities: used in its process, on its copy. */
+struct live_child {
+    const struct scenario *scenario;
+    struct fleet_identity_hooks hooks;
+    struct cloud_lifecycle_options options;
+    uint32_t instances, number; /* serves the vehicles that are equal to `number` modulo `instances` */
+    int64_t epoch_us;
+    uint8_t *devices; /* TCUs each of them has had before */
+    int fd;
 };
 
 /* A place in a line: valid as long as the vehicle's counter has not moved on. */
@@ -123,6 +153,10 @@ struct live_broker {
         const struct scenario *scenario;
         struct sim_random random;
     } activation; /* used in the child, on its copy */
+    struct live_child child;
+    int news_fd; /* -1: none */
+    ev_io news;
+    struct live_world *news_world; /* NULL: not listening */
     struct live_door doors[LIVE_IDENTITIES];
     char service_uri[160];
     struct live_bus buses[LIVE_BUSES];
@@ -211,6 +245,10 @@ struct live_world {
     ev_timer curl_timer;
     X509_STORE *trust;
 
+    struct live_identity *lives; /* by place; NULL: nobody looks after identities */
+    uint8_t claim_certificate[2048], claim_key[256];
+    size_t claim_certificate_length, claim_key_length;
+
     struct live_ghost *ghosts;
     uint32_t ghost_count;
     uint8_t *input;
@@ -284,6 +322,25 @@ void live_presence_clear(struct live_world *world); /* takes this run's retained
 struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_door *door,
                                     const struct cloud_bus_remote_options *options);
 uint64_t live_wire_reconnects(const struct cloud_bus *bus);
+
+/* live_identity.c: lifecycle { ... }. */
+bool live_child_connect(struct live_broker *broker); /* before the fork */
+void live_child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options);
+void live_child_opened(void *child, struct cloud *cloud, int64_t now_us);
+void live_child_readable(void *child, struct cloud *cloud, int64_t now_us);
+bool live_identity_start(struct live_world *world); /* once loop and fleet's profiles are there, before the vehicles */
+void live_identity_stop(struct live_world *world);
+void live_identity_verify(struct live_world *world);
+struct live_identity *live_identity_of(const struct live_vehicle *vehicle); /* NULL: nobody looks after them */
+bool live_dead(const struct live_vehicle *vehicle);                         /* without power */
+size_t live_device(const struct live_vehicle *vehicle, char *out, size_t capacity);
+bool live_shown(struct live_vehicle *vehicle, struct live_shown *shown);
+bool live_identity_write(struct live_vehicle *vehicle);
+void live_power_died(struct live_vehicle *vehicle);
+void live_power_back(struct live_vehicle *vehicle);
+const char *live_identity_refusal(const struct live_world *world, const struct world_action *action);
+int64_t live_identity_act(struct live_world *world, const struct world_action *action);
+bool live_store(struct live_vehicle *vehicle, enum tcu_store_item item, struct span value);
 
 /* live_act.c: life, scripts. */
 void live_life(struct live_vehicle *vehicle);

@@ -83,7 +83,7 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
         tcu_ignition(vehicle->tcu, world->now_us, on);
         break;
     case ACTION_CLOUD_OUTAGE: live_link_lost(vehicle); break;
-    default: break; /* refused before: refusal() */
+    default: break; /* refused before, or live_identity_act() */
     }
     schedule_life(vehicle);
 }
@@ -111,7 +111,7 @@ static const char *refusal(const struct live_world *world, const struct world_ac
     if (action->kind == ACTION_CLOUD_KICK)
         return "a broker in another process cannot be told to kick; use the virtual world";
     if (action->kind >= ACTION_ROTATE)
-        return "identities are not looked after in this world";
+        return live_identity_refusal(world, action);
     if (!world->hooked)
         return NULL;
     if (action->vehicle != (int64_t)world->hooked->index)
@@ -126,6 +126,8 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
     *why = refused ? refused : "";
     if (refused)
         return -1;
+    if (action->kind >= ACTION_ROTATE)
+        return live_identity_act(world, action);
     if (world->hooked) {
         act_on(world->hooked, action);
         return 1;

@@ -248,6 +248,7 @@ static void child_options(struct live_world *world, struct live_broker *broker, 
     options->cloud.seed = scenario->seed + broker->number;
     options->cloud.profile = world->profile;
     live_cloud_passwords(world, &options->cloud);
+    live_child_options(world, broker, options);
 }
 
 static void open_embedded_doors(struct live_broker *broker)
@@ -270,8 +271,13 @@ static bool start_child(struct live_world *world, struct live_broker *broker)
                  world->options->out_directory ? world->options->out_directory : ".", suffix);
         unlink(broker->registry_path); /* of an earlier run into the same directory */
     }
+    if (world->scenario->cloud.lifecycle.on && broker->embedded && !live_child_connect(broker))
+        return live_fail(world, "cannot make a pair of sockets");
     child_options(world, broker, &options);
     broker->pid = cloud_serve_start(&options, &broker->served, &broker->stop_fd, error, sizeof error);
+    if (broker->child.fd >= 0)
+        close(broker->child.fd);
+    broker->child.fd = -1;
     if (broker->pid < 0)
         return live_fail(world, "%s", error);
     if (broker->embedded)
@@ -316,7 +322,7 @@ static bool open_pki_together(struct live_world *world)
 bool live_cloud_start(struct live_world *world)
 {
     for (uint32_t b = 0; b < WORLD_BROKERS; b++)
-        world->brokers[b].pid = -1;
+        world->brokers[b].pid = world->brokers[b].news_fd = world->brokers[b].child.fd = -1;
     if (!live_group_agree(world, read_brokers(world) && choose_identities(world)))
         return false;
     bool embedded = world->brokers[0].embedded;
@@ -348,6 +354,9 @@ void live_cloud_stop(struct live_world *world)
     for (uint32_t b = 0; b < WORLD_BROKERS; b++) {
         struct live_broker *broker = &world->brokers[b];
         double cpu_s = 0;
+        if (broker->news_fd >= 0)
+            close(broker->news_fd);
+        broker->news_fd = -1;
         if (broker->pid <= 0)
             continue;
         cloud_serve_stop(broker->pid, broker->stop_fd, &cpu_s);

@@ -61,9 +61,10 @@ static void finish(struct live_request *request, CURLcode code)
     count_bytes(vehicle, request->easy);
     bool wanted = request->serial == vehicle->requests;
     if (wanted && status == 200)
-        length = tcu_crypto_certificate(span_of(request->answer, request->answer_length),
-                                        span_of(vehicle->fresh_key, vehicle->fresh_key_length), certificate,
-                                        sizeof certificate);
+        length = tcu_crypto_certificate(
+            span_of(request->answer, request->answer_length),
+            span_of(vehicle->stored[TCU_STORE_OPERATIONAL_KEY], vehicle->stored_length[TCU_STORE_OPERATIONAL_KEY]),
+            certificate, sizeof certificate);
     if (code != CURLE_OK && !world->first_tls_failure[0])
         snprintf(world->first_tls_failure, sizeof world->first_tls_failure, "certificate broker: %s",
                  curl_easy_strerror(code));

@@ -221,12 +221,12 @@ static void remember_tls_failure(struct live_world *world, const SSL *ssl)
 
 static bool show_identity(struct live_vehicle *vehicle, SSL *ssl)
 {
-    int certificate = TCU_STORE_OPERATIONAL_CERTIFICATE, key = TCU_STORE_OPERATIONAL_KEY;
+    struct live_shown shown = {0};
     if (vehicle->world->identity[vehicle->trace.cohort] != IDENTITY_CERTIFICATE)
         return true;
-    return vehicle->stored_length[certificate] && vehicle->stored_length[key] &&
-           SSL_use_certificate_ASN1(ssl, vehicle->stored[certificate], vehicle->stored_length[certificate]) == 1 &&
-           SSL_use_PrivateKey_ASN1(EVP_PKEY_EC, ssl, vehicle->stored[key], vehicle->stored_length[key]) == 1;
+    return live_shown(vehicle, &shown) &&
+           SSL_use_certificate_ASN1(ssl, shown.certificate.data, (int)shown.certificate.length) == 1 &&
+           SSL_use_PrivateKey_ASN1(EVP_PKEY_EC, ssl, shown.key.data, shown.key.length) == 1;
 }
 
 static bool expect_peer(const struct live_world *world, SSL *ssl, const struct live_door *door)

@@ -16,7 +16,11 @@ static const struct scenario_cohort *cohort_of(const struct live_vehicle *vehicl
 
 static void port_link_open(void *context, enum tcu_identity identity)
 {
-    live_link_open(context);
+    struct live_vehicle *vehicle = context;
+    if (live_dead(vehicle))
+        return;
+    vehicle->shown = (uint8_t)identity;
+    live_link_open(vehicle);
 }
 
 static void port_link_send(void *context, const uint8_t *data, size_t length)
@@ -55,6 +59,12 @@ static int64_t port_wall_us(void *context, int64_t now_us)
 
 static bool store(struct live_vehicle *vehicle, enum tcu_store_item item, const uint8_t *value, size_t length)
 {
+    if (length == 0) {
+        free(vehicle->stored[item]);
+        vehicle->stored[item] = NULL;
+        vehicle->stored_length[item] = 0;
+        return true;
+    }
     uint8_t *copy = realloc(vehicle->stored[item], length ? length : 1);
     if (!copy)
         return false;
@@ -65,10 +75,18 @@ static bool store(struct live_vehicle *vehicle, enum tcu_store_item item, const 
     return true;
 }
 
+bool live_store(struct live_vehicle *vehicle, enum tcu_store_item item, struct span value)
+{
+    return store(vehicle, item, value.data, value.length);
+}
+
 static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct live_vehicle *vehicle = context;
     struct live_world *world = vehicle->world;
+    vehicle->fresh_slot = (uint8_t)slot;
+    if (live_dead(vehicle))
+        return;
     live_line_push(world, &world->keys,
                    (struct live_ticket){.place = live_place(vehicle), .serial = ++vehicle->requests, .purpose = FOR_KEY});
 }
@@ -79,15 +97,16 @@ void live_key_make(struct live_vehicle *vehicle)
     uint8_t key[TCU_KEY_MAX], request[TCU_REQUEST_MAX];
     size_t key_length = sizeof key, request_length = sizeof request;
     bool made = tcu_crypto_enroll(tcu_name(vehicle->tcu), key, &key_length, request, &request_length);
-    uint8_t *copy = made ? realloc(vehicle->fresh_key, key_length) : NULL;
+    enum tcu_store_item item =
+        vehicle->fresh_slot == TCU_OPERATIONAL_SECOND ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
     live_tick(world);
-    if (!copy) {
+    made = made && live_identity_write(vehicle) && store(vehicle, item, key, key_length);
+    if (live_dead(vehicle))
+        return;
+    if (!made) {
         tcu_csr_ready(vehicle->tcu, world->now_us, (struct span){NULL, 0});
         return;
     }
-    memcpy(copy, key, key_length);
-    vehicle->fresh_key = copy;
-    vehicle->fresh_key_length = (uint16_t)key_length;
     tcu_csr_ready(vehicle->tcu, world->now_us, span_of(request, request_length));
 }
 
@@ -97,9 +116,10 @@ static struct live_request *make_request(struct live_vehicle *vehicle, const str
     struct live_request *request = calloc(1, sizeof *request);
     if (!request)
         return NULL;
-    char name[TCU_NAME_MAX + 1] = {0};
+    char name[CLOUD_DEVICE_MAX + 1] = {0};
     struct span thing = tcu_name(vehicle->tcu);
-    memcpy(name, thing.data, thing.length);
+    if (!live_device(vehicle, name, sizeof name))
+        memcpy(name, thing.data, thing.length);
     request->world = world;
     request->vehicle = live_place(vehicle);
     request->serial = vehicle->requests;
@@ -124,6 +144,8 @@ static void port_http_request(void *context, const struct tcu_http_request *want
     struct live_vehicle *vehicle = context;
     struct live_world *world = vehicle->world;
     int64_t now_us = world->now_us;
+    if (live_dead(vehicle))
+        return;
     vehicle->requests++;
     struct live_request *request = NULL;
     if (vehicle->covered && world->outage_until_us <= now_us)
@@ -137,16 +159,24 @@ static void port_http_request(void *context, const struct tcu_http_request *want
         live_http_release(request);
 }
 
-/* The key becomes the operational one when its certificate is stored, not before. */
+/* As DER, whatever it came as; it must belong to the slot's key. */
+static bool store_certificate(struct live_vehicle *vehicle, enum tcu_store_item item, struct span value)
+{
+    uint8_t der[TCU_CERTIFICATE_MAX];
+    enum tcu_store_item key = item == TCU_STORE_SECOND_CERTIFICATE ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
+    struct span held = span_of(vehicle->stored[key], vehicle->stored_length[key]);
+    size_t length = tcu_crypto_certificate(value, held, der, sizeof der);
+    return length && store(vehicle, item, der, length);
+}
+
 static bool port_store_write(void *context, enum tcu_store_item item, struct span value)
 {
     struct live_vehicle *vehicle = context;
-    if (item == TCU_STORE_OPERATIONAL_CERTIFICATE && vehicle->fresh_key) {
-        if (!store(vehicle, TCU_STORE_OPERATIONAL_KEY, vehicle->fresh_key, vehicle->fresh_key_length))
-            return false;
-        free(vehicle->fresh_key);
-        vehicle->fresh_key = NULL;
-    }
+    bool certificate = item == TCU_STORE_OPERATIONAL_CERTIFICATE || item == TCU_STORE_SECOND_CERTIFICATE;
+    if (!live_identity_write(vehicle))
+        return false;
+    if (certificate && value.length)
+        return store_certificate(vehicle, item, value);
     return store(vehicle, item, value.data, value.length);
 }
 
@@ -168,7 +198,7 @@ bool live_factory_identity(struct live_vehicle *vehicle, const char *name)
     size_t certificate_length = sizeof certificate, key_length = sizeof key;
     int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
     return cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
-                          world->scenario->cloud.certificate_lifetime_s, certificate, &certificate_length, key,
+                          86400 + fleet_certificate_lifetime_s(world->scenario, vehicle->index), certificate, &certificate_length, key,
                           &key_length) &&
            store(vehicle, TCU_STORE_OPERATIONAL_KEY, key, key_length) &&
            store(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, certificate, certificate_length);
@@ -182,6 +212,11 @@ static size_t port_telemetry_body(void *context, uint32_t number, int64_t intend
     return fleet_telemetry_body(&vehicle->world->fleet, vehicle->index, number, out, capacity);
 }
 
+static size_t port_device(void *context, char *out, size_t capacity)
+{
+    return live_device(context, out, capacity);
+}
+
 static void port_execute(void *context, uint32_t slot, struct span command)
 {
     struct live_vehicle *vehicle = context;
@@ -192,8 +227,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
 {
     struct live_vehicle *vehicle = context;
     struct live_world *world = vehicle->world;
-    if (world->closing)
-        return; /* the books are closed */
+    if (world->closing || live_dead(vehicle))
+        return; /* the books are closed; or its last words reach nobody */
     world->hooked = vehicle;
     fleet_probe(&world->fleet, vehicle->index, &vehicle->trace, now_us, probe);
     world->hooked = NULL;
@@ -232,6 +267,7 @@ const struct tcu_port live_port = {
     .http_request = port_http_request,
     .store_write = port_store_write,
     .store_read = port_store_read,
+    .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
     .probe = port_probe,

@@ -358,13 +358,15 @@ static bool set_up(struct virtual_world *world, struct script *script)
     world->timeline_next_us = memory_allocate_zero(scenario->timeline_count + 1, sizeof(int64_t));
     world->notes = memory_allocate_zero(VIRTUAL_NOTES, sizeof world->notes[0]);
     if (!world->result->measure || !world->timeline_next_us || !world->notes ||
-        !fleet_init(&world->fleet, script, world->result->measure, 1, scenario->start_epoch_us, "", ""))
+        !fleet_init(&world->fleet, script, world->result->measure, 1, scenario->start_epoch_us, "",
+                    cloud_profile_find("embedded")))
         return false;
     for (uint32_t i = 0; i < scenario->timeline_count; i++)
         world->timeline_next_us[i] = scenario->timeline[i].at_us;
     world->actions = (struct world_actions){act_everywhere, note, world};
     world->fleet.actions = &world->actions;
     world->fleet.find_trace = find_trace;
+    world->fleet.find_identity = scenario->cloud.lifecycle.on ? virtual_find_identity : NULL;
     world->fleet.find_context = world;
     world->fleet.tell = virtual_tell_script;
     world->stride = (uint32_t)sizeof(struct virtual_vehicle) + (fleet_largest_profile_memory(&world->fleet, &virtual_port) + 63) / 64 * 64;

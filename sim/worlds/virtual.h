@@ -8,7 +8,7 @@
 #ifndef WORLDS_VIRTUAL_H
 #define WORLDS_VIRTUAL_H
 
-#include "fleet.h"
+#include "fleet_identity.h"
 
 #include "memory.h"
 #include "sim/engine.h"
@@ -44,6 +44,7 @@ enum step_kind {
     STEP_HTTP_AT_SERVER,
     STEP_HTTP_REPLY,
     STEP_EXECUTED,
+    STEP_POWER_BACK,
     STEP_COMMAND /* a script's command from another partition */
 };
 
@@ -84,6 +85,13 @@ struct virtual_vehicle {
 };
 _Static_assert(sizeof(struct virtual_vehicle) == 192, "three cache lines");
 
+/* Per vehicle where identities are looked after: what its store holds beyond a certificate and a state. */
+struct virtual_identity {
+    struct fleet_identity fleet;
+    struct store_item *second, *rotation, *server_key;
+    struct store_item *removed; /* the certificate it had before: replaced, or gone with its TCU */
+};
+
 #define VIRTUAL_BUSES           16
 #define VIRTUAL_CERTIFICATE_MAX 1024
 struct partition {
@@ -99,6 +107,10 @@ struct partition {
     struct cloud_bus *buses[VIRTUAL_BUSES];
     uint32_t bus_count;
     uint32_t messages; /* sent to other partitions */
+    struct virtual_identity *identities; /* by vehicle; NULL: nobody looks after them */
+    struct fleet_identity_hooks hooks;
+    struct store_item *claim;     /* certificate of the production lot */
+    struct virtual_vehicle *died; /* its power went inside the event that is being handled */
     struct sim_deadline cloud_deadline;
     struct sim_random cloud_random;
     struct sim_digest digest;
@@ -205,6 +217,40 @@ static inline void virtual_tell(const struct virtual_vehicle *vehicle, int64_t a
                           &(struct world_trace){.kind = kind, .at_us = at_us, .bytes = bytes, .text = text});
 }
 
+static inline struct virtual_identity *vehicle_identity(const struct virtual_vehicle *vehicle)
+{
+    struct virtual_identity *identities = vehicle->partition->identities;
+    return identities ? &identities[vehicle->local] : NULL;
+}
+
+/* The agent has no power any more, though the event that took it has not ended. */
+static inline bool vehicle_dead(const struct virtual_vehicle *vehicle)
+{
+    return __builtin_expect(vehicle->partition->died == vehicle, 0);
+}
+
+/* virtual_identity.c: what lifecycle { ... } adds to a partition. */
+bool virtual_identity_options(struct partition *partition, struct cloud_options *options,
+                              struct cloud_lifecycle_options *lifecycle);
+bool virtual_identity_start(struct partition *partition); /* once the cloud is there, before the vehicles */
+bool virtual_identity_vehicle(struct virtual_vehicle *vehicle);  /* registered by its factory, or a thief with its loot */
+void virtual_identity_provisioned(struct virtual_vehicle *vehicle, const uint8_t certificate_id[32]); /* in its factory */
+struct fleet_identity *virtual_find_identity(void *world, uint32_t vehicle);
+struct virtual_vehicle *virtual_find_vehicle(void *world, uint32_t vehicle); /* NULL: of another rank */
+/* The place of a store item that only identities need. */
+struct store_item **virtual_identity_place(struct virtual_vehicle *vehicle, enum tcu_store_item item);
+struct store_item *virtual_shown(struct virtual_vehicle *vehicle, enum tcu_identity identity);
+size_t virtual_device(struct virtual_vehicle *vehicle, char *out, size_t capacity);
+/* Now, without a word; back after lasts_us (TIME_NEVER: never). */
+void virtual_power_cut(struct virtual_vehicle *vehicle, int64_t now_us, int64_t lasts_us);
+void virtual_died(struct partition *partition, int64_t now_us);
+void virtual_power_back(struct virtual_vehicle *vehicle, int64_t now_us);
+/* An action of the cloud's operator on one vehicle; on the whole partition (audit). */
+bool virtual_identity_act(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action);
+const char *virtual_identity_refusal(const struct virtual_world *world, const struct world_action *action);
+int64_t virtual_identity_audit(struct partition *partition, int64_t now_us);
+void virtual_identity_close(struct partition *partition);
+
 /* virtual_partition.c: one partition from set-up to the end; entered: its heap is the one that blocks come from. NULL: out of memory. */
 struct partition *virtual_partition_create(struct virtual_world *world, uint32_t number);
 void virtual_partition_destroy(struct partition *partition);
@@ -228,6 +274,8 @@ void virtual_broker_close(void *door, void *link, enum cloud_close_reason reason
 const struct cloud_peer *virtual_broker_peer(void *door, void *link);
 void virtual_arrivals_up(struct virtual_vehicle *vehicle, int64_t now_us);
 void virtual_arrivals_down(struct virtual_vehicle *vehicle, int64_t now_us);
+/* The vehicle's end is gone, without a word to anybody. */
+void virtual_link_abandon(struct virtual_vehicle *vehicle);
 /* The radio goes without a word: the vehicle notices, the broker does not. */
 void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why);
 void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step);
@@ -244,5 +292,7 @@ struct step *virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind ki
 /* The item's bytes, in `out` (VIRTUAL_CERTIFICATE_MAX) when they had to be made; empty: there is no item. */
 struct span virtual_stored(struct virtual_vehicle *vehicle, const struct store_item *item, uint8_t *out);
 void virtual_store_release(struct partition *partition, struct store_item *item);
+/* Into a place of the store, whole; false: no memory. */
+bool virtual_store_keep(struct virtual_vehicle *vehicle, struct store_item **place, struct span value);
 
 #endif

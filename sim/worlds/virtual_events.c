@@ -112,6 +112,8 @@ static void handle(void *context, int64_t now_us, uint32_t entity, uint8_t class
         break;
     default: break;
     }
+    if (__builtin_expect(partition->died != NULL, 0))
+        virtual_died(partition, now_us);
 }
 
 static void prefetch(void *context, uint32_t entity, uint8_t class)
@@ -188,7 +190,7 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
         cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)), MQ5_ADMINISTRATIVE_ACTION);
         break;
     case ACTION_CLOUD_OUTAGE: cut_at_broker(vehicle, now_us); break;
-    default: break; /* refused before: virtual_act() */
+    default: break; /* identities: virtual_identity_act() */
     }
     life_again(vehicle);
 }
@@ -210,11 +212,25 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
     partition->world->acting = partition;
     if (action->kind == ACTION_CLOUD_OUTAGE)
         partition->outage_until_us = now_us + action->duration_us;
-    for (uint32_t i = 0; i < partition->count; i++) {
+    uint32_t first = 0, end = partition->count;
+    if (action->kind == ACTION_AUDIT) {
+        touched = virtual_identity_audit(partition, now_us);
+        end = 0;
+    } else if (action->vehicle >= 0) { /* one vehicle: it alone is looked at */
+        bool here = action->vehicle < partition->world->scenario->fleet &&
+                    action->vehicle % partition->world->partition_count == partition->number;
+        first = here ? (uint32_t)action->vehicle / partition->world->partition_count : 0;
+        end = here ? first + 1 : 0;
+    }
+    for (uint32_t i = first; i < end; i++) {
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         if (vehicle->trace.power_up_us < 0 || !selected(partition->world, vehicle, action))
             continue;
         assert_context.vehicle = vehicle_index(vehicle);
+        if (action->kind >= ACTION_ROTATE) {
+            touched += virtual_identity_act(vehicle, now_us, action);
+            continue;
+        }
         act_on(vehicle, now_us, action);
         touched++;
     }
@@ -317,8 +333,9 @@ int64_t virtual_act(void *context, int64_t now_us, const struct world_action *ac
 {
     struct virtual_world *world = context;
     *why = "";
-    if (action->kind >= ACTION_ROTATE) {
-        *why = "identities are not looked after in this world";
+    const char *refused = virtual_identity_refusal(world, action);
+    if (refused) {
+        *why = refused;
         return -1;
     }
     if (world->running)

@@ -133,16 +133,21 @@ static void vehicle_lets_go(struct virtual_link *link)
     drop_segments(link, LINK_DOWN);
 }
 
-void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why)
+void virtual_link_abandon(struct virtual_vehicle *vehicle)
 {
     vehicle->attempts++; /* an attempt under way comes to nothing */
-    virtual_tell(vehicle, now_us, TRACE_LINK, (struct span){NULL, 0}, "lost");
+    virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, "lost");
     struct virtual_link *link = vehicle_link(vehicle);
     if (link) {
         drop_segments(link, LINK_UP);
         vehicle_lets_go(link);
     }
     link_reset(&vehicle->radio);
+}
+
+void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu_link_end why)
+{
+    virtual_link_abandon(vehicle);
     enum tcu_connection state = tcu_connection(vehicle_tcu(vehicle));
     if (state == TCU_ONLINE || state == TCU_CONNECTING)
         tcu_link_down(vehicle_tcu(vehicle), now_us, why);
@@ -169,9 +174,8 @@ const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
 }
 
 /* A compact form was made of a certificate that could be read. */
-static bool certified(struct virtual_vehicle *vehicle)
+static bool certified(const struct store_item *held)
 {
-    const struct store_item *held = vehicle->certificate;
     struct cloud_certificate certificate;
     return held && (held->packed || cloud_certificate_read(span_of(held->data, held->length), &certificate));
 }
@@ -193,7 +197,8 @@ static void record_phases(struct virtual_vehicle *vehicle, int64_t now_us, const
 void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
 {
     struct partition *partition = vehicle->partition;
-    if (step->tls == 2 && !certified(vehicle)) {
+    struct store_item *shown = virtual_shown(vehicle, (enum tcu_identity)step->request);
+    if (step->tls == 2 && !certified(shown)) {
         tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_TLS_FAILED);
         return;
     }
@@ -203,8 +208,8 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
         return;
     link->tls = step->tls;
     if (step->tls == 2) {
-        link->certificate = vehicle->certificate;
-        link->certificate->holders++;
+        link->certificate = shown;
+        shown->holders++;
     }
     link->vehicle_open = true;
     link->broker_open = true;
@@ -230,7 +235,7 @@ void virtual_link_send(void *context, const uint8_t *data, size_t length)
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = vehicle->partition;
     struct virtual_link *link = vehicle_link(vehicle);
-    if (!link)
+    if (!link || vehicle_dead(vehicle))
         return;
     fleet_bytes(&partition->world->fleet, &vehicle->trace, partition->now_us, LINK_UP, data, length);
     transmit(link, LINK_UP, data, length, false);
@@ -240,6 +245,8 @@ void virtual_link_close(void *context, bool abort)
 {
     struct virtual_vehicle *vehicle = context;
     struct virtual_link *link = vehicle_link(vehicle);
+    if (vehicle_dead(vehicle))
+        return;
     vehicle->attempts++;
     if (!link)
         return;

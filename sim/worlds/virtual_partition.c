@@ -107,7 +107,10 @@ static bool attach_door(struct partition *partition)
 static bool start_cloud(struct partition *partition)
 {
     struct cloud_options options;
+    struct cloud_lifecycle_options lifecycle;
     cloud_settings(partition, &options);
+    if (partition->world->scenario->cloud.lifecycle.on && !virtual_identity_options(partition, &options, &lifecycle))
+        return false;
     char error[160];
     sim_random_init(&partition->cloud_random, partition->world->scenario->seed, partition->number, SIM_FOR_CLOUD);
     partition->pki = cloud_pki_modelled(partition->world->scenario->seed + partition->number);
@@ -115,7 +118,7 @@ static bool start_cloud(struct partition *partition)
     return partition->pki && partition->registry &&
            cloud_create(&partition->cloud, &options, partition->pki, partition->registry, virtual_broker_send,
                         virtual_broker_close, partition) &&
-           attach_door(partition) && start_services(partition);
+           attach_door(partition) && virtual_identity_start(partition) && start_services(partition);
 }
 
 /* ---- the vehicles -------------------------------------------------------------------------------------------------- */
@@ -130,10 +133,14 @@ static bool factory_identity(struct virtual_vehicle *vehicle, const char *name)
     size_t length = sizeof bytes;
     struct cloud_certificate certificate;
     if (!cloud_pki_make(partition->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
-                        scenario->cloud.certificate_lifetime_s, bytes, &length, NULL, NULL) ||
+                        fleet_certificate_lifetime_s(scenario, vehicle_index(vehicle)) +
+                            (partition->identities ? 86400 : 0),
+                        bytes, &length, NULL, NULL) ||
         !cloud_certificate_read(span_of(bytes, length), &certificate))
         return false;
-    return virtual_port.store_write(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, span_of(bytes, length)) &&
+    if (partition->identities)
+        virtual_identity_provisioned(vehicle, certificate.id);
+    return virtual_store_keep(vehicle, &vehicle->certificate, span_of(bytes, length)) &&
            cloud_registry_put_thing(partition->registry, name, now_s) &&
            cloud_registry_put_certificate(partition->registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, name, now_s);
 }
@@ -150,11 +157,16 @@ static bool make_vehicle(struct partition *partition, uint32_t local)
     link_reset(&vehicle->radio);
     uint32_t index = vehicle_index(vehicle);
     fleet_trace_init(&world->fleet, index, &vehicle->trace);
-    size_t length = scenario_vehicle_name(world->scenario, index, name, sizeof name);
+    uint32_t shown = partition->identities ? fleet_victim(world->scenario, index, world->partition_count) : index;
+    size_t length = scenario_vehicle_name(world->scenario, shown, name, sizeof name);
     struct tcu *tcu = tcu_init(vehicle + 1, fleet_profile(&world->fleet, index), &virtual_port, vehicle, NULL, NULL,
                                span_of(name, length));
     ASSERT(tcu == vehicle_tcu(vehicle));
     const struct scenario_cohort *cohort = vehicle_cohort(vehicle);
+    if (partition->identities && !virtual_identity_vehicle(vehicle))
+        return false;
+    if (partition->identities && cohort->steals != MEASURE_ANY)
+        return virtual_schedule(vehicle, STEP_POWER_UP, fleet_power_up_us(&world->fleet, index), 0, NULL, 0) != NULL;
     if (cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
         !factory_identity(vehicle, name))
         return false;
@@ -220,6 +232,8 @@ void virtual_partition_close(struct partition *partition)
     struct world_result *result = world->result;
     if (partition->done_us < world->now_us) /* nothing happened in its last windows, whose ends depend on where barriers lie */
         partition->done_us = world->now_us;
+    if (partition->identities)
+        virtual_identity_close(partition);
     for (uint32_t i = 0; i < partition->count; i++) {
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         uint32_t index = vehicle_index(vehicle);

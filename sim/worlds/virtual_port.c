@@ -26,6 +26,8 @@ static void port_link_open(void *context, enum tcu_identity identity)
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = vehicle->partition;
     int64_t now_us = partition->now_us;
+    if (vehicle_dead(vehicle))
+        return;
     vehicle->attempts++;
     if (!vehicle->covered) {
         virtual_schedule(vehicle, STEP_LINK_FAILED, now_us + NO_SERVICE_US, vehicle->attempts, NULL, 0);
@@ -47,8 +49,10 @@ static void port_link_open(void *context, enum tcu_identity identity)
     vehicle->trace.bytes_down += setup.bytes_down;
     int64_t phase_us[3] = {setup.resolve_us, setup.tcp_us, setup.tls_us};
     struct step *step = virtual_schedule(vehicle, STEP_LINK_UP, up_us, vehicle->attempts, phase_us, sizeof phase_us);
-    if (step)
-        step->tls = setup.tls;
+    if (!step)
+        return;
+    step->tls = setup.tls;
+    step->request = (uint8_t)identity;
 }
 
 static void port_deadline(void *context, int64_t at_us)
@@ -80,6 +84,11 @@ static void port_key_generate(void *context, enum tcu_identity slot, struct span
 {
     struct virtual_vehicle *vehicle = context;
     uint8_t csr[512];
+    struct virtual_identity *identity = vehicle_identity(vehicle);
+    if (identity && fleet_identity_write(&identity->fleet) != FLEET_WRITE)
+        vehicle->partition->died = vehicle; /* the key is written here, if it is */
+    if (vehicle_dead(vehicle))
+        return;
     vehicle->requests++; /* replaces what was under way */
     uint64_t key = (uint64_t)vehicle_index(vehicle) << 16 | vehicle->keys++;
     size_t length = cloud_modelled_csr(common_name, key, csr, sizeof csr);
@@ -92,6 +101,8 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = vehicle->partition;
     int64_t now_us = partition->now_us;
+    if (vehicle_dead(vehicle))
+        return;
     vehicle->requests++; /* replaces what was under way */
     if (!vehicle->covered || partition->outage_until_us > now_us) {
         virtual_schedule(vehicle, STEP_HTTP_REPLY, now_us + NO_SERVICE_US, 0, NULL, 0);
@@ -114,8 +125,11 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
 static void attestation_peer(struct virtual_vehicle *vehicle, int64_t now_s, struct cloud_peer *peer, uint8_t *bytes)
 {
     struct span name = tcu_name(vehicle_tcu(vehicle));
-    char common_name[TCU_NAME_MAX + 1] = {0};
-    memcpy(common_name, name.data, name.length);
+    char common_name[CLOUD_DEVICE_MAX + 1] = {0};
+    if (vehicle->partition->identities)
+        virtual_device(vehicle, common_name, sizeof common_name);
+    else
+        memcpy(common_name, name.data, name.length);
     size_t length = VIRTUAL_CERTIFICATE_MAX;
     struct cloud_certificate certificate;
     if (cloud_pki_make(vehicle->partition->pki, CLOUD_CA_ATTESTATION, common_name, now_s - 86400, 20LL * 365 * 86400,
@@ -148,7 +162,8 @@ static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_u
 
 static struct store_item **store_place(struct virtual_vehicle *vehicle, enum tcu_store_item item)
 {
-    ASSERT(item == TCU_STORE_OPERATIONAL_CERTIFICATE || item == TCU_STORE_STATE); /* keys are modelled: nobody writes one */
+    if (item != TCU_STORE_OPERATIONAL_CERTIFICATE && item != TCU_STORE_STATE)
+        return virtual_identity_place(vehicle, item);
     return item == TCU_STORE_STATE ? &vehicle->state : &vehicle->certificate;
 }
 
@@ -207,20 +222,35 @@ static bool packs(struct virtual_vehicle *vehicle, struct span value, struct clo
     return span_equal(span_of(again, length), value);
 }
 
+bool virtual_store_keep(struct virtual_vehicle *vehicle, struct store_item **place, struct span value)
+{
+    struct cloud_modelled_record record;
+    if (value.length == 0) {
+        virtual_store_release(vehicle->partition, *place);
+        *place = NULL;
+        return true;
+    }
+    if (place != &vehicle->state && packs(vehicle, value, &record))
+        return keep(vehicle, place, span_of(&record, sizeof record), true);
+    return keep(vehicle, place, value, false);
+}
+
 static bool port_store_write(void *context, enum tcu_store_item item, struct span value)
 {
     struct virtual_vehicle *vehicle = context;
-    struct cloud_modelled_record record;
-    if (item == TCU_STORE_OPERATIONAL_CERTIFICATE && packs(vehicle, value, &record))
-        return keep(vehicle, &vehicle->certificate, span_of(&record, sizeof record), true);
-    return keep(vehicle, store_place(vehicle, item), value, false);
+    struct virtual_identity *identity = vehicle_identity(vehicle);
+    enum fleet_write write = identity ? fleet_identity_write(&identity->fleet) : FLEET_WRITE;
+    if (write != FLEET_WRITE)
+        vehicle->partition->died = vehicle;
+    return write != FLEET_WRITE_NEVER && virtual_store_keep(vehicle, store_place(vehicle, item), value);
 }
 
 static size_t port_store_read(void *context, enum tcu_store_item item, uint8_t *out, size_t capacity)
 {
     struct virtual_vehicle *vehicle = context;
     uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
-    struct span value = virtual_stored(vehicle, *store_place(vehicle, item), bytes);
+    struct store_item **place = store_place(vehicle, item);
+    struct span value = virtual_stored(vehicle, place ? *place : NULL, bytes);
     if (value.length > capacity)
         return 0;
     if (value.length)
@@ -248,6 +278,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = vehicle->partition;
     uint32_t index = vehicle_index(vehicle);
+    if (vehicle_dead(vehicle))
+        return;
     sim_digest_add(&partition->digest, index, now_us, (uint64_t)probe->kind << 8 | probe->reason, probe->number);
     if (partition->world->traced == vehicle)
         partition->world->options->trace(partition->world->options->trace_context,
@@ -258,6 +290,11 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
                                                                .reason = probe->reason,
                                                                .number = probe->number});
     fleet_probe(&partition->world->fleet, index, &vehicle->trace, now_us, probe);
+}
+
+static size_t port_device(void *context, char *out, size_t capacity)
+{
+    return virtual_device(context, out, capacity);
 }
 
 static bool port_inbound(void *context, const struct mq5_packet *packet)
@@ -300,6 +337,7 @@ const struct tcu_port virtual_port = {
     .http_request = port_http_request,
     .store_write = port_store_write,
     .store_read = port_store_read,
+    .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
     .probe = port_probe,
@@ -382,6 +420,7 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
             tcu_http_response(tcu, now_us, (int)step->slot, span_of(step->data, step->length));
         break;
     case STEP_EXECUTED: tcu_executed(tcu, now_us, step->slot, true); break;
+    case STEP_POWER_BACK: virtual_power_back(vehicle, now_us); break;
     case STEP_COMMAND: scripted_command(vehicle, now_us, step); break;
     }
 }

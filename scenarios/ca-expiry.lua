@@ -1,0 +1,39 @@
+-- The certificates of a whole model year run out within some weeks. A daily audit finds what is due, rotates each once, and nobody is ever refused for
+-- a certificate that ran out. (Live, the calendar shrinks and certificates do not: three audits in two minutes with --speedup 1800.)
+local vehicles = param("fleet", 2000, "vehicles in all")
+
+scenario "ca-expiry" { start = "2026-03-04 00:00", duration = hours(60), seed = 13 }
+
+local audits = fault("no_audit", { off = 0, on = 1, breaks = { "all-due-rotated", "no-flaw" } }, "nobody looks for certificates that run out")
+local never  = fault("never_activate", { off = 0, on = 0.1, breaks = { "all-due-rotated", "none-failed", "none-twice", "no-flaw" } },
+                     "share of vehicles whose new certificate is granted and never made active")
+
+region "here" { latency = milliseconds(8) }
+cloud { activation = constant(seconds(1)), processors = 2 }
+lifecycle {
+  rotation = { rollout = per_minute(1000), timeout = hours(12), expiring_within = days(30) },
+  revocation = { cut = uniform(seconds(0), seconds(20)), bound = seconds(40) },
+  faults = { never_activate = never },
+}
+
+local function car(more)
+  local cohort = {
+    radio = "ideal",
+    mqtt = { version = 5, parked = { keep_alive = minutes(20) }, driving = { keep_alive = minutes(20) }, session_expiry = hours(48) },
+    trips = always_parked(), power_up = within(minutes(10)), backoff = { base = seconds(1), cap = minutes(1) },
+  }
+  for key, value in pairs(more) do cohort[key] = value end
+  return cohort
+end
+local due, soon = math.floor(vehicles / 5), math.floor(vehicles / 10)
+cohort "later" (car { count = vehicles - due - soon, identity = factory { kind = "certificate", provisioning = "done", expires = uniform(days(60), days(300)) } })
+cohort "due"   (car { count = due,  identity = factory { kind = "certificate", provisioning = "done", expires = uniform(days(20), days(29)) } })
+cohort "soon"  (car { count = soon, identity = factory { kind = "certificate", provisioning = "done", expires = uniform(hours(20), hours(50)) } })
+
+if audits == 0 then every_so_often(hours(12), function() audit {} end, { from = hours(1) }) end
+
+expect "all-due-rotated" (rotation():succeeded()):equals(due + soon)
+expect "none-twice"      (rotation():decided()):at_most(due + soon)
+expect "none-failed"     (rotation():failed()):equals(0)
+expect "nobody-stranded" (broker():connected():last()):equals(vehicles)
+expect "no-flaw"         (identities():flaws()):equals(0)

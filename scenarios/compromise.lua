@@ -1,0 +1,42 @@
+-- The keys of some TCUs are out. Their certificates are revoked: live connections are cut, nobody comes back with them, and once a workshop has put in
+-- another TCU the cars are back under the same Reference ID.
+local vehicles = param("fleet", 2000, "vehicles in all")
+local exposed  = math.max(2, math.floor(vehicles / 50))
+
+scenario "compromise" { start = "2026-03-04 10:00", duration = seconds(150), seed = 8 }
+
+local no_cut    = fault("forget_cut", { off = 0, on = 0.5, breaks = { "cut-off" } },
+                        "share of revoked vehicles whose live connection is not cut")
+local silent    = fault("workshop_says_nothing", { off = 0, on = 1, breaks = { "back", "swapped" } },
+                        "the workshop does not register the new TCUs")
+
+region "here" { latency = milliseconds(8) }
+cloud { activation = constant(seconds(1)), processors = 2 }
+lifecycle {
+  revocation = { cut = uniform(seconds(0), seconds(15)), bound = seconds(20) },
+  faults = { forget_cut = no_cut },
+}
+
+local function car(more)
+  local cohort = {
+    radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
+    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+    trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
+  }
+  for key, value in pairs(more) do cohort[key] = value end
+  return cohort
+end
+cohort "car"     (car { count = vehicles - exposed })
+cohort "exposed" (car { count = exposed })
+
+at("10:00:45", function() revoke { cohort = "exposed", reason = "keyCompromise" } end)
+at("10:01:25", function() swap_tcu { cohort = "exposed", workshop = silent > 0 and "unregistered" or "registered" } end)
+
+expect "revoked"     (revocation():revoked()):equals(exposed)
+expect "cut-in-time" (revocation():cut():max()):below(seconds(20))
+expect "cut-off"     (broker():connected():cohort("exposed"):max()):equals(0):from("10:01:08"):by("10:01:22"):needs "lifecycle"
+expect "others-stay" (broker():connected():cohort("car"):last()):equals(vehicles - exposed)
+expect "back"        (broker():connected():cohort("exposed"):last()):equals(exposed):needs "lifecycle"
+expect "swapped"     (swaps():done()):equals(exposed)
+expect "in-time"     (swaps():total_time():p99()):below(seconds(20))
+expect "no-flaw"     (identities():flaws()):equals(0)

@@ -1,0 +1,518 @@
+/* live_identity.c: what lifecycle { ... } adds to the live world. The cloud's side runs in the process of each of our own clouds; a pair of sockets
+ * carries what an operator orders there and what happens there back. The vehicle's side: slots, thieves, power that goes.
+ *
+ * Orders are few (one an action of a script), news many; the cloud's process may wait for this one to read, never the other way round.
+ */
+#include "live.h"
+
+#include "vehicle/crypto.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WORKSHOP_US       (30 * US_PER_S)
+#define CLAIM_LIFETIME_S  (5 * 365 * INT64_C(86400))
+#define VERIFY_TIMEOUT_MS 60000
+#define NEWS_BUFFER       (4 << 20)
+
+enum order_kind { ORDER_ACT, ORDER_VERIFY };
+struct order {
+    enum order_kind kind;
+    int64_t world_us; /* world time, to know who has power */
+    struct world_action action;
+};
+
+enum news_kind { NEWS_EVENT, NEWS_FLAW, NEWS_VERIFIED };
+struct news { /* times: CLOCK_MONOTONIC */
+    enum news_kind kind;
+    enum cloud_life_event_kind event;
+    enum cloud_execution_state state;
+    enum counter counter;
+    int64_t at_us, since_us;
+    char thing[64], detail[64];
+};
+
+/* ---- in the cloud's process --------------------------------------------------------------------------------------------- */
+
+static void send_news(const struct live_child *child, const struct news *news)
+{
+    while (send(child->fd, news, sizeof *news, MSG_NOSIGNAL) < 0 && errno == EINTR)
+        ;
+}
+
+static void put_text(char *out, size_t capacity, struct span text)
+{
+    size_t length = text.length < capacity - 1 ? text.length : capacity - 1;
+    if (length)
+        memcpy(out, text.data, length);
+    out[length] = 0;
+}
+
+static void child_event(void *context, int64_t now_us, const struct cloud_life_event *event)
+{
+    struct news news = {
+        .kind = NEWS_EVENT, .event = event->kind, .state = event->state, .at_us = now_us, .since_us = event->since_us};
+    put_text(news.thing, sizeof news.thing, event->thing);
+    put_text(news.detail, sizeof news.detail, event->detail);
+    send_news(context, &news);
+}
+
+static void child_flaw(void *context, enum counter counter, struct span thing)
+{
+    const struct live_child *child = context;
+    struct news news = {.kind = NEWS_FLAW, .counter = counter, .at_us = live_clock()};
+    put_text(news.thing, sizeof news.thing, thing);
+    send_news(child, &news);
+}
+
+/* Runs in the parent before the fork: the child has a copy. */
+void live_child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options)
+{
+    struct live_child *child = &broker->child;
+    if (!world->scenario->cloud.lifecycle.on || !broker->embedded)
+        return;
+    child->scenario = world->scenario;
+    child->instances = world->ranks * world->broker_count;
+    child->number = world->rank + world->ranks * (uint32_t)(broker - world->brokers);
+    fleet_identity_hooks_init(&child->hooks, world->scenario, child->number);
+    child->hooks.event = child_event;
+    child->hooks.context = child;
+    struct timespec wall, monotonic;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    child->epoch_us = (wall.tv_sec - monotonic.tv_sec) * US_PER_S + (wall.tv_nsec - monotonic.tv_nsec) / 1000;
+    fleet_identity_options(&child->hooks, child->epoch_us, &child->options);
+    options->cloud.epoch_us = child->epoch_us;
+    options->cloud.lifecycle = &child->options;
+    options->watch_fd = child->fd;
+    options->opened = live_child_opened;
+    options->readable = live_child_readable;
+    options->watch_context = child;
+}
+
+void live_child_opened(void *context, struct cloud *cloud, int64_t now_us)
+{
+    struct live_child *child = context;
+    child->devices = calloc(child->scenario->fleet / child->instances + 1, 1);
+    for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
+        if (fleet_has_own_identity(child->scenario, v) &&
+            !fleet_identity_build(child->scenario, v, child->instances, cloud->lifecycle, now_us))
+            return;
+}
+
+static size_t device_of(const struct live_child *child, uint32_t vehicle, unsigned generation, char *out,
+                        size_t capacity)
+{
+    return fleet_device_name(child->scenario, vehicle, fleet_neighbour(vehicle, child->instances), generation, out,
+                             capacity);
+}
+
+static void child_swap(struct live_child *child, struct cloud *cloud, int64_t now_us, uint32_t vehicle,
+                       struct span thing, const struct world_action *action)
+{
+    char before[CLOUD_DEVICE_MAX + 1], next[CLOUD_DEVICE_MAX + 1];
+    uint8_t *generation = &child->devices[vehicle / child->instances];
+    size_t length = device_of(child, vehicle, *generation, before, sizeof before);
+    size_t next_length = device_of(child, vehicle, *generation + 1u, next, sizeof next);
+    bool out = strcmp(action->option, "taken out") == 0;
+    ++*generation;
+    if (strcmp(action->option, "unregistered") != 0)
+        cloud_lifecycle_swap(cloud->lifecycle, now_us, thing, span_of(before, length),
+                             out ? (struct span){NULL, 0} : span_of(next, next_length));
+}
+
+static void child_act_on(struct live_child *child, struct cloud *cloud, int64_t now_us, uint32_t vehicle,
+                         const struct world_action *action)
+{
+    char name[SCENARIO_NAME + 16];
+    struct span thing = span_of(name, scenario_vehicle_name(child->scenario, vehicle, name, sizeof name));
+    switch (action->kind) {
+    case ACTION_ROTATE: cloud_lifecycle_rotate(cloud->lifecycle, now_us, thing); break;
+    case ACTION_REVOKE: cloud_lifecycle_revoke(cloud->lifecycle, now_us, thing, action->option); break;
+    case ACTION_OWNER: cloud_lifecycle_change_owner(cloud->lifecycle, now_us, thing, span_text(action->option)); break;
+    case ACTION_SWAP: child_swap(child, cloud, now_us, vehicle, thing, action); break;
+    case ACTION_DECOMMISSION: cloud_lifecycle_decommission(cloud->lifecycle, now_us, thing); break;
+    case ACTION_RELEASE: cloud_lifecycle_release(cloud->lifecycle, now_us, thing); break;
+    default: break;
+    }
+}
+
+static bool chosen(const struct scenario *scenario, uint32_t vehicle, const struct world_action *action)
+{
+    if (action->vehicle >= 0)
+        return vehicle == action->vehicle;
+    return scenario_selected(scenario, vehicle, action->cohort, action->region, action->share, action->salt);
+}
+
+static void child_order(struct live_child *child, struct cloud *cloud, int64_t now_us, const struct order *order)
+{
+    if (order->kind == ORDER_VERIFY) {
+        struct news done = {.kind = NEWS_VERIFIED};
+        fleet_identity_verify(child->scenario, cloud, child->epoch_us, now_us, child_flaw, child);
+        send_news(child, &done);
+    } else if (order->action.kind == ACTION_AUDIT) {
+        cloud_lifecycle_audit(cloud->lifecycle, now_us);
+    } else {
+        for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
+            if (fleet_has_own_identity(child->scenario, v) && chosen(child->scenario, v, &order->action))
+                child_act_on(child, cloud, now_us, v, &order->action);
+    }
+}
+
+void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
+{
+    struct live_child *child = context;
+    struct order order;
+    while (recv(child->fd, &order, sizeof order, MSG_DONTWAIT) == (ssize_t)sizeof order)
+        child_order(child, cloud, now_us, &order);
+}
+
+/* ---- in the fleet's process ---------------------------------------------------------------------------------------------- */
+
+bool live_child_connect(struct live_broker *broker)
+{
+    int pair[2], size = NEWS_BUFFER;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return false;
+    setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    broker->news_fd = pair[0];
+    broker->child.fd = pair[1];
+    return true;
+}
+
+static void heard(struct live_world *world, const struct news *news)
+{
+    int64_t at_us = news->at_us - world->start_us;
+    if (news->kind == NEWS_FLAW) {
+        fleet_identity_flaw(&world->fleet, news->counter, span_text(news->thing), at_us);
+        return;
+    }
+    struct cloud_life_event event = {.kind = news->event,
+                                     .state = news->state,
+                                     .thing = span_text(news->thing),
+                                     .detail = span_text(news->detail),
+                                     .since_us = news->since_us - world->start_us};
+    fleet_identity_event(&world->fleet, at_us > 0 ? at_us : 0, &event);
+}
+
+/* false: nothing there. */
+static bool hear(struct live_world *world, struct live_broker *broker, bool *verified)
+{
+    struct news news;
+    if (recv(broker->news_fd, &news, sizeof news, MSG_DONTWAIT) != (ssize_t)sizeof news)
+        return false;
+    if (news.kind == NEWS_VERIFIED)
+        *verified = true;
+    else
+        heard(world, &news);
+    return true;
+}
+
+static void on_news(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct live_broker *broker = watcher->data;
+    bool ignored;
+    live_tick(broker->news_world);
+    while (hear(broker->news_world, broker, &ignored))
+        ;
+}
+
+static bool tell_clouds(struct live_world *world, const struct order *order)
+{
+    bool good = true;
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        if (world->brokers[b].news_fd >= 0)
+            good &= send(world->brokers[b].news_fd, order, sizeof *order, MSG_NOSIGNAL) == (ssize_t)sizeof *order;
+    return good;
+}
+
+static struct fleet_identity *live_find_identity(void *context, uint32_t vehicle)
+{
+    const struct live_world *world = context;
+    if (!world->lives || vehicle % world->ranks != world->rank)
+        return NULL;
+    return &world->lives[vehicle / world->ranks].fleet;
+}
+
+bool live_identity_start(struct live_world *world)
+{
+    if (!world->scenario->cloud.lifecycle.on)
+        return true;
+    world->lives = calloc((size_t)world->count + 1, sizeof *world->lives);
+    world->claim_certificate_length = sizeof world->claim_certificate;
+    world->claim_key_length = sizeof world->claim_key;
+    int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
+    if (!world->lives)
+        return live_fail(world, "out of memory");
+    for (uint32_t v = 0; v < world->count; v++)
+        fleet_identity_init(&world->lives[v].fleet);
+    if (world->pki && !cloud_pki_make(world->pki, CLOUD_CA_CLAIM, "production-lot-1", now_s - 86400, CLAIM_LIFETIME_S,
+                                      world->claim_certificate, &world->claim_certificate_length, world->claim_key,
+                                      &world->claim_key_length))
+        return live_fail(world, "cannot make the claim certificate");
+    world->fleet.find_identity = live_find_identity;
+    world->fleet.find_context = world;
+    for (uint32_t b = 0; b < world->broker_count; b++) {
+        struct live_broker *broker = &world->brokers[b];
+        if (broker->news_fd < 0)
+            continue;
+        broker->news_world = world;
+        ev_io_init(&broker->news, on_news, broker->news_fd, EV_READ);
+        broker->news.data = broker;
+        ev_io_start(world->loop, &broker->news);
+    }
+    return true;
+}
+
+static bool ask_for_flaws(struct live_world *world, struct live_broker *broker)
+{
+    bool verified = false;
+    while (!verified) {
+        struct pollfd waiting = {.fd = broker->news_fd, .events = POLLIN};
+        int ready = poll(&waiting, 1, VERIFY_TIMEOUT_MS);
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready <= 0 || !hear(world, broker, &verified))
+            return false;
+    }
+    return true;
+}
+
+/* Once the run is over and everybody is still connected. */
+void live_identity_verify(struct live_world *world)
+{
+    struct order order = {.kind = ORDER_VERIFY};
+    if (!world->lives)
+        return;
+    bool good = tell_clouds(world, &order);
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        if (world->brokers[b].news_fd >= 0)
+            good = good && ask_for_flaws(world, &world->brokers[b]);
+    if (!good)
+        live_fail(world, "a cloud does not say what it knows of identities");
+}
+
+void live_identity_stop(struct live_world *world)
+{
+    for (uint32_t b = 0; b < world->broker_count; b++) {
+        struct live_broker *broker = &world->brokers[b];
+        if (broker->news_world)
+            ev_io_stop(world->loop, &broker->news);
+        broker->news_world = NULL;
+    }
+    for (uint32_t v = 0; world->lives && v < world->count; v++) {
+        free(world->lives[v].removed_certificate);
+        free(world->lives[v].removed_key);
+    }
+    free(world->lives);
+    world->lives = NULL;
+}
+
+/* ---- the vehicle ---------------------------------------------------------------------------------------------------------- */
+
+struct live_identity *live_identity_of(const struct live_vehicle *vehicle)
+{
+    const struct live_world *world = vehicle->world;
+    return world->lives ? &world->lives[live_place(vehicle)] : NULL;
+}
+
+bool live_dead(const struct live_vehicle *vehicle)
+{
+    const struct live_identity *identity = live_identity_of(vehicle);
+    return identity && (identity->fleet.dead || identity->fleet.off);
+}
+
+size_t live_device(const struct live_vehicle *vehicle, char *out, size_t capacity)
+{
+    const struct live_world *world = vehicle->world;
+    const struct live_identity *identity = live_identity_of(vehicle);
+    uint32_t instances = world->ranks * world->broker_count;
+    if (!identity)
+        return 0;
+    return fleet_device_name(world->scenario, vehicle->index, fleet_neighbour(vehicle->index, instances),
+                             identity->fleet.device, out, capacity);
+}
+
+/* A thief has what its victim shows, from the moment there is anything to be had. */
+static bool loot(struct live_vehicle *thief, struct live_shown *shown)
+{
+    struct live_world *world = thief->world;
+    uint32_t of = fleet_victim(world->scenario, thief->index, world->ranks * world->broker_count);
+    const struct live_vehicle *victim = &world->vehicles[of / world->ranks];
+    const struct live_identity *identity = live_identity_of(victim);
+    bool old = world->scenario->cohorts[thief->trace.cohort].steals_old;
+    if (!thief->stored_length[TCU_STORE_OPERATIONAL_CERTIFICATE] && victim != thief) {
+        bool second = victim->shown == TCU_OPERATIONAL_SECOND;
+        int certificate = second ? TCU_STORE_SECOND_CERTIFICATE : TCU_STORE_OPERATIONAL_CERTIFICATE;
+        int key = second ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
+        struct span from = old ? span_of(identity->removed_certificate, identity->removed_certificate_length)
+                               : span_of(victim->stored[certificate], victim->stored_length[certificate]);
+        struct span from_key = old ? span_of(identity->removed_key, identity->removed_key_length)
+                                   : span_of(victim->stored[key], victim->stored_length[key]);
+        if (!from.length || !from_key.length || !live_store(thief, TCU_STORE_OPERATIONAL_CERTIFICATE, from) ||
+            !live_store(thief, TCU_STORE_OPERATIONAL_KEY, from_key))
+            return false;
+    }
+    shown->certificate = span_of(thief->stored[TCU_STORE_OPERATIONAL_CERTIFICATE],
+                                 thief->stored_length[TCU_STORE_OPERATIONAL_CERTIFICATE]);
+    shown->key = span_of(thief->stored[TCU_STORE_OPERATIONAL_KEY], thief->stored_length[TCU_STORE_OPERATIONAL_KEY]);
+    return true;
+}
+
+bool live_shown(struct live_vehicle *vehicle, struct live_shown *shown)
+{
+    struct live_world *world = vehicle->world;
+    bool second = vehicle->shown == TCU_OPERATIONAL_SECOND;
+    if (world->lives && world->scenario->cohorts[vehicle->trace.cohort].steals != MEASURE_ANY)
+        return loot(vehicle, shown) && shown->certificate.length && shown->key.length;
+    int certificate = second ? TCU_STORE_SECOND_CERTIFICATE : TCU_STORE_OPERATIONAL_CERTIFICATE;
+    int key = second ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
+    shown->certificate = span_of(vehicle->stored[certificate], vehicle->stored_length[certificate]);
+    shown->key = span_of(vehicle->stored[key], vehicle->stored_length[key]);
+    if (vehicle->shown == TCU_CLAIM) {
+        shown->certificate = span_of(world->claim_certificate, world->claim_certificate_length);
+        shown->key = span_of(world->claim_key, world->claim_key_length);
+    }
+    return shown->certificate.length && shown->key.length;
+}
+
+/* ---- power ------------------------------------------------------------------------------------------------------------------ */
+
+static void power_cut(struct live_vehicle *vehicle, int64_t lasts_us)
+{
+    struct live_world *world = vehicle->world;
+    struct live_identity *identity = live_identity_of(vehicle);
+    if (identity->fleet.off)
+        return;
+    identity->fleet.dead = false;
+    live_link_close(vehicle, true);
+    tcu_power_cut(vehicle->tcu);
+    identity->fleet.off = true;
+    identity->fleet.cut_writes = 0;
+    fleet_power_lost(&world->fleet, vehicle->index, &vehicle->trace, world->now_us);
+    vehicle->requests++;
+    if (lasts_us != TIME_NEVER)
+        live_schedule(vehicle, LIVE_POWER_BACK, world->now_us + lasts_us, 0);
+}
+
+void live_power_died(struct live_vehicle *vehicle)
+{
+    struct live_identity *identity = live_identity_of(vehicle);
+    if (identity && identity->fleet.dead)
+        power_cut(vehicle, identity->fleet.cut_lasts_us);
+}
+
+void live_power_back(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    struct live_identity *identity = live_identity_of(vehicle);
+    if (!identity->fleet.off || identity->fleet.gone || world->draining)
+        return;
+    identity->fleet.off = false;
+    if (identity->fleet.swapped_us == TIME_NEVER) {
+        identity->fleet.swapped_us = vehicle->trace.power_up_us = world->now_us;
+        vehicle->trace.key_us = vehicle->trace.since_us = -1;
+        vehicle->trace.provisioned = false;
+    }
+    tcu_start(vehicle->tcu, world->now_us, vehicle->day.driving ? TCU_DRIVING : TCU_PARKED);
+}
+
+/* true: write it. The power may go with it: then the link is cut at once, and the rest follows when the agent has returned. */
+bool live_identity_write(struct live_vehicle *vehicle)
+{
+    struct live_identity *identity = live_identity_of(vehicle);
+    bool was_dead = identity && identity->fleet.dead;
+    enum fleet_write write = identity ? fleet_identity_write(&identity->fleet) : FLEET_WRITE;
+    if (identity && identity->fleet.dead && !was_dead) {
+        live_link_close(vehicle, true);
+        live_schedule(vehicle, LIVE_POWER_DIED, vehicle->world->now_us, 0);
+    }
+    return write != FLEET_WRITE_NEVER;
+}
+
+/* ---- what is done to vehicles ------------------------------------------------------------------------------------------------ */
+
+static void empty_store(struct live_vehicle *vehicle)
+{
+    struct live_identity *identity = live_identity_of(vehicle);
+    struct live_shown shown = {0};
+    if (live_shown(vehicle, &shown)) {
+        free(identity->removed_certificate);
+        free(identity->removed_key);
+        identity->removed_certificate = malloc(shown.certificate.length);
+        identity->removed_key = malloc(shown.key.length);
+        bool room = identity->removed_certificate && identity->removed_key;
+        identity->removed_certificate_length = room ? (uint16_t)shown.certificate.length : 0;
+        identity->removed_key_length = room ? (uint16_t)shown.key.length : 0;
+        if (room) {
+            memcpy(identity->removed_certificate, shown.certificate.data, shown.certificate.length);
+            memcpy(identity->removed_key, shown.key.data, shown.key.length);
+        }
+    }
+    for (int item = 0; item < TCU_STORE_ITEMS; item++)
+        vehicle->stored_length[item] = 0;
+}
+
+static void swap(struct live_vehicle *vehicle, const struct world_action *action)
+{
+    struct live_identity *identity = live_identity_of(vehicle);
+    bool out = strcmp(action->option, "taken out") == 0;
+    if (identity->fleet.gone)
+        return;
+    identity->fleet.swapped_us = TIME_NEVER;
+    identity->fleet.gone = out;
+    identity->fleet.decided_us = identity->fleet.owner_us = -1;
+    power_cut(vehicle, out ? TIME_NEVER : action->duration_us > 0 ? action->duration_us : WORKSHOP_US);
+    empty_store(vehicle);
+    identity->fleet.device++;
+}
+
+static void act_on(struct live_vehicle *vehicle, const struct world_action *action)
+{
+    struct live_identity *identity = live_identity_of(vehicle);
+    if (action->kind == ACTION_SWAP)
+        swap(vehicle, action);
+    else if (action->kind == ACTION_POWER_CUT && action->store_write)
+        fleet_identity_arm(&identity->fleet, vehicle->index, action);
+    else if (action->kind == ACTION_POWER_CUT)
+        power_cut(vehicle, action->duration_us);
+}
+
+const char *live_identity_refusal(const struct live_world *world, const struct world_action *action)
+{
+    if (action->kind < ACTION_ROTATE)
+        return NULL;
+    if (!world->lives)
+        return "nobody looks after identities here; write lifecycle { }";
+    if (world->hooked)
+        return "on_event may only send a command";
+    if (!world->brokers[0].embedded && action->kind != ACTION_POWER_CUT)
+        return "somebody else's broker knows nothing of identities";
+    return NULL;
+}
+
+/* Vehicles concerned, in all processes: each acts on its own, the count follows from the scenario. */
+int64_t live_identity_act(struct live_world *world, const struct world_action *action)
+{
+    struct order order = {.kind = ORDER_ACT, .world_us = world->now_us, .action = *action};
+    int64_t touched = 0;
+    if (action->kind != ACTION_POWER_CUT && !tell_clouds(world, &order))
+        live_fail(world, "a cloud does not take orders any more");
+    if (action->kind == ACTION_AUDIT)
+        return 0; /* found out there */
+    for (uint32_t v = 0; v < world->scenario->fleet; v++) {
+        if (!fleet_has_own_identity(world->scenario, v) || !chosen(world->scenario, v, action) ||
+            live_power_up_us(world, v) > world->now_us)
+            continue;
+        touched++;
+        struct live_vehicle *vehicle = &world->vehicles[v / world->ranks];
+        if (v % world->ranks == world->rank && vehicle->trace.power_up_us >= 0)
+            act_on(vehicle, action);
+    }
+    return touched;
+}
