@@ -2,7 +2,8 @@
  * are not to be, and messages straight to one client. */
 #include "tests/unit/broker_rig.h"
 
-/* clang-format off: one line of a conversation, one line here */
+/* One line of a conversation, one line here. */
+/* clang-format off */
 static const struct rig_case cases[] = {
     {"a denied publish closes in both versions, if that is wanted", "opt denied_publish_closes_v5=1\n"
                                                                     "deny no\n"

@@ -55,7 +55,8 @@ static void play(struct cloud_policy *of, const char *script)
     cloud_policy_free(of);
 }
 
-/* clang-format off: one line of a conversation, one line here */
+/* One line of a conversation, one line here. */
+/* clang-format off */
 static void a_vehicle_with_least_privilege(void **state)
 {
     play(policy_shipped("vehicle"),
