@@ -26,6 +26,7 @@ struct cloud_job {
     enum cloud_job_state state;
     int version;
     char reason[64];
+    bool deleted; /* with all that is known of it */
 };
 
 struct cloud {
@@ -239,6 +240,10 @@ static inline void cloud_update(struct world *w, const char *topic, struct cloud
     const char *expected = strstr(payload, "\"expectedVersion\":");
     const char *code = job->state > JOB_IN_PROGRESS ? "TerminalStateReached" : "VersionMismatch";
     cloud_member(payload, "status", status, sizeof(status));
+    if (job->deleted) {
+        cloud_answer(w, topic, "rejected", "{\"code\":\"ResourceNotFound\",\"message\":\"\",\"timestamp\":1}");
+        return;
+    }
     if (job->state > JOB_IN_PROGRESS || (expected && atoi(expected + 18) != job->version)) {
         snprintf(answer, sizeof(answer),
                  "{\"code\":\"%s\",\"message\":\"no\",\"timestamp\":1,\"executionState\":{\"status\":\"%s\","

@@ -366,6 +366,39 @@ static void another_version_is_taken_over(void **state)
     world_end(w);
 }
 
+/* At the end there is nobody left to report to. */
+static void a_deleted_job_has_ended(void **state)
+{
+    struct cloud cloud;
+    struct world *w = begun(&cloud);
+    struct cloud_job *job = cloud_rotate(w);
+    while (w->probes.steps[TCU_STEP_DEACTIVATED] == 0)
+        assert_true(world_step(w, w->now_us + 60 * US_PER_S));
+    job->deleted = true;
+    job->state = JOB_CANCELED;
+    world_run(w, 10 * US_PER_S);
+    assert_int_equal(cloud_check_end(w), 1);
+    world_end(w);
+}
+
+/* The power went while an attempt was being dropped, and then the cloud wants the very job again: the certificate is gone already. */
+static void a_certificate_that_is_gone_is_made_anew(void **state)
+{
+    struct cloud cloud;
+    struct world *w = begun(&cloud);
+    struct cloud_job *job = cloud_rotate(w);
+    while (w->probes.steps[TCU_STEP_CERTIFICATE] == 0)
+        assert_true(world_step(w, w->now_us + 60 * US_PER_S));
+    world_power_cut(w);
+    w->store[TCU_STORE_SECOND_CERTIFICATE].length = 0;
+    world_start(w, TCU_DRIVING);
+    world_run(w, 60 * US_PER_S);
+    assert_int_equal(job->state, JOB_SUCCEEDED);
+    cloud_check_newest(w, cloud_check_end(w));
+    assert_int_equal(w->probes.steps[TCU_STEP_RESTARTED], 1);
+    world_end(w);
+}
+
 /* An earlier attempt's certificate, for a key that is gone: the store does not take it, and the right one is asked for. */
 static bool picky_write(void *context, enum tcu_store_item item, struct span value)
 {
@@ -457,6 +490,8 @@ int main(void)
         cmocka_unit_test(another_version_is_taken_over),
         cmocka_unit_test(a_certificate_for_another_key_is_not_taken),
         cmocka_unit_test(without_reserved_topics_there_are_no_jobs),
+        cmocka_unit_test(a_deleted_job_has_ended),
+        cmocka_unit_test(a_certificate_that_is_gone_is_made_anew),
         cmocka_unit_test(stopped_at_each_moment),
     };
     return world_both(tests);
