@@ -1,7 +1,7 @@
 -- Every vehicle is given a new certificate, and every one loses its power on the way: at the first, second ... store write of its rotation, half of them
 -- before the write happened, half after. All end with exactly one valid certificate and their job SUCCEEDED.
 local vehicles = param("fleet", 2000, "vehicles in all")
-local writes   = param("writes", 9, "store writes a rotation makes")
+local writes   = param("writes", 10, "store writes a rotation makes")
 
 scenario "rotation-power-loss" { start = "2026-03-04 02:00", duration = seconds(140), seed = 7 }
 

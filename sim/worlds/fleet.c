@@ -6,7 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#define SCRATCH_MARGIN 1024
+#define SCRATCH_MARGIN      1024
+#define CERTIFICATE_MESSAGE 4096 /* a request for a certificate, and its answer, in PEM within JSON */
 
 _Static_assert(sizeof(struct fleet_trace) == 46, "bytes a vehicle");
 
@@ -112,6 +113,8 @@ static bool make_profiles(struct fleet *fleet)
         if (cohort->payload_max > largest)
             largest = cohort->payload_max;
     }
+    if (scenario->cloud.lifecycle.on && largest < CERTIFICATE_MESSAGE)
+        largest = CERTIFICATE_MESSAGE;
     size_t size = 2 * (size_t)largest + SCRATCH_MARGIN;
     fleet->scratch = memory_allocate(2 * size);
     if (!fleet->scratch)

@@ -177,6 +177,8 @@ static bool port_store_write(void *context, enum tcu_store_item item, struct spa
         return false;
     if (certificate && value.length)
         return store_certificate(vehicle, item, value);
+    if (value.length == 0 && (item == TCU_STORE_OPERATIONAL_KEY || item == TCU_STORE_SECOND_KEY))
+        vehicle->requests++; /* a key still being made for this slot is not wanted any more */
     return store(vehicle, item, value.data, value.length);
 }
 
