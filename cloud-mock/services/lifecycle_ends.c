@@ -217,7 +217,7 @@ static void clone_detected(struct cloud_lifecycle *lifecycle, int64_t now_us, st
 /* What is due is taken down before it is done: doing it may change this life, or end it. */
 static void live(struct cloud_lifecycle *lifecycle, int64_t now_us, struct life *life)
 {
-    char name[64];
+    char name[64] = "";
     struct span thing = span_of(name, life->length);
     bool cut_due = life->cut_us <= now_us, again = life->again_us <= now_us, cloned = life->suspected_us <= now_us;
     int64_t lost_us = life->lost_us, first_us = life->first_us;

@@ -14,10 +14,11 @@
 #include <openssl/pkcs7.h>
 #include <openssl/x509.h>
 
+#include "files_rig.h"
+
 #define NOW_S  INT64_C(1790000000)
 #define YEAR_S INT64_C(31536000)
 
-static char directory[64];
 
 static struct cloud_pki *open_pki(bool modelled)
 {
@@ -348,24 +349,6 @@ static void enrolment_modelled(void **state)
 static void enrolment_real(void **state)
 {
     check_enrolment(false);
-}
-
-static int make_directory(void **state)
-{
-    snprintf(directory, sizeof(directory), "/tmp/convoy-identity-XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state)
-{
-    char path[512];
-    DIR *open_directory = opendir(directory);
-    for (struct dirent *entry; open_directory && (entry = readdir(open_directory));) {
-        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
-        unlink(path);
-    }
-    closedir(open_directory);
-    return rmdir(directory);
 }
 
 int main(void)

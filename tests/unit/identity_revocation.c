@@ -12,11 +12,14 @@
 #include <openssl/ocsp.h>
 #include <openssl/x509v3.h>
 
+#include "files_rig.h"
+
+static char error[256];
+
 #define NOW_S  INT64_C(1790000000)
 #define DAY_S  INT64_C(86400)
 #define YEAR_S (365 * DAY_S)
 
-static char directory[64], error[256];
 
 static struct cloud_pki *open_pki(void)
 {
@@ -254,24 +257,6 @@ static void modelled_hierarchies_have_none(void **state)
     assert_int_equal(revoke_one(pki, CLOUD_CA_OPERATIONAL, 1, 0, NOW_S), -1);
     assert_int_equal(cloud_pki_crl(pki, CLOUD_CA_OPERATIONAL, NOW_S, out, sizeof(out)), 0);
     cloud_pki_close(pki);
-}
-
-static int make_directory(void **state)
-{
-    snprintf(directory, sizeof(directory), "/tmp/convoy-revoked-XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state)
-{
-    char path[512];
-    DIR *open_directory = opendir(directory);
-    for (struct dirent *entry; open_directory && (entry = readdir(open_directory));) {
-        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
-        unlink(path);
-    }
-    closedir(open_directory);
-    return rmdir(directory);
 }
 
 int main(void)

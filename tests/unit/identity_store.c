@@ -13,6 +13,8 @@
 #include <cmocka.h>
 #include <openssl/x509v3.h>
 
+#include "files_rig.h"
+
 #define NOW_S  INT64_C(1790000000)
 #define YEAR_S INT64_C(31536000)
 #define DAY_S  INT64_C(86400)
@@ -22,7 +24,6 @@
 #define HEAD     4096
 #define SLOT     1024
 
-static char directory[64];
 static const struct cloud_identity_profile profile = {CLOUD_CA_OPERATIONAL, "suv-%-x", 8, YEAR_S};
 
 static struct cloud_pki *open_pki(const char *where)
@@ -226,24 +227,6 @@ static void all_anew_when_they_run_out(void **state)
     assert_int_equal(after.not_before_s, NOW_S);
     cloud_identity_store_close(store);
     cloud_pki_close(pki);
-}
-
-static int make_directory(void **state)
-{
-    snprintf(directory, sizeof(directory), "/tmp/convoy-store-XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state)
-{
-    char path[512];
-    DIR *open_directory = opendir(directory);
-    for (struct dirent *entry; open_directory && (entry = readdir(open_directory));) {
-        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
-        unlink(path);
-    }
-    closedir(open_directory);
-    return rmdir(directory);
 }
 
 int main(void)

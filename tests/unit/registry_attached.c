@@ -12,6 +12,8 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "files_rig.h"
+
 #define THINGS       40
 #define CERTIFICATES 400
 #define STEPS        60000
@@ -323,29 +325,6 @@ static void without_memory(void **state)
 
 /* ---- the database ------------------------------------------------------------------------------------------------- */
 
-static int64_t query(const char *path, const char *text)
-{
-    sqlite3 *handle;
-    sqlite3_stmt *row;
-    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(handle, text, -1, &row, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
-    int64_t value = sqlite3_column_int64(row, 0);
-    sqlite3_finalize(row);
-    sqlite3_close(handle);
-    return value;
-}
-
-static void remove_database(const char *path)
-{
-    char other[96];
-    unlink(path);
-    snprintf(other, sizeof(other), "%s-wal", path);
-    unlink(other);
-    snprintf(other, sizeof(other), "%s-shm", path);
-    unlink(other);
-}
-
 static void over_a_restart(void **state)
 {
     static struct model models[CERTIFICATES];
@@ -365,14 +344,14 @@ static void over_a_restart(void **state)
     }
     for (int round = 0; round < 2; round++) {
         const char *from = round ? saved : path;
-        assert_int_equal(query(from, "SELECT count(*) FROM certificate"), there);
-        assert_int_equal(query(from, "SELECT count(*) FROM certificate WHERE revoked_at IS NOT NULL"), revoked);
+        assert_int_equal(query_number(from, "SELECT count(*) FROM certificate"), there);
+        assert_int_equal(query_number(from, "SELECT count(*) FROM certificate WHERE revoked_at IS NOT NULL"), revoked);
         registry = cloud_registry_open(from, error, sizeof(error));
         assert_non_null(registry);
         check_all(registry, models);
         cloud_registry_close(registry);
     }
-    assert_true(query(saved, "SELECT count(*) FROM history WHERE event='REVOKED_BY_CA'") == (int64_t)revoked);
+    assert_true(query_number(saved, "SELECT count(*) FROM history WHERE event='REVOKED_BY_CA'") == (int64_t)revoked);
     remove_database(path);
     remove_database(saved);
 }
@@ -408,9 +387,9 @@ static void a_database_of_before(void **state)
         assert_true(cloud_registry_revoke(registry, id, 1234));
         assert_true(cloud_registry_revoke(registry, id, 9999)); /* the first time counts */
         cloud_registry_close(registry);
-        assert_int_equal(query(path, "SELECT revoked_at FROM certificate"), 1234);
+        assert_int_equal(query_number(path, "SELECT revoked_at FROM certificate"), 1234);
     }
-    assert_int_equal(query(path, "SELECT count(*) FROM history"), 1);
+    assert_int_equal(query_number(path, "SELECT count(*) FROM history"), 1);
     remove_database(path);
 }
 

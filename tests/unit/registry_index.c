@@ -10,6 +10,8 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "files_rig.h"
+
 #define VEHICLES 100000
 
 static void certificate_of(uint32_t number, struct cloud_certificate *out)
@@ -115,29 +117,6 @@ static void allow_list(void **state)
     cloud_registry_close(registry);
 }
 
-static int64_t count_rows(const char *path, const char *query)
-{
-    sqlite3 *handle;
-    sqlite3_stmt *row;
-    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(handle, query, -1, &row, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(row), SQLITE_ROW);
-    int64_t count = sqlite3_column_int64(row, 0);
-    sqlite3_finalize(row);
-    sqlite3_close(handle);
-    return count;
-}
-
-static void remove_database(const char *path)
-{
-    char other[96];
-    unlink(path);
-    snprintf(other, sizeof(other), "%s-wal", path);
-    unlink(other);
-    snprintf(other, sizeof(other), "%s-shm", path);
-    unlink(other);
-}
-
 static void rows_survive(void **state)
 {
     char path[64] = "/tmp/convoy-registry-XXXXXX", saved[64] = "/tmp/convoy-registry-XXXXXX", error[160] = "";
@@ -148,7 +127,7 @@ static void rows_survive(void **state)
     fill(registry, 3000);
     assert_true(cloud_registry_allow(registry, "WVWZZZ1KZ00000001"));
     assert_true(cloud_registry_flush(registry));
-    assert_int_equal(count_rows(path, "SELECT count(*) FROM certificate"), 3000); /* durable before closing */
+    assert_int_equal(query_number(path, "SELECT count(*) FROM certificate"), 3000); /* durable before closing */
     cloud_registry_close(registry);
 
     registry = cloud_registry_open(path, error, sizeof(error));
@@ -159,12 +138,12 @@ static void rows_survive(void **state)
     assert_true(cloud_registry_save(registry, saved));
     assert_true(cloud_registry_save(registry, saved)); /* replaces */
     cloud_registry_close(registry);
-    assert_int_equal(count_rows(path, "SELECT count(*) FROM history"), 5000);
-    assert_int_equal(count_rows(saved, "SELECT count(*) FROM certificate"), 3000);
-    assert_int_equal(count_rows(saved, "SELECT count(*) FROM certificate WHERE status='ACTIVE' AND thing=common_name"),
+    assert_int_equal(query_number(path, "SELECT count(*) FROM history"), 5000);
+    assert_int_equal(query_number(saved, "SELECT count(*) FROM certificate"), 3000);
+    assert_int_equal(query_number(saved, "SELECT count(*) FROM certificate WHERE status='ACTIVE' AND thing=common_name"),
                      1000);
-    assert_int_equal(count_rows(saved, "SELECT count(*) FROM thing"), 2000);
-    assert_int_equal(count_rows(saved, "SELECT count(*) FROM history"), 5000);
+    assert_int_equal(query_number(saved, "SELECT count(*) FROM thing"), 2000);
+    assert_int_equal(query_number(saved, "SELECT count(*) FROM history"), 5000);
     registry = cloud_registry_open(saved, error, sizeof(error));
     assert_non_null(registry);
     check(registry, 3000);

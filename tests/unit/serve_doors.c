@@ -19,7 +19,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char directory[64];
+#include "files_rig.h"
+
 
 struct running {
     int pid, stop_fd;
@@ -235,24 +236,6 @@ static void child_ends_with_its_parent(void **state)
     close(client);
     close(pair[0]);
     close(pair[1]);
-}
-
-static int make_directory(void **state)
-{
-    snprintf(directory, sizeof(directory), "/tmp/convoy-doors-XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state)
-{
-    char path[512];
-    DIR *open_directory = opendir(directory);
-    for (struct dirent *entry; open_directory && (entry = readdir(open_directory));) {
-        snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name);
-        unlink(path);
-    }
-    closedir(open_directory);
-    return rmdir(directory);
 }
 
 int main(void)

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "files_rig.h"
+
 #define NOW_S INT64_C(1790000000)
 
 static const uint8_t key[32] = "a key of thirty-two bytes, as is";
@@ -601,16 +603,6 @@ static void out_of_memory(void **state)
 }
 
 /* ---- the database ------------------------------------------------------------------------------------------------- */
-
-static void remove_database(const char *path)
-{
-    char other[96];
-    unlink(path);
-    snprintf(other, sizeof(other), "%s-wal", path);
-    unlink(other);
-    snprintf(other, sizeof(other), "%s-shm", path);
-    unlink(other);
-}
 
 /* Any VIN at all, by the bytes of the file. */
 static int64_t vin_in_file(const char *path)
