@@ -172,6 +172,12 @@ uint32_t cloud_vehicles_history(const struct cloud_vehicles *vehicles, struct sp
     return length;
 }
 
+uint64_t cloud_vehicles_changes(const struct cloud_vehicles *vehicles)
+{
+    return (uint64_t)vehicles_count(vehicles) + vehicles->entries.count + vehicles->ecus.rows.count +
+           vehicles->ecu_changes;
+}
+
 /* ---- events ------------------------------------------------------------------------------------------------------- */
 
 static bool is_so_already(enum cloud_vehicle_state state, enum cloud_vehicle_change change)

@@ -507,6 +507,7 @@ enum cloud_vehicles_result cloud_vehicles_add_ecu(struct cloud_vehicles *vehicle
                    ? fit(vehicles, number, ecu, certificate_id)
                    : CLOUD_VEHICLES_STATE;
     if (holder != known) {
+        vehicles->ecu_changes++;
         index_remove(&vehicles->by_certificate, known, hash_of_ecu, vehicles);
         rows_set_fixed(&vehicles->fitted, known, certificate_id);
         index_place(&vehicles->by_certificate, hash_of_bytes(certificate_id), known);

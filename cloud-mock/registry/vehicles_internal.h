@@ -33,6 +33,7 @@ struct cloud_vehicles {
     uint8_t hash_key[32], seal_key[32], token_key[32];
     uint64_t seed, draws; /* of Reference IDs */
     uint32_t nonces;      /* used */
+    uint64_t ecu_changes; /* of certificates of ECUs */
     void (*next_reference)(void *context, char out[37]);
     void *next_context;
     struct names references; /* the name's number is the vehicle's: a vehicle is there when its name is */

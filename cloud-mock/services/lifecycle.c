@@ -171,9 +171,10 @@ static bool make_parts(struct cloud_lifecycle *lifecycle, char *error, size_t er
     const struct cloud_lifecycle_options *options = &lifecycle->options;
     struct cloud_speaker speaker = {.answer = answer, .tell = tell, .event = tell_back_office, .context = lifecycle};
     uint8_t key[32];
-    for (size_t i = 0; i < sizeof key; i += 8)
+    for (size_t i = 0; !options->vin_key && i < sizeof key; i += 8)
         memcpy(key + i, &(uint64_t){mix(options->seed + UINT64_C(0x9E3779B97F4A7C15) * (i + 1))}, 8);
-    lifecycle->vehicles = cloud_vehicles_create(key, mix(options->seed ^ 1));
+    lifecycle->vehicles = cloud_vehicles_create(options->vin_key ? options->vin_key : key, mix(options->seed ^ 1));
+    lifecycle->options.vin_key = NULL; /* was the caller's */
     lifecycle->jobs = cloud_jobs_create(&(struct cloud_jobs_options){
         .epoch_us = options->epoch_us, .speaker = speaker, .changed = life_execution_changed, .context = lifecycle});
     struct cloud_provisioning_options provisioning = {.pki = lifecycle->parts.pki,

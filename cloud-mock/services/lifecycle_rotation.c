@@ -82,6 +82,15 @@ bool cloud_lifecycle_rotate(struct cloud_lifecycle *lifecycle, int64_t now_us, s
     return done;
 }
 
+bool cloud_lifecycle_rotation(const struct cloud_lifecycle *lifecycle, struct span thing,
+                              char job_id[CLOUD_JOB_ID_MAX + 1])
+{
+    const struct life *life = life_find(lifecycle, thing);
+    if (life && life->rotating)
+        batch_id(life->batch, job_id);
+    return life && life->rotating;
+}
+
 /* ---- the switch ------------------------------------------------------------------------------------------------------ */
 
 static void note_certificate(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing,

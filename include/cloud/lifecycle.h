@@ -44,6 +44,7 @@ struct cloud_lifecycle_options {
     struct cloud_job_template rotation; /* roll-out, abort, time-outs, retries of rotation jobs */
     int64_t expiring_within_s;          /* audit: 0: 30 days */
     int64_t issue_us;
+    const uint8_t *vin_key; /* 32 bytes, copied: VINs are hashed and sealed with it; NULL: one made from the seed */
     /* How long until the cloud cuts a live connection whose certificate lost its status; NULL: at once. */
     int64_t (*draw_cut)(void *context);
     /* Clone detection: two connections of one certificate or client id that take over from each other so often within the window. 0: off. */
@@ -117,6 +118,9 @@ enum cloud_vehicles_result cloud_lifecycle_build(struct cloud_lifecycle *lifecyc
                                                  struct span device, struct span tenant, struct span reference);
 /* false: nothing of the kind to be done for this thing (unknown, no certificate, decommissioned, already rotating). */
 bool cloud_lifecycle_rotate(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing);
+/* The job of its rotation that has not ended. false: there is none. */
+bool cloud_lifecycle_rotation(const struct cloud_lifecycle *lifecycle, struct span thing,
+                              char job_id[CLOUD_JOB_ID_MAX + 1]);
 /* Finds certificates that expire soon, or are revoked but active, and rotates the first kind, deactivates the second. Returns how many. */
 uint32_t cloud_lifecycle_audit(struct cloud_lifecycle *lifecycle, int64_t now_us);
 bool cloud_lifecycle_revoke(struct cloud_lifecycle *lifecycle, int64_t now_us, struct span thing, const char *reason);

@@ -72,6 +72,8 @@ struct cloud_vehicles;
 struct cloud_vehicles *cloud_vehicles_create(const uint8_t key[32], uint64_t seed);
 void cloud_vehicles_destroy(struct cloud_vehicles *vehicles);
 uint64_t cloud_vehicles_bytes(const struct cloud_vehicles *vehicles);
+/* Another number after every change: what was saved at this number is saved. */
+uint64_t cloud_vehicles_changes(const struct cloud_vehicles *vehicles);
 
 enum cloud_vehicles_result {
     CLOUD_VEHICLES_DONE,
