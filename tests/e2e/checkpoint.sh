@@ -5,37 +5,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_virtual.sh"
 
-# A background job of a script ignores SIGINT; env gives it its usual meaning back.
-# interrupted NAME ARGUMENTS...: a run into $work/NAME that is ended by Ctrl-C after its first checkpoint.
-interrupted() {
-    local name=$1 pid code=0
-    shift
-    start "$name" env --default-signal=INT "$convoy" run "$@" --out "$work/$name"
-    pid=$started
-    wait_checkpoint "$work/$name" "$pid"
-    kill -INT "$pid"
-    wait "$pid" || code=$?
-    equal "$code" 130 "exit code after Ctrl-C"
-    equal "$(cat "$work/$name.err")" "" "standard error after Ctrl-C"
-    expect_run_directory "$work/$name"
-    equal "$(json "$work/$name/result.json" it.verdict)" interrupted "verdict after Ctrl-C"
-    [ "$(json "$work/$name/result.json" 'it.simulated_s')" != "$(json "$work/$reference/result.json" it.simulated_s)" ] ||
-        fail "$name was not interrupted in the middle"
-}
-
-# resumed NAME ARGUMENTS...: goes on in $work/NAME to a verdict; the reference's.
-resumed() {
-    local name=$1 code=0
-    shift
-    timeout 120 "$convoy" run --resume "$work/$name" "$@" >"$work/out" 2>"$work/out.err" </dev/null || code=$?
-    equal "$code" "$(json "$work/$reference/result.json" it.exit_code)" "exit code of a resumed run"
-    equal "$(cat "$work/out.err")" "" "standard error of a resumed run"
-    same_as "$name" "$reference" "resumed"
-    equal "$(find "$work/$name" -name 'checkpoint*' | wc -l)" 0 "checkpoints left after a completed run"
-    expect_run_directory "$work/$name"
-    json "$work/$name/result.json" it.notes | grep -q '^Resumed from the checkpoint of ' || fail "the report does not say that it was resumed"
-}
-
 day=("$scenarios/commute-peak.lua" --fleet 3000 --duration 12h)
 talking_scenario "$work/talk.lua"
 talk=("$work/talk.lua" --fleet 2000 --duration 90m)

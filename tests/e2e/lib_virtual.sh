@@ -99,3 +99,45 @@ wait_checkpoint() {
     done
     fail "no checkpoint in $1"
 }
+
+# interrupted NAME ARGUMENTS...: a run into $work/NAME that is ended by Ctrl-C after its first checkpoint. $reference names the run in one go
+# that it is held against. (A background job of a script ignores SIGINT; env gives it its usual meaning back.)
+interrupted() {
+    local name=$1 pid code=0
+    shift
+    start "$name" env --default-signal=INT "$convoy" run "$@" --out "$work/$name"
+    pid=$started
+    wait_checkpoint "$work/$name" "$pid"
+    kill -INT "$pid"
+    wait "$pid" || code=$?
+    equal "$code" 130 "exit code after Ctrl-C"
+    equal "$(cat "$work/$name.err")" "" "standard error after Ctrl-C"
+    expect_run_directory "$work/$name"
+    equal "$(json "$work/$name/result.json" it.verdict)" interrupted "verdict after Ctrl-C"
+    [ "$(json "$work/$name/result.json" 'it.simulated_s')" != "$(json "$work/$reference/result.json" it.simulated_s)" ] ||
+        fail "$name was not interrupted in the middle"
+}
+
+# resumed NAME ARGUMENTS...: goes on in $work/NAME to a verdict; the reference's.
+resumed() {
+    local name=$1 code=0
+    shift
+    timeout 120 "$convoy" run --resume "$work/$name" "$@" >"$work/out" 2>"$work/out.err" </dev/null || code=$?
+    equal "$code" "$(json "$work/$reference/result.json" it.exit_code)" "exit code of a resumed run"
+    equal "$(cat "$work/out.err")" "" "standard error of a resumed run"
+    same_as "$name" "$reference" "resumed"
+    equal "$(find "$work/$name" -name 'checkpoint*' | wc -l)" 0 "checkpoints left after a completed run"
+    expect_run_directory "$work/$name"
+    json "$work/$name/result.json" it.notes | grep -q '^Resumed from the checkpoint of ' || fail "the report does not say that it was resumed"
+}
+
+# lived RUN VEHICLE FILE [OPTIONS...]: its timeline, identical to the run.
+lived() {
+    local run=$1 vehicle=$2 file=$3
+    shift 3
+    expect_exit 0 timeout 60 "$convoy" replay "$work/$run" --vehicle "$vehicle" "$@"
+    expect_one_line "^$(wc -l <"$work/out") lines; identical to the run: partition [0-9]+ of [0-9]+ came to digest [0-9a-f]{32} again\$"
+    cp "$work/out" "$work/$file"
+}
+
+same_life() { cmp -s "$work/$1" "$work/$2" || fail "$3: $(diff "$work/$1" "$work/$2" | head -n 4)"; }

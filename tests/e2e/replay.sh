@@ -5,17 +5,6 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_virtual.sh"
 
-# lived RUN VEHICLE FILE [OPTIONS...]: its timeline, identical to the run.
-lived() {
-    local run=$1 vehicle=$2 file=$3
-    shift 3
-    expect_exit 0 timeout 60 "$convoy" replay "$work/$run" --vehicle "$vehicle" "$@"
-    expect_one_line "^$(wc -l <"$work/out") lines; identical to the run: partition [0-9]+ of [0-9]+ came to digest [0-9a-f]{32} again\$"
-    cp "$work/out" "$work/$file"
-}
-
-same_life() { cmp -s "$work/$1" "$work/$2" || fail "$3: $(diff "$work/$1" "$work/$2" | head -n 4)"; }
-
 how_many() { grep -cE -- "$2" "$work/$1" || true; }
 
 # ---- the books ---------------------------------------------------------------------------------------------------------------
