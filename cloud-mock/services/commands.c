@@ -5,6 +5,7 @@
  */
 #include "cloud/services.h"
 
+#include "due.h"
 #include "memory.h"
 #include "text.h"
 
@@ -26,11 +27,7 @@ struct cloud_commands {
     uint64_t sent, open;
     struct open_command *table; /* open addressing by id; id 0: free, 1: deleted */
     uint64_t capacity, used;    /* used: not free, deleted ones included */
-    struct deadline {
-        int64_t at_us;
-        uint64_t id;
-    } * heap;
-    uint64_t heap_count, heap_capacity;
+    struct due_heap heap;       /* by deadline */
 };
 
 #define ID_DELETED UINT64_C(1)
@@ -80,57 +77,20 @@ static bool rehash(struct cloud_commands *commands, uint64_t capacity)
 
 static bool room(struct cloud_commands *commands)
 {
-    uint64_t living = commands->heap_count; /* one heap entry a living command */
+    uint64_t living = commands->heap.count; /* one heap entry a living command */
     if (commands->used * 2 >= commands->capacity &&
         !rehash(commands, living * 4 >= commands->capacity ? commands->capacity * 2 : commands->capacity))
         return false;
-    if (commands->heap_count < commands->heap_capacity)
-        return true;
-    uint64_t capacity = commands->heap_capacity ? commands->heap_capacity * 2 : CAPACITY_AT_FIRST;
-    struct deadline *heap = memory_resize(commands->heap, capacity * sizeof *heap);
-    if (!heap)
-        return false;
-    commands->heap = heap;
-    commands->heap_capacity = capacity;
-    return true;
+    return due_room(&commands->heap);
 }
 
 /* ---- deadlines ------------------------------------------------------------------------------------------------------ */
 
-static bool earlier(const struct deadline *a, const struct deadline *b)
+static void wait_until(struct cloud_commands *commands, int64_t at_us, uint64_t id)
 {
-    return a->at_us < b->at_us || (a->at_us == b->at_us && a->id < b->id);
-}
-
-static void heap_push(struct cloud_commands *commands, int64_t at_us, uint64_t id)
-{
-    struct deadline entry = {at_us, id};
-    uint64_t i = commands->heap_count++;
-    for (; i > 0 && earlier(&entry, &commands->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        commands->heap[i] = commands->heap[(i - 1) / 2];
-    commands->heap[i] = entry;
-    commands->due.next_us = commands->heap[0].at_us;
-}
-
-static struct deadline heap_pop(struct cloud_commands *commands)
-{
-    struct deadline top = commands->heap[0], last = commands->heap[--commands->heap_count];
-    uint64_t i = 0;
-    for (;;) {
-        uint64_t child = 2 * i + 1;
-        if (child >= commands->heap_count)
-            break;
-        if (child + 1 < commands->heap_count && earlier(&commands->heap[child + 1], &commands->heap[child]))
-            child++;
-        if (!earlier(&commands->heap[child], &last))
-            break;
-        commands->heap[i] = commands->heap[child];
-        i = child;
-    }
-    if (commands->heap_count)
-        commands->heap[i] = last;
-    commands->due.next_us = commands->heap_count ? commands->heap[0].at_us : TIME_NEVER;
-    return top;
+    bool kept = due_push(&commands->heap, (struct due_entry){.at_us = at_us, .order = id, .id = id});
+    ASSERT(kept); /* there is room: room() was asked, or an entry has just gone */
+    commands->due.next_us = due_next_us(&commands->heap);
 }
 
 /* ---- answers -------------------------------------------------------------------------------------------------------- */
@@ -249,7 +209,7 @@ struct cloud_commands *cloud_commands_create(const struct cloud_command_options 
 void cloud_commands_destroy(struct cloud_commands *commands)
 {
     memory_free(commands->table);
-    memory_free(commands->heap);
+    memory_free(commands->heap.entries);
     memory_free(commands);
 }
 
@@ -292,7 +252,7 @@ uint64_t cloud_command_send(struct cloud_commands *commands, int64_t now_us, str
         return entry.id;
     }
     insert(commands, &entry);
-    heap_push(commands, entry.deadline_us, entry.id);
+    wait_until(commands, entry.deadline_us, entry.id);
     commands->open++;
     if (commands->options.pass && !commands->options.pass(commands->options.context, thing))
         return entry.id; /* lost on the way: only the time-out will tell */
@@ -314,9 +274,9 @@ static void forget(struct cloud_commands *commands, struct open_command *entry)
 
 void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us)
 {
-    while (commands->due.next_us <= now_us && commands->heap_count) {
-        struct deadline due = heap_pop(commands);
-        struct open_command *entry = find(commands, due.id);
+    while (commands->due.next_us <= now_us && commands->heap.count) {
+        struct open_command *entry = find(commands, due_pop(&commands->heap).id);
+        commands->due.next_us = due_next_us(&commands->heap);
         if (!entry)
             continue;
         if (entry->deadline_us == TIME_NEVER || entry->timed_out) {
@@ -325,7 +285,7 @@ void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us)
         }
         struct open_command command = *entry;
         entry->timed_out = true;
-        heap_push(commands, command.asked_us + LATE_FACTOR * (command.deadline_us - command.asked_us), command.id);
+        wait_until(commands, command.asked_us + LATE_FACTOR * (command.deadline_us - command.asked_us), command.id);
         commands->open--;
         tell(commands, now_us, &command, CLOUD_COMMAND_TIMED_OUT, false);
     }
@@ -333,8 +293,7 @@ void cloud_commands_tick(struct cloud_commands *commands, int64_t now_us)
 
 uint64_t cloud_commands_bytes(const struct cloud_commands *commands)
 {
-    return sizeof *commands + commands->capacity * sizeof *commands->table +
-           commands->heap_capacity * sizeof *commands->heap;
+    return sizeof *commands + commands->capacity * sizeof *commands->table + due_bytes(&commands->heap);
 }
 
 uint64_t cloud_commands_open(const struct cloud_commands *commands)

@@ -6,6 +6,7 @@
  */
 #include "provisioning_private.h"
 
+#include "due.h"
 #include "memory.h"
 
 #define HOOK_MAX_US      (5 * US_PER_S)
@@ -27,8 +28,6 @@ struct token {
 
 /* What is due later: an answer, or (token_used) a grant whose hook is still at work. Texts lie in `bytes` one behind the other. */
 struct work {
-    int64_t due_us;
-    uint64_t order;
     bool token_used, renewal;
     enum cloud_certificate_status status;
     uint8_t token[TOKEN_BYTES];
@@ -43,8 +42,7 @@ struct cloud_provisioning {
     struct token **bucket;
     struct token *first, *last;
     uint32_t bucket_count, token_count;
-    struct work **heap; /* by due time */
-    uint32_t heap_count, heap_capacity;
+    struct due_heap heap;
     uint64_t orders, tokens_made, bytes;
     struct cloud_provisioning_counts count;
 };
@@ -166,53 +164,9 @@ static void token_expire(struct cloud_provisioning *p)
 
 /* ---- what is due later ----------------------------------------------------------------------------------------------- */
 
-static bool sooner(const struct work *a, const struct work *b)
-{
-    return a->due_us < b->due_us || (a->due_us == b->due_us && a->order < b->order);
-}
-
 static size_t work_size(const struct work *work)
 {
     return sizeof *work + work->client_id.length + work->topic.length + work->payload.length;
-}
-
-static bool heap_push(struct cloud_provisioning *p, struct work *work)
-{
-    if (p->heap_count == p->heap_capacity) {
-        uint32_t capacity = p->heap_capacity ? p->heap_capacity * 2 : 8;
-        struct work **heap = memory_resize(p->heap, capacity * sizeof *heap);
-        if (!heap)
-            return false;
-        p->heap = heap;
-        p->heap_capacity = capacity;
-    }
-    uint32_t i = p->heap_count++;
-    for (; i > 0 && sooner(work, p->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        p->heap[i] = p->heap[(i - 1) / 2];
-    p->heap[i] = work;
-    p->bytes += work_size(work);
-    return true;
-}
-
-static struct work *heap_pop(struct cloud_provisioning *p)
-{
-    struct work *top = p->heap[0], *last = p->heap[--p->heap_count];
-    uint32_t i = 0;
-    for (;;) {
-        uint32_t child = 2 * i + 1;
-        if (child >= p->heap_count)
-            break;
-        if (child + 1 < p->heap_count && sooner(p->heap[child + 1], p->heap[child]))
-            child++;
-        if (!sooner(p->heap[child], last))
-            break;
-        p->heap[i] = p->heap[child];
-        i = child;
-    }
-    if (p->heap_count)
-        p->heap[i] = last;
-    p->bytes -= work_size(top);
-    return top;
 }
 
 static struct span keep(uint8_t **at, struct span text)
@@ -235,10 +189,10 @@ static bool work_later(struct cloud_provisioning *p, int64_t now_us, int64_t del
     later->client_id = keep(&at, work->client_id);
     later->topic = keep(&at, work->topic);
     later->payload = keep(&at, work->payload);
-    later->due_us = now_us + delay_us;
-    later->order = p->orders++;
-    if (heap_push(p, later))
+    if (due_push(&p->heap, (struct due_entry){.at_us = now_us + delay_us, .order = p->orders++, .item = later})) {
+        p->bytes += work_size(later);
         return true;
+    }
     memory_free(later);
     return false;
 }
@@ -676,7 +630,7 @@ bool cloud_provisioning_request(struct cloud_provisioning *provisioning, int64_t
 
 int64_t cloud_provisioning_next_deadline(const struct cloud_provisioning *provisioning)
 {
-    int64_t work_us = provisioning->heap_count ? provisioning->heap[0]->due_us : TIME_NEVER;
+    int64_t work_us = due_next_us(&provisioning->heap);
     int64_t token_us = provisioning->first ? provisioning->first->due_us : TIME_NEVER;
     return work_us < token_us ? work_us : token_us;
 }
@@ -684,11 +638,12 @@ int64_t cloud_provisioning_next_deadline(const struct cloud_provisioning *provis
 void cloud_provisioning_tick(struct cloud_provisioning *provisioning, int64_t now_us)
 {
     for (int64_t due_us; (due_us = cloud_provisioning_next_deadline(provisioning)) <= now_us && due_us != TIME_NEVER;) {
-        if (!provisioning->heap_count || provisioning->heap[0]->due_us > due_us) {
+        if (due_next_us(&provisioning->heap) > due_us) {
             token_expire(provisioning);
             continue;
         }
-        struct work *work = heap_pop(provisioning);
+        struct work *work = due_pop(&provisioning->heap).item;
+        provisioning->bytes -= work_size(work);
         if (work->token_used)
             grant_and_answer(provisioning, now_us, work);
         else
@@ -736,15 +691,15 @@ void cloud_provisioning_destroy(struct cloud_provisioning *provisioning)
         return;
     while (provisioning->first)
         token_drop_first(provisioning);
-    for (uint32_t i = 0; i < provisioning->heap_count; i++)
-        memory_free(provisioning->heap[i]);
+    for (uint32_t i = 0; i < provisioning->heap.count; i++)
+        memory_free(provisioning->heap.entries[i].item);
     while (provisioning->templates) {
         struct provisioning_template *template = provisioning->templates;
         provisioning->templates = template->next;
         memory_free(template);
     }
     memory_free(provisioning->bucket);
-    memory_free(provisioning->heap);
+    memory_free(provisioning->heap.entries);
     memory_free(provisioning);
 }
 
@@ -756,5 +711,5 @@ void cloud_provisioning_count(const struct cloud_provisioning *provisioning, str
 uint64_t cloud_provisioning_bytes(const struct cloud_provisioning *provisioning)
 {
     return sizeof *provisioning + provisioning->bytes + provisioning->bucket_count * sizeof *provisioning->bucket +
-           provisioning->heap_capacity * sizeof *provisioning->heap;
+           due_bytes(&provisioning->heap);
 }

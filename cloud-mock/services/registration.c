@@ -5,6 +5,7 @@
  */
 #include "cloud/services.h"
 
+#include "due.h"
 #include "memory.h"
 #include "text.h"
 
@@ -16,7 +17,6 @@ struct pending {
     struct pending *next; /* in its bucket */
     struct cloud_certificate certificate;
     int64_t due_us; /* TIME_NEVER: the rule has not taken it up */
-    uint64_t order;
 };
 
 struct cloud_registration {
@@ -27,8 +27,8 @@ struct cloud_registration {
     struct cloud_bus *bus;
     struct pending **bucket;
     uint32_t bucket_count, pending_count;
-    struct pending **heap; /* taken up, by due time */
-    uint64_t heap_count, heap_capacity, orders;
+    struct due_heap heap; /* taken up, by due time */
+    uint64_t orders;
     uint64_t refused, activated, strangers;
     uint64_t refusals[CLOUD_REFUSALS];
 };
@@ -63,50 +63,6 @@ static void buckets_grow(struct cloud_registration *registration)
     memory_free(old);
 }
 
-static bool sooner(const struct pending *a, const struct pending *b)
-{
-    return a->due_us < b->due_us || (a->due_us == b->due_us && a->order < b->order);
-}
-
-static bool heap_push(struct cloud_registration *registration, struct pending *pending)
-{
-    if (registration->heap_count == registration->heap_capacity) {
-        uint64_t capacity = registration->heap_capacity ? registration->heap_capacity * 2 : 8;
-        struct pending **heap = memory_resize(registration->heap, capacity * sizeof *heap);
-        if (!heap)
-            return false;
-        registration->heap = heap;
-        registration->heap_capacity = capacity;
-    }
-    uint64_t i = registration->heap_count++;
-    for (; i > 0 && sooner(pending, registration->heap[(i - 1) / 2]); i = (i - 1) / 2)
-        registration->heap[i] = registration->heap[(i - 1) / 2];
-    registration->heap[i] = pending;
-    registration->due.next_us = registration->heap[0]->due_us;
-    return true;
-}
-
-static struct pending *heap_pop(struct cloud_registration *registration)
-{
-    struct pending *top = registration->heap[0], *last = registration->heap[--registration->heap_count];
-    uint64_t i = 0;
-    for (;;) {
-        uint64_t child = 2 * i + 1;
-        if (child >= registration->heap_count)
-            break;
-        if (child + 1 < registration->heap_count && sooner(registration->heap[child + 1], registration->heap[child]))
-            child++;
-        if (!sooner(registration->heap[child], last))
-            break;
-        registration->heap[i] = registration->heap[child];
-        i = child;
-    }
-    if (registration->heap_count)
-        registration->heap[i] = last;
-    registration->due.next_us = registration->heap_count ? registration->heap[0]->due_us : TIME_NEVER;
-    return top;
-}
-
 /* ---- the rule -------------------------------------------------------------------------------------------------------- */
 
 static bool certificate_in_event(struct span payload, uint8_t id[32])
@@ -134,9 +90,10 @@ static void rule(void *context, int64_t now_us, const struct mq5_publish *messag
     if (delay_us == TIME_NEVER)
         return; /* this run of the rule is lost; the next attempt's event starts another */
     pending->due_us = now_us + delay_us;
-    pending->order = registration->orders++;
-    if (!heap_push(registration, pending))
+    if (!due_push(&registration->heap,
+                  (struct due_entry){.at_us = pending->due_us, .order = registration->orders++, .item = pending}))
         pending->due_us = TIME_NEVER; /* the next attempt raises the event again */
+    registration->due.next_us = due_next_us(&registration->heap);
 }
 
 struct search { /* for an ACTIVE certificate of a thing beside `own` */
@@ -213,8 +170,9 @@ bool cloud_registration_knows(const struct cloud_registration *registration, con
 
 void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us)
 {
-    while (registration->due.next_us <= now_us && registration->heap_count) {
-        struct pending *pending = heap_pop(registration);
+    while (registration->due.next_us <= now_us && registration->heap.count) {
+        struct pending *pending = due_pop(&registration->heap).item;
+        registration->due.next_us = due_next_us(&registration->heap);
         activate(registration, now_us, pending);
         *place_of(registration, pending->certificate.id) = pending->next;
         registration->pending_count--;
@@ -394,7 +352,7 @@ void cloud_registration_destroy(struct cloud_registration *registration)
             memory_free(pending);
         }
     memory_free(registration->bucket);
-    memory_free(registration->heap);
+    memory_free(registration->heap.entries);
     memory_free(registration);
 }
 
@@ -434,6 +392,5 @@ void cloud_registration_set_ca(struct cloud_registration *registration, bool ina
 uint64_t cloud_registration_bytes(const struct cloud_registration *registration)
 {
     return sizeof *registration + registration->bucket_count * sizeof *registration->bucket +
-           registration->heap_capacity * sizeof *registration->heap +
-           registration->pending_count * sizeof(struct pending);
+           due_bytes(&registration->heap) + registration->pending_count * sizeof(struct pending);
 }
