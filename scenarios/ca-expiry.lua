@@ -1,6 +1,7 @@
 -- The certificates of a whole model year run out within some weeks. A daily audit finds what is due, rotates each once, and nobody is ever refused for
 -- a certificate that ran out. (Live, the calendar shrinks and certificates do not: three audits in two minutes with --speedup 1800.)
 local vehicles = param("fleet", 2000, "vehicles in all")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 
 scenario "ca-expiry" { start = "2026-03-04 00:00", duration = hours(60), seed = 13 }
 
@@ -9,7 +10,7 @@ local never  = fault("never_activate", { off = 0, on = 0.1, breaks = { "all-due-
                      "share of vehicles whose new certificate is granted and never made active")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   rotation = { rollout = per_minute(1000), timeout = hours(12), expiring_within = days(30) },
   revocation = { cut = uniform(seconds(0), seconds(20)), bound = seconds(40) },

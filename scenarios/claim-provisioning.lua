@@ -2,6 +2,7 @@
 -- random number generator to speak of and lets the cloud make its key. Strangers hold the claim certificate too, and are in no registry.
 local vehicles  = param("fleet", 2000, "vehicles and strangers in all")
 local within_s  = param("within", 40, "seconds in which they all get power")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local strangers = math.max(1, math.floor(vehicles / 100))
 local weak      = math.max(1, math.floor(vehicles / 10))
 
@@ -15,7 +16,7 @@ local twins = fault("share_identity", { off = 0, on = 0.02, breaks = { "all-onli
                     "share of TCUs that left their maker with another one's serial number")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle { policy = "vehicle", faults = { lose_answers = lost, never_activate = never, share_identity = twins } }
 
 local function tcu(more)

@@ -1,6 +1,7 @@
 -- Somebody has copied the identity of some cars and uses it beside them. Two that take over from each other again and again are found out, and the
 -- identity is of no use to either until the car has another TCU.
 local vehicles = param("fleet", 2000, "vehicles and thieves in all")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local thieves  = math.max(2, math.floor(vehicles / 100))
 local bait     = thieves * 4 + 64       -- a thief finds a car of its own served by the same cloud instance
 
@@ -10,7 +11,7 @@ local blind  = fault("no_detection", { off = 0, on = 1, breaks = { "detected", "
 local no_cut = fault("forget_cut", { off = 0, on = 1, breaks = { "no-clone-left", "others-stay", "no-flaw" } }, "live connections of revoked certificates are not cut")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   clones = { takeovers = blind > 0 and 1000 or 4, within = minutes(2), decision = "revoke" },
   revocation = { cut = uniform(seconds(0), seconds(5)), bound = seconds(10) },

@@ -1,6 +1,7 @@
 -- The keys of some TCUs are out. Their certificates are revoked: live connections are cut, nobody comes back with them, and once a workshop has put in
 -- another TCU the cars are back under the same Reference ID.
 local vehicles = param("fleet", 2000, "vehicles in all")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local exposed  = math.max(2, math.floor(vehicles / 50))
 
 scenario "compromise" { start = "2026-03-04 10:00", duration = seconds(150), seed = 8 }
@@ -11,7 +12,7 @@ local silent    = fault("workshop_says_nothing", { off = 0, on = 1, breaks = { "
                         "the workshop does not register the new TCUs")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   revocation = { cut = uniform(seconds(0), seconds(15)), bound = seconds(20) },
   faults = { forget_cut = no_cut },

@@ -1,5 +1,6 @@
 -- Cars go to the scrap yard: refused for good, their history kept, everybody else undisturbed.
 local vehicles = param("fleet", 2000, "vehicles in all")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local scrapped = math.max(2, math.floor(vehicles / 20))
 
 scenario "decommission" { start = "2026-03-04 16:00", duration = seconds(120), seed = 12 }
@@ -8,7 +9,7 @@ local no_cut    = fault("forget_cut", { off = 0, on = 0.5, breaks = { "gone", "n
 local no_effect = fault("forget_revocation", { off = 0, on = 0.5, breaks = { "no-flaw" } }, "share of decommissionings that never reach the door")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   revocation = { cut = uniform(seconds(0), seconds(15)), bound = seconds(20) },
   faults = { forget_cut = no_cut, forget_revocation = no_effect },

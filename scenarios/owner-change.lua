@@ -1,5 +1,6 @@
 -- Used cars get new owners: a new certificate for each, the old owner's data split off; nothing crosses, either way.
 local vehicles = param("fleet", 2000, "vehicles in all")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local sold     = math.max(2, math.floor(vehicles / 20))
 
 scenario "owner-change" { start = "2026-03-04 14:00", duration = seconds(120), seed = 10 }
@@ -8,7 +9,7 @@ local kept   = fault("keep_data", { off = 0, on = 0.3, breaks = { "nothing-cross
 local forget = fault("forget_deactivation", { off = 0, on = 0.3, breaks = { "no-flaw" } }, "share of vehicles whose old certificate stays active")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   rotation = { rollout = per_minute(1000), timeout = minutes(10) },
   revocation = { cut = uniform(seconds(0), seconds(5)), bound = seconds(10) },

@@ -2,6 +2,7 @@
 -- Beside it strangers knock: TCUs with a genuine attestation certificate that no vehicle registry knows.
 local vehicles  = param("fleet", 2000, "vehicles and strangers in all")
 local within_s  = param("within", 40, "seconds in which they all get power")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local strangers = math.max(1, math.floor(vehicles / 100))
 
 scenario "provisioning-wave" { start = "2026-03-04 06:00", duration = seconds(within_s + 80), seed = 4 }
@@ -13,7 +14,7 @@ local twins     = fault("share_identity", { off = 0, on = 0.02, breaks = { "all-
 local vins      = fault("vin_in_clear", { off = 0, on = 0.05, breaks = { "no-vin-seen" } }, "share of vehicles whose telemetry says their VIN")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = uniform(seconds(slow_rule * 0.5), seconds(slow_rule * 1.5)), processors = 2 }
+cloud { activation = uniform(seconds(slow_rule * 0.5), seconds(slow_rule * 1.5)), processors = 2, cryptography = cryptography }
 lifecycle { policy = "vehicle", faults = { share_identity = twins, vin_in_clear = vins } }
 
 local function tcu(more)

@@ -2,6 +2,7 @@
 -- before the write happened, half after. All end with exactly one valid certificate and their job SUCCEEDED.
 local vehicles = param("fleet", 2000, "vehicles in all")
 local writes   = param("writes", 10, "store writes a rotation makes")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 
 scenario "rotation-power-loss" { start = "2026-03-04 02:00", duration = seconds(140), seed = 7 }
 
@@ -11,7 +12,7 @@ local forget = fault("forget_deactivation", { off = 0, on = 0.05, breaks = { "no
                      "share of vehicles whose old certificate stays active")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   rotation = { rollout = per_minute(1000), timeout = minutes(30) },
   revocation = { cut = uniform(seconds(0), seconds(2)), bound = seconds(10) },
@@ -30,7 +31,8 @@ at("02:00:30", function()
   power_cut { at_store_write = "each", writes = writes, lasts = seconds(4) }
 end)
 
-expect "power-lost"       (identities():power_cuts()):at_least(vehicles)
+-- (A vehicle that has to go back to its old certificate makes fewer writes and may never come to its own.)
+expect "power-lost"       (identities():power_cuts()):at_least(never > 0 and 0.9 * vehicles or vehicles)
 expect "all-rotated"      (rotation():succeeded()):equals(vehicles)
 expect "none-failed"      (rotation():failed()):equals(0)
 expect "none-rolled-back" (rotation():rolled_back()):equals(0)

@@ -2,6 +2,7 @@
 -- job SUCCEEDED, and the old one refused. Live in two minutes: --speedup 30.
 local vehicles = param("fleet", 2000, "vehicles in all")
 local share    = param("share", 0.05, "share of the fleet that is rotated")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 
 scenario "rotation-wave" { start = "2026-03-04 07:00", duration = hours(1), seed = 6, warm_up = minutes(5) }
 
@@ -13,7 +14,7 @@ local forget = fault("forget_deactivation", { off = 0, on = 0.3, breaks = { "no-
                      "share of vehicles whose old certificate stays active")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   policy = "vehicle",
   rotation = { rollout = per_minute(1000), timeout = minutes(20), retries = 0 },

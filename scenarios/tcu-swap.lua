@@ -1,6 +1,7 @@
 -- Another TCU in the same car: by a workshop, before the car was sold, while the car was offline, in the middle of a rotation, and one taken out for good.
 -- The old TCU, put into another car, is refused. The Reference ID stays what it was.
 local vehicles = param("fleet", 2000, "vehicles and thieves in all")
+local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
 local part     = math.max(2, math.floor(vehicles / 50))
 
 scenario "tcu-swap" { start = "2026-03-04 09:00", duration = seconds(150), seed = 11 }
@@ -9,7 +10,7 @@ local silent  = fault("workshop_says_nothing", { off = 0, on = 1, breaks = { "sw
 local useless = fault("forget_revocation", { off = 0, on = 0.5, breaks = { "no-flaw" } }, "share of revocations that never reach the door")
 
 region "here" { latency = milliseconds(8) }
-cloud { activation = constant(seconds(1)), processors = 2 }
+cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle {
   rotation = { rollout = per_minute(1000), timeout = minutes(10) },
   revocation = { cut = uniform(seconds(0), seconds(5)), bound = seconds(10) },

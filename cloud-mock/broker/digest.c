@@ -6,10 +6,13 @@ static uint64_t hash_bytes(uint64_t hash, const void *data, uint32_t length)
     return broker_mix(hash ^ ((uint64_t)broker_hash(data, length) << 32 | length));
 }
 
-uint64_t broker_message_hash(const struct message *message)
+uint64_t broker_message_hash(const struct cloud_broker *broker, const struct message *message)
 {
+    uint32_t length = message->size - (uint32_t)sizeof(struct message);
     uint64_t hash = hash_bytes(message->qos * 2u + message->retain, message->bytes,
-                               message->size - (uint32_t)sizeof(struct message));
+                               broker->options.contents_vary ? message->topic_length : length);
+    if (broker->options.contents_vary)
+        hash = broker_mix(hash + length);
     hash = broker_mix(hash + message->topic_length);
     if (message->present & MESSAGE_EXPIRY)
         hash = broker_mix(hash + (uint64_t)broker_message_expires_us(message));
@@ -43,13 +46,13 @@ static uint64_t hash_patterned(const struct cloud_broker *broker, const struct s
     return hash;
 }
 
-static uint64_t hash_deliveries(const struct delivery *list)
+static uint64_t hash_deliveries(const struct cloud_broker *broker, const struct delivery *list)
 {
     uint64_t hash = 0;
     for (; list; list = list->next) {
         hash = broker_mix(hash + list->packet_id + list->qos * UINT64_C(65536) + list->state * UINT64_C(0x1000000));
         if (list->message)
-            hash = broker_mix(hash + broker_message_hash(list->message));
+            hash = broker_mix(hash + broker_message_hash(broker, list->message));
     }
     return hash;
 }
@@ -68,11 +71,12 @@ static uint64_t hash_session(const struct cloud_broker *broker, const struct ses
         subscriptions += hash_patterned(broker, session, &patterns->entries[i]);
     hash = broker_mix(hash + subscriptions);
     if (session->flow)
-        hash = broker_mix(hash + hash_deliveries(session->flow->sent) + 3 * hash_deliveries(session->flow->queued));
+        hash = broker_mix(hash + hash_deliveries(broker, session->flow->sent) +
+                          3 * hash_deliveries(broker, session->flow->queued));
     if (received)
         hash = hash_bytes(hash, received->ids, received->count * (uint32_t)sizeof(uint16_t));
     if (will)
-        hash = broker_mix(hash + broker_message_hash(will->message) + (uint64_t)will->due_us);
+        hash = broker_mix(hash + broker_message_hash(broker, will->message) + (uint64_t)will->due_us);
     return hash;
 }
 

@@ -338,7 +338,7 @@ void broker_message_release(struct cloud_broker *broker, struct message *message
 /* A view with the expiry that remains. */
 void broker_message_view(const struct message *message, int64_t now_us, struct mq5_publish *out);
 int64_t broker_message_expires_us(const struct message *message);
-uint64_t broker_message_hash(const struct message *message); /* digest.c */
+uint64_t broker_message_hash(const struct cloud_broker *broker, const struct message *message); /* digest.c */
 
 /* topics.c: the tree of subscriptions */
 struct topic_levels {

@@ -300,7 +300,7 @@ uint64_t broker_retained_hash(const struct cloud_broker *broker)
     for (uint32_t i = 0; i < broker->retained_table_size; i++)
         for (const struct retained_node *node = broker->retained_table[i]; node; node = node->chain)
             if (node->message)
-                sum += broker_message_hash(node->message) * 3;
+                sum += broker_message_hash(broker, node->message) * 3;
     return sum;
 }
 

@@ -22,6 +22,7 @@ struct pki_store;
 
 struct cloud_pki {
     bool modelled;
+    bool simulating; /* cloud_pki_simulate() */
     struct pki_store *store; /* index of what was issued and revoked; NULL when modelled */
     uint64_t seed;
     uint64_t next_serial;

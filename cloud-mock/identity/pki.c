@@ -59,6 +59,11 @@ void cloud_pki_close(struct cloud_pki *pki)
     memory_free(pki);
 }
 
+void cloud_pki_simulate(struct cloud_pki *pki)
+{
+    pki->simulating = !pki->modelled;
+}
+
 uint64_t cloud_pki_bytes(const struct cloud_pki *pki)
 {
     uint64_t bytes = sizeof(*pki);
@@ -123,6 +128,20 @@ static bool in_time(const struct cloud_certificate *c, int64_t now_s, const char
     return false;
 }
 
+static bool signed_really(const struct cloud_pki *pki, X509 *x509, enum cloud_ca issuer, struct cloud_certificate *c,
+                          const char **why)
+{
+    if (X509_check_issued(pki->ca[issuer].x509, x509) != X509_V_OK)
+        *why = "issued by somebody else";
+    else if (X509_verify(x509, pki->ca[issuer].key) != 1)
+        *why = "signature does not verify";
+    else {
+        memcpy(c->issuer_id, pki->ca[issuer].certificate.id, 32);
+        return true;
+    }
+    return false;
+}
+
 static bool signed_by(const struct cloud_pki *pki, struct span bytes, enum cloud_ca issuer, struct cloud_certificate *c,
                       const char **why)
 {
@@ -136,18 +155,11 @@ static bool signed_by(const struct cloud_pki *pki, struct span bytes, enum cloud
         return false;
     }
     X509 *x509 = real_parse(bytes);
-    bool good = false;
-    if (!x509 || !real_describe(x509, c))
+    bool read = x509 && real_describe(x509, c);
+    if (!read)
         *why = "not a certificate";
-    else if (X509_check_issued(pki->ca[issuer].x509, x509) != X509_V_OK)
-        *why = "issued by somebody else";
-    else if (X509_verify(x509, pki->ca[issuer].key) != 1)
-        *why = "signature does not verify";
-    else
-        good = true;
+    bool good = read && signed_really(pki, x509, issuer, c, why);
     X509_free(x509);
-    if (good)
-        memcpy(c->issuer_id, pki->ca[issuer].certificate.id, 32);
     return good;
 }
 
@@ -162,10 +174,19 @@ bool cloud_pki_verify(const struct cloud_pki *pki, struct span certificate, enum
 bool cloud_pki_read(const struct cloud_pki *pki, struct span bytes, struct cloud_certificate *out)
 {
     const char *why;
-    for (int i = 0; i < CLOUD_CA_COUNT; i++)
-        if (signed_by(pki, bytes, (enum cloud_ca)i, out, &why))
-            return true;
-    return cloud_certificate_read(bytes, out);
+    bool found = false;
+    if (pki->modelled || identity_is_modelled(bytes)) {
+        for (int i = 0; i < CLOUD_CA_COUNT; i++)
+            if (signed_by(pki, bytes, (enum cloud_ca)i, out, &why))
+                return true;
+        return cloud_certificate_read(bytes, out);
+    }
+    X509 *x509 = real_parse(bytes);
+    bool read = x509 && real_describe(x509, out);
+    for (int i = 0; read && !found && i < CLOUD_CA_COUNT; i++)
+        found = signed_really(pki, x509, (enum cloud_ca)i, out, &why);
+    X509_free(x509);
+    return read;
 }
 
 void cloud_peer_from_certificate(struct cloud_peer *peer, const struct cloud_certificate *certificate,

@@ -87,10 +87,11 @@ static bool open_database(struct pki_store *store, char *error, size_t error_cap
 
 struct pki_store *store_of(struct cloud_pki *pki, char *error, size_t error_capacity)
 {
-    struct pki_store *store = pki->store;
+    struct pki_store *store = pki->simulating ? NULL : pki->store;
     if (!store) {
         if (error && error_capacity)
-            snprintf(error, error_capacity, "certificates: a modelled hierarchy has no index");
+            snprintf(error, error_capacity, "certificates: a %s hierarchy has no index",
+                     pki->modelled ? "modelled" : "simulation's");
         return NULL;
     }
     pthread_mutex_lock(&store->mutex);

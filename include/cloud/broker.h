@@ -100,6 +100,7 @@ struct cloud_broker_options {
         denied_subscribe_closes; /* true: the connection is closed; false: SUBACK 0x87 (3.1.1: 0x80). defaults(): false */
     bool
         dollar_topics_reserved; /* publishes by clients to "$..." are refused with 0x87; $-subscriptions allowed. defaults(): true */
+    bool contents_vary; /* from run to run, lengths and topics do not: cloud_broker_state_hash() leaves them out */
     /* All memory of the broker, sizes given both ways; new_size 0 frees. NULL from it is answered in the protocol (0x97), never fatal.
      * No hook: the broker's own pools over malloc(). */
     void *(*allocate)(void *allocate_context, void *old, size_t old_size, size_t new_size);

@@ -45,6 +45,9 @@ enum cloud_ca {
 struct cloud_pki *cloud_pki_open(const char *directory, bool create, char *error, size_t error_capacity);
 struct cloud_pki *cloud_pki_modelled(uint64_t seed);
 void cloud_pki_close(struct cloud_pki *pki);
+/* For simulations, where a length is a time and the world keeps the books: certificates of one name and one kind are all equally long from now on
+ * (serial numbers of eight bytes, signatures of 71), and the directory's index is neither told nor asked. Nothing to a modelled one. */
+void cloud_pki_simulate(struct cloud_pki *pki);
 bool cloud_pki_is_modelled(const struct cloud_pki *pki);
 uint64_t cloud_pki_bytes(const struct cloud_pki *pki); /* its memory, OpenSSL's objects of a real one not counted */
 const struct cloud_certificate *cloud_pki_ca(const struct cloud_pki *pki, enum cloud_ca ca);

@@ -148,6 +148,7 @@ struct scenario_cloud {
     uint32_t session_expiry_maximum_s;
     uint16_t receive_maximum, topic_alias_maximum;
     int64_t service_us; /* hop inside the data centre */
+    bool real_cryptography; /* virtual world: X.509 and P-256 instead of their model; the live world's is always real */
     struct scenario_lifecycle lifecycle;
 };
 

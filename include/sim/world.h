@@ -117,6 +117,8 @@ struct world_result {
 /* Preflight: what the scenario needs against what the machine has; writes one line per need; false if something is too low (*remedy: what to do). */
 bool world_preflight(const struct scenario *scenario, const struct world_options *options, char *text,
                      size_t text_capacity, char *remedy, size_t remedy_capacity);
+/* What a scenario cannot be run with: one line. NULL: nothing. */
+const char *world_objection(const struct scenario *scenario, const struct world_options *options);
 /* Runs to the end. The script gives the scenario and takes the callbacks. */
 void world_run(struct script *script, const struct world_options *options, struct world_result *result);
 void world_run_virtual(struct script *script, const struct world_options *options, struct world_result *result);

@@ -307,6 +307,11 @@ static int replay_run(struct replay *replay)
     replay->world.trace = on_trace;
     replay->world.trace_context = replay;
     replay->world.stop = &stop_requested;
+    const char *objection = world_objection(replay->scenario, &replay->world);
+    if (objection) {
+        cli_complain("%s", objection);
+        return EXIT_USAGE;
+    }
     start_streams(replay);
     world_run_virtual(script, &replay->world, &replay->result);
     fflush(stdout);

@@ -233,6 +233,11 @@ static int run_scenario(struct cli_options *options, struct script *script, int 
 {
     const struct scenario *scenario = script_scenario(script);
     char directory[512];
+    const char *objection = world_objection(scenario, &options->world);
+    if (objection) {
+        cli_complain("%s", objection);
+        return EXIT_USAGE;
+    }
     agree_on_directory(options, scenario, directory, sizeof directory);
     if (!ready(options, scenario, directory))
         return EXIT_ENVIRONMENT;

@@ -168,6 +168,7 @@ static void add_head(cJSON *root, const struct scenario *scenario)
     cJSON_AddNumberToObject(root, "duration_s", (double)scenario->duration_us / US_PER_S);
     cJSON_AddNumberToObject(root, "warm_up_s", (double)scenario->warm_up_us / US_PER_S);
     cJSON_AddNumberToObject(root, "seed", (double)scenario->seed);
+    cJSON_AddStringToObject(root, "cryptography", scenario->cloud.real_cryptography ? "real" : "modelled");
 }
 
 char *script_describe_json(const struct script *script)

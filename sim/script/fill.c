@@ -209,6 +209,7 @@ static void fill_region(struct reader *reader, struct scenario_region *region)
 
 static void fill_cloud(struct reader *reader, struct scenario_cloud *cloud)
 {
+    static const char *const kinds[] = {"modelled", "real", NULL};
     enter(reader, "cloud");
     strcpy(cloud->profile, "embedded");
     table_of(reader, "activation", 0, LONGEST_US, &cloud->activation_us, NULL, 0);
@@ -220,6 +221,7 @@ static void fill_cloud(struct reader *reader, struct scenario_cloud *cloud)
     cloud->receive_maximum = (uint16_t)whole(reader, "receive_maximum", 65535);
     cloud->topic_alias_maximum = (uint16_t)whole(reader, "topic_alias_maximum", 65535);
     cloud->service_us = time_us(reader, "service");
+    cloud->real_cryptography = choice(reader, "cryptography", kinds) == 1;
     leave(reader);
 }
 

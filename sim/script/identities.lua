@@ -109,6 +109,9 @@ function env.factory(spec)
   local f = { mark = "identity" }
   f.kind = one_of("factory: kind", spec.kind or "certificate", { "certificate", "password", "none" })
   f.provisioning = one_of("factory: provisioning", spec.provisioning or "done", { "done", "just-in-time", "claim" })
+  if spec.cryptography == "real" then
+    fail("factory: cryptography = \"real\": all vehicles of a run have one kind; write cloud { cryptography = \"real\" }")
+  end
   one_of("factory: cryptography", spec.cryptography or "modelled", { "modelled" })
   f.user = spec.user and text_of("factory: user", spec.user, 31) or ""
   f.password = spec.password and text_of("factory: password", spec.password, 63) or ""

@@ -322,7 +322,7 @@ function env.cloud(spec)
   in_file("cloud")
   want_table("cloud", spec)
   known_fields("cloud", spec, { "activation", "certificate_lifetime", "issue", "processors", "keep_alive_maximum", "session_expiry_maximum",
-                                "receive_maximum", "topic_alias_maximum", "service" })
+                                "receive_maximum", "topic_alias_maximum", "service", "cryptography" })
   local c = plan.cloud
   if spec.activation ~= nil then
     c.activation = want_distribution("cloud: activation", spec.activation)
@@ -338,9 +338,10 @@ function env.cloud(spec)
   if spec.receive_maximum ~= nil then c.receive_maximum = whole("cloud: receive_maximum", spec.receive_maximum, 1, 65535) end
   if spec.topic_alias_maximum ~= nil then c.topic_alias_maximum = whole("cloud: topic_alias_maximum", spec.topic_alias_maximum, 0, 65535) end
   if spec.service ~= nil then c.service = duration("cloud: service", spec.service) end
+  if spec.cryptography ~= nil then c.cryptography = one_of("cloud: cryptography", spec.cryptography, { "modelled", "real" }) end
 end
 plan.cloud = { activation = env.lognormal(1e6, 0.3), certificate_lifetime = 365 * DAY, issue = 40e3, processors = 2, keep_alive_maximum = 0,
-               session_expiry_maximum = 0, receive_maximum = 100, topic_alias_maximum = 8, service = 1e3 }
+               session_expiry_maximum = 0, receive_maximum = 100, topic_alias_maximum = 8, service = 1e3, cryptography = "modelled" }
 
 -- ---- parts of a cohort ---------------------------------------------------------------------------------------------
 

@@ -299,8 +299,7 @@ void fleet_tell_script(struct fleet *fleet, uint32_t vehicle, const struct fleet
         fleet->failed = true;
 }
 
-/* Whose identity is not, or not yet, theirs. */
-static void tried(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us, bool accepted)
+void fleet_tried(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us, bool accepted)
 {
     const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
     if (fleet->scenario->cloud.lifecycle.on && (cohort->steals != MEASURE_ANY || cohort->strangers))
@@ -314,7 +313,7 @@ static void went_online(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
     sample_since(fleet, METRIC_CONNECT_TOTAL, trace, vehicle, trace->attempt_us, now_us);
     sample_since(fleet, METRIC_CONNECT_CONNACK, trace, vehicle, trace->link_up_us, now_us);
     trace->online = trace->was_online = true;
-    tried(fleet, vehicle, trace, now_us, true);
+    fleet_tried(fleet, vehicle, trace, now_us, true);
     if (!trace->registering) {
         sample_since(fleet, METRIC_RECONNECT, trace, vehicle, trace->since_us, now_us);
         trace->since_us = -1;
@@ -338,7 +337,7 @@ static void was_refused(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
         return;
     }
     count(fleet, trace, COUNTER_CONNECTS_REFUSED, now_us, 1);
-    tried(fleet, vehicle, trace, now_us, false);
+    fleet_tried(fleet, vehicle, trace, now_us, false);
     if (trace->key_us >= 0 && !trace->provisioned) {
         count(fleet, trace, COUNTER_REGISTRATIONS_REFUSED, now_us, 1);
         if (!trace->registering)

@@ -120,6 +120,8 @@ void fleet_trace_init(const struct fleet *fleet, uint32_t vehicle, struct fleet_
 /* All of the agent's probes go through here. */
 void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
                  const struct tcu_probe *probe);
+/* Somebody whose identity is not, or not yet, theirs (a thief, a stranger) has tried to come in; nothing for others. */
+void fleet_tried(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us, bool accepted);
 /* Bytes handed to or got from the link; counts pings. */
 void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us, enum link_direction direction,
                  const uint8_t *data, size_t length);

@@ -375,14 +375,15 @@ static bool set_up(struct virtual_world *world, struct script *script)
     return open_exchange(world) && (world->options->trace ? set_up_replay(world) : set_up_partitions(world));
 }
 
-static void describe(struct world_result *result, const struct sim_group *group)
+static void describe(struct world_result *result, const struct sim_group *group, bool real)
 {
     snprintf(result->broker, sizeof result->broker, "embedded broker core, in the virtual world");
     snprintf(result->cloud_profile, sizeof result->cloud_profile, "embedded");
-    snprintf(result->notes[result->note_count++], sizeof result->notes[0],
-             "Modelled: TCP and TLS set-up (round trips, bytes, computing time), cryptography (certificates carry the "
-             "same fields and obey the same "
-             "rules), radio, trips. Real: agent, MQTT bytes, broker, services.");
+    snprintf(result->notes[result->note_count++], sizeof result->notes[0], "%s",
+             real ? "Modelled: TCP and TLS set-up (round trips, bytes, computing time), radio, trips. Real: agent, MQTT "
+                    "bytes, broker, services, keys and certificates (P-256, X.509)."
+                  : "Modelled: TCP and TLS set-up (round trips, bytes, computing time), cryptography (certificates carry "
+                    "the same fields and obey the same rules), radio, trips. Real: agent, MQTT bytes, broker, services.");
     if (sim_group_size(group) > 1)
         snprintf(result->notes[result->note_count++], sizeof result->notes[0], "%u ranks, %.120s",
                  sim_group_size(group), sim_group_library(group));
@@ -424,7 +425,10 @@ static void carry_out(struct virtual_world *world)
 void world_run_virtual(struct script *script, const struct world_options *options, struct world_result *result)
 {
     struct sim_group *group = options->group;
-    describe(result, group);
+    struct cloud_pki *pki;
+    describe(result, group, script_scenario(script)->cloud.real_cryptography);
+    if (!virtual_crypto_open(script_scenario(script), options, &pki, result))
+        return;
     struct memory_heap *heap = memory_heap_create();
     struct memory_heap *outside = memory_enter(heap);
     struct virtual_world *world = heap ? memory_allocate_zero(1, sizeof *world) : NULL;
@@ -434,6 +438,7 @@ void world_run_virtual(struct script *script, const struct world_options *option
         world->options = options;
         world->result = result;
         world->group = group;
+        world->pki = pki;
         assert_context.seed = world->scenario->seed;
     }
     bool made = world && set_up(world, script);
@@ -450,6 +455,7 @@ void world_run_virtual(struct script *script, const struct world_options *option
                  script_scenario(script)->fleet);
     }
     memory_enter(outside);
+    virtual_crypto_close(pki);
 }
 
 void world_resume_virtual(const struct world_options *options, struct script **script, struct world_result *result)
@@ -467,7 +473,7 @@ void world_resume_virtual(const struct world_options *options, struct script **s
     result->measure = world->fleet.measure;
     assert_context.seed = world->scenario->seed;
     struct memory_heap *outside = memory_enter(world->heap);
-    describe(result, world->group);
+    describe(result, world->group, false);
     char at[32];
     scenario_time_text(world->scenario, world->now_us, at, sizeof at);
     snprintf(result->notes[result->note_count++], sizeof result->notes[0], "Resumed from the checkpoint of %s.", at);

@@ -34,6 +34,7 @@ struct virtual_link { /* a transport connection; lives until both ends have let 
     struct store_item *certificate; /* shown in the handshake; NULL: none */
     uint8_t tls;             /* as struct link_setup says */
     bool vehicle_open, broker_open;
+    struct cloud_certificate proven[]; /* of runs with real cryptography: one, what the handshake made of the certificate */
 };
 
 enum step_kind {
@@ -60,9 +61,9 @@ struct step { /* something a vehicle waits for */
 };
 
 struct store_item { /* shared by the vehicle's store and the links that showed it */
-    uint16_t length;
-    uint8_t holders;
-    bool packed; /* a modelled certificate in its compact form; length is the form's */
+    uint16_t length : 15;
+    uint16_t packed : 1; /* a modelled certificate in its compact form; length is the form's */
+    uint16_t holders;
     uint8_t data[];
 };
 
@@ -92,8 +93,16 @@ struct virtual_identity {
     struct store_item *removed; /* the certificate it had before: replaced, or gone with its TCU */
 };
 
+/* Per vehicle of runs with real cryptography: keys in PKCS#8, certificates in DER. */
+struct virtual_keys {
+    struct store_item *slot[2]; /* of the operational identities; a thief's: the first */
+    struct store_item *removed; /* with virtual_identity.removed */
+    struct store_item *attestation, *attestation_key; /* made when they are first shown */
+};
+
 #define VIRTUAL_BUSES           16
 #define VIRTUAL_CERTIFICATE_MAX 1024
+#define VIRTUAL_KEY_MAX         256
 struct partition {
     struct virtual_world *world;
     struct memory_heap *heap;
@@ -109,7 +118,8 @@ struct partition {
     uint32_t messages; /* sent to other partitions */
     struct virtual_identity *identities; /* by vehicle; NULL: nobody looks after them */
     struct fleet_identity_hooks hooks;
-    struct store_item *claim;     /* certificate of the production lot */
+    struct virtual_keys *keys; /* by vehicle; NULL: modelled cryptography */
+    struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
     struct virtual_vehicle *died; /* its power went inside the event that is being handled */
     struct sim_deadline cloud_deadline;
     struct sim_random cloud_random;
@@ -163,6 +173,7 @@ struct virtual_world {
     struct virtual_vehicle *traced; /* replay: whose life is told; NULL: nobody's */
     uint32_t next_acted;            /* replay: actions of scripts so far */
     int64_t next_checkpoint_us;
+    struct cloud_pki *pki; /* real, of all partitions of all ranks; NULL: each partition has a modelled one */
 };
 
 static inline uint32_t vehicle_index(const struct virtual_vehicle *vehicle)
@@ -251,6 +262,36 @@ const char *virtual_identity_refusal(const struct virtual_world *world, const st
 int64_t virtual_identity_audit(struct partition *partition, int64_t now_us);
 void virtual_identity_close(struct partition *partition);
 
+static inline struct virtual_keys *vehicle_keys(const struct virtual_vehicle *vehicle)
+{
+    struct virtual_keys *keys = vehicle->partition->keys;
+    return keys ? &keys[vehicle->local] : NULL;
+}
+
+/* virtual_crypto.c: runs with real cryptography. The hierarchy is outside all heaps; a partition holds its CA's bytes and vehicles' only. */
+/* Collective: one hierarchy for all ranks. false: a line in result->error. */
+bool virtual_crypto_open(const struct scenario *scenario, const struct world_options *options, struct cloud_pki **pki,
+                         struct world_result *result);
+void virtual_crypto_close(struct cloud_pki *pki);
+bool virtual_crypto_partition(struct partition *partition); /* false: out of memory */
+/* As tcu_crypto_enroll(); all requests for one name are equally long. */
+bool virtual_crypto_enroll(struct span common_name, uint8_t *key, size_t *key_length, uint8_t *request, size_t *length);
+/* The key beside what virtual_shown() said. */
+struct span virtual_key_shown(struct virtual_vehicle *vehicle, enum tcu_identity identity);
+/* What the server of a TLS handshake finds: is it of a CA of ours, in its validity, not revoked, and is its holder in possession of the key? *out tells
+ * of the certificate. NULL: fine; else why not. */
+const char *virtual_handshake(const struct partition *partition, struct span certificate, struct span key,
+                              struct cloud_certificate *out);
+/* NULL: modelled cryptography, or no key's item. */
+struct store_item **virtual_key_place(struct virtual_vehicle *vehicle, enum tcu_store_item item);
+/* The bytes that a store write keeps: certificates in DER, keys in PKCS#8. Empty: the write is refused. */
+struct span virtual_crypto_kept(struct virtual_vehicle *vehicle, enum tcu_store_item item, struct span value,
+                                uint8_t *out, size_t capacity);
+/* The device's own certificate, made at first. NULL: it cannot be made. */
+struct store_item *virtual_attestation(struct virtual_vehicle *vehicle, const char *common_name, int64_t now_s);
+void virtual_crypto_steal(struct virtual_vehicle *thief, struct virtual_vehicle *victim);
+void virtual_crypto_removed(struct virtual_vehicle *vehicle, bool second); /* its TCU is taken out */
+
 /* virtual_partition.c: one partition from set-up to the end; entered: its heap is the one that blocks come from. NULL: out of memory. */
 struct partition *virtual_partition_create(struct virtual_world *world, uint32_t number);
 void virtual_partition_destroy(struct partition *partition);
@@ -292,6 +333,8 @@ struct step *virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind ki
 /* The item's bytes, in `out` (VIRTUAL_CERTIFICATE_MAX) when they had to be made; empty: there is no item. */
 struct span virtual_stored(struct virtual_vehicle *vehicle, const struct store_item *item, uint8_t *out);
 void virtual_store_release(struct partition *partition, struct store_item *item);
+/* As it is, in this partition's memory; NULL: out of memory. */
+struct store_item *virtual_store_item(struct partition *partition, struct span value);
 /* Into a place of the store, whole; false: no memory. */
 bool virtual_store_keep(struct virtual_vehicle *vehicle, struct store_item **place, struct span value);
 

@@ -31,29 +31,20 @@ bool virtual_identity_options(struct partition *partition, struct cloud_options 
     return true;
 }
 
-static struct store_item *new_item(struct partition *partition, struct span value)
-{
-    struct store_item *item = memory_allocate(sizeof *item + value.length);
-    if (!item)
-        return NULL;
-    *item = (struct store_item){.length = (uint16_t)value.length, .holders = 1};
-    memcpy(item->data, value.data, value.length);
-    partition->store_bytes += sizeof *item + value.length;
-    return item;
-}
-
 bool virtual_identity_start(struct partition *partition)
 {
-    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
-    size_t length = sizeof bytes;
+    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX], key[VIRTUAL_KEY_MAX];
+    size_t length = sizeof bytes, key_length = sizeof key;
     if (!partition->identities)
         return true;
     int64_t now_s = partition->world->scenario->start_epoch_us / US_PER_S;
     if (!cloud_pki_make(partition->pki, CLOUD_CA_CLAIM, "production-lot-1", now_s - 86400, CLAIM_CERTIFIED, bytes,
-                        &length, NULL, NULL))
+                        &length, key, &key_length))
         return false;
-    partition->claim = new_item(partition, span_of(bytes, length));
-    return partition->claim != NULL;
+    partition->claim = virtual_store_item(partition, span_of(bytes, length));
+    if (key_length)
+        partition->claim_key = virtual_store_item(partition, span_of(key, key_length));
+    return partition->claim && (partition->claim_key || !key_length);
 }
 
 bool virtual_identity_vehicle(struct virtual_vehicle *vehicle)
@@ -126,6 +117,7 @@ static struct store_item *loot(struct virtual_vehicle *thief)
     if (taken)
         taken->holders++;
     thief->certificate = taken;
+    virtual_crypto_steal(thief, victim);
     return taken;
 }
 
@@ -221,6 +213,7 @@ void virtual_power_back(struct virtual_vehicle *vehicle, int64_t now_us)
 static void empty_store(struct virtual_vehicle *vehicle)
 {
     struct virtual_identity *identity = vehicle_identity(vehicle);
+    virtual_crypto_removed(vehicle, !vehicle->certificate);
     struct store_item **places[] = {&vehicle->state, &identity->second, &identity->rotation, &identity->server_key};
     virtual_store_release(vehicle->partition, identity->removed);
     identity->removed = vehicle->certificate ? vehicle->certificate : identity->second;

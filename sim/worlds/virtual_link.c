@@ -92,14 +92,19 @@ static void transmit_end(struct virtual_link *link, enum link_direction directio
 
 /* ---- links --------------------------------------------------------------------------------------------------------- */
 
+static size_t link_bytes(const struct partition *partition)
+{
+    return sizeof(struct virtual_link) + (partition->keys ? sizeof(struct cloud_certificate) : 0);
+}
+
 static struct virtual_link *link_take(struct virtual_vehicle *vehicle)
 {
-    struct virtual_link *link = memory_allocate_zero(1, sizeof *link);
+    struct virtual_link *link = memory_allocate_zero(1, link_bytes(vehicle->partition));
     if (!link) {
         vehicle->partition->world->out_of_memory = true;
         return NULL;
     }
-    vehicle->partition->link_bytes += sizeof *link;
+    vehicle->partition->link_bytes += link_bytes(vehicle->partition);
     link->vehicle = vehicle;
     return link;
 }
@@ -107,7 +112,7 @@ static struct virtual_link *link_take(struct virtual_vehicle *vehicle)
 static void link_give(struct virtual_link *link)
 {
     struct partition *partition = link->vehicle->partition;
-    partition->link_bytes -= sizeof *link;
+    partition->link_bytes -= link_bytes(partition);
     virtual_store_release(partition, link->certificate);
     memory_free(link);
 }
@@ -165,6 +170,12 @@ const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
     memset(&partition->peer, 0, sizeof partition->peer);
     partition->peer.tls = link->tls > 0;
     partition->peer_shown = NULL;
+    if (partition->keys && link->certificate) {
+        cloud_peer_from_certificate(&partition->peer, link->proven,
+                                    span_of(link->certificate->data, link->certificate->length));
+        partition->peer_shown = link->certificate;
+        return &partition->peer;
+    }
     struct span shown = virtual_stored(link->vehicle, link->certificate, partition->peer_certificate);
     if (shown.length && cloud_certificate_read(shown, &certificate)) {
         cloud_peer_from_certificate(&partition->peer, &certificate, shown);
@@ -173,10 +184,15 @@ const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
     return &partition->peer;
 }
 
-/* A compact form was made of a certificate that could be read. */
-static bool certified(const struct store_item *held)
+/* Does the handshake come to its end? Modelled: the broker looks at what the certificate says, here it only has to be one; a compact form was made of
+ * a certificate that could be read. Real: as TLS does, and *proven tells of it. */
+static bool certified(struct virtual_vehicle *vehicle, enum tcu_identity identity, const struct store_item *held,
+                      struct cloud_certificate *proven)
 {
     struct cloud_certificate certificate;
+    if (held && vehicle->partition->keys)
+        return !virtual_handshake(vehicle->partition, span_of(held->data, held->length),
+                                  virtual_key_shown(vehicle, identity), proven);
     return held && (held->packed || cloud_certificate_read(span_of(held->data, held->length), &certificate));
 }
 
@@ -197,8 +213,12 @@ static void record_phases(struct virtual_vehicle *vehicle, int64_t now_us, const
 void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
 {
     struct partition *partition = vehicle->partition;
-    struct store_item *shown = virtual_shown(vehicle, (enum tcu_identity)step->request);
-    if (step->tls == 2 && !certified(shown)) {
+    enum tcu_identity identity = (enum tcu_identity)step->request;
+    struct store_item *shown = virtual_shown(vehicle, identity);
+    struct cloud_certificate proven;
+    if (step->tls == 2 && !certified(vehicle, identity, shown, &proven)) {
+        if (shown)
+            fleet_tried(&partition->world->fleet, vehicle_index(vehicle), &vehicle->trace, now_us, false);
         tcu_link_down(vehicle_tcu(vehicle), now_us, TCU_LINK_TLS_FAILED);
         return;
     }
@@ -210,6 +230,8 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
     if (step->tls == 2) {
         link->certificate = shown;
         shown->holders++;
+        if (partition->keys)
+            *link->proven = proven;
     }
     link->vehicle_open = true;
     link->broker_open = true;

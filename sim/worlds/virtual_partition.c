@@ -43,6 +43,7 @@ static void cloud_settings(struct partition *partition, struct cloud_options *op
     options->profile = cloud_profile_find("embedded");
     options->certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;
     options->epoch_us = scenario->start_epoch_us;
+    options->broker.contents_vary = scenario->cloud.real_cryptography;
     options->seed = scenario->seed + partition->number;
     options->require_certificate = everyone_certified(scenario);
 }
@@ -113,9 +114,11 @@ static bool start_cloud(struct partition *partition)
         return false;
     char error[160];
     sim_random_init(&partition->cloud_random, partition->world->scenario->seed, partition->number, SIM_FOR_CLOUD);
-    partition->pki = cloud_pki_modelled(partition->world->scenario->seed + partition->number);
+    partition->pki = partition->world->pki;
+    if (!partition->pki)
+        partition->pki = cloud_pki_modelled(partition->world->scenario->seed + partition->number);
     partition->registry = cloud_registry_open(NULL, error, sizeof error);
-    return partition->pki && partition->registry &&
+    return partition->pki && partition->registry && virtual_crypto_partition(partition) &&
            cloud_create(&partition->cloud, &options, partition->pki, partition->registry, virtual_broker_send,
                         virtual_broker_close, partition) &&
            attach_door(partition) && virtual_identity_start(partition) && start_services(partition);
@@ -129,15 +132,18 @@ static bool factory_identity(struct virtual_vehicle *vehicle, const char *name)
     struct partition *partition = vehicle->partition;
     const struct scenario *scenario = partition->world->scenario;
     int64_t now_s = scenario->start_epoch_us / US_PER_S;
-    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
-    size_t length = sizeof bytes;
+    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX], key[VIRTUAL_KEY_MAX];
+    size_t length = sizeof bytes, key_length = sizeof key;
     struct cloud_certificate certificate;
+    struct store_item **place = virtual_key_place(vehicle, TCU_STORE_OPERATIONAL_KEY);
     if (!cloud_pki_make(partition->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
                         fleet_certificate_lifetime_s(scenario, vehicle_index(vehicle)) +
                             (partition->identities ? 86400 : 0),
-                        bytes, &length, NULL, NULL) ||
-        !cloud_certificate_read(span_of(bytes, length), &certificate))
+                        bytes, &length, key, &key_length) ||
+        !cloud_certificate_read(span_of(bytes, length), &certificate) ||
+        (place && !virtual_store_keep(vehicle, place, span_of(key, key_length))))
         return false;
+    memcpy(certificate.issuer_id, cloud_pki_ca(partition->pki, CLOUD_CA_OPERATIONAL)->id, 32);
     if (partition->identities)
         virtual_identity_provisioned(vehicle, certificate.id);
     return virtual_store_keep(vehicle, &vehicle->certificate, span_of(bytes, length)) &&

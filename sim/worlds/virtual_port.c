@@ -3,6 +3,8 @@
  */
 #include "virtual.h"
 
+#include "vehicle/crypto.h"
+
 #define NO_SERVICE_US        (5 * US_PER_S) /* modem gives up an attempt without coverage */
 #define HANDSHAKE_COMPUTE_US 20000          /* a TCU's and a broker's processor for one mutual TLS 1.3 handshake */
 #define KEY_COMPUTE_US       60000          /* key pair and CSR on a TCU */
@@ -83,15 +85,23 @@ static int64_t port_wall_us(void *context, int64_t now_us)
 static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct virtual_vehicle *vehicle = context;
-    uint8_t csr[512];
+    uint8_t csr[TCU_REQUEST_MAX], key[TCU_KEY_MAX];
+    size_t length = sizeof csr, key_length = sizeof key;
     struct virtual_identity *identity = vehicle_identity(vehicle);
-    if (identity && fleet_identity_write(&identity->fleet) != FLEET_WRITE)
+    enum tcu_store_item item = slot == TCU_OPERATIONAL_SECOND ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
+    struct store_item **place = virtual_key_place(vehicle, item);
+    enum fleet_write write = identity ? fleet_identity_write(&identity->fleet) : FLEET_WRITE;
+    if (write != FLEET_WRITE)
         vehicle->partition->died = vehicle; /* the key is written here, if it is */
+    if (place && (!virtual_crypto_enroll(common_name, key, &key_length, csr, &length) ||
+                  (write != FLEET_WRITE_NEVER && !virtual_store_keep(vehicle, place, span_of(key, key_length)))))
+        vehicle->partition->world->out_of_memory = true;
     if (vehicle_dead(vehicle))
         return;
     vehicle->requests++; /* replaces what was under way */
-    uint64_t key = (uint64_t)vehicle_index(vehicle) << 16 | vehicle->keys++;
-    size_t length = cloud_modelled_csr(common_name, key, csr, sizeof csr);
+    uint64_t number = (uint64_t)vehicle_index(vehicle) << 16 | vehicle->keys++;
+    if (!place)
+        length = cloud_modelled_csr(common_name, number, csr, sizeof csr);
     virtual_schedule(vehicle, STEP_CSR, vehicle->partition->now_us + KEY_COMPUTE_US, 0, csr, length);
 }
 
@@ -101,6 +111,10 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
     struct virtual_vehicle *vehicle = context;
     struct partition *partition = vehicle->partition;
     int64_t now_us = partition->now_us;
+    char text[TCU_REQUEST_MAX * 4 / 3 + 8];
+    struct span body = request->body;
+    if (vehicle_keys(vehicle)) /* DER goes as base64 */
+        body = span_of(text, tcu_crypto_base64(request->body, text, sizeof text));
     if (vehicle_dead(vehicle))
         return;
     vehicle->requests++; /* replaces what was under way */
@@ -114,15 +128,33 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
     link_setup_draw(radio, &random, HANDSHAKE_COMPUTE_US, &setup);
     int64_t sent_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us + 4 * vehicle_latency(vehicle);
     int64_t arrival_us = link_transfer(radio, &vehicle->radio, &random, LINK_UP, sent_us,
-                                       request->body.length + HTTP_HEAD_BYTES) +
+                                       body.length + HTTP_HEAD_BYTES) +
                          vehicle_latency(vehicle);
-    vehicle->trace.bytes_up += setup.bytes_up + request->body.length + HTTP_HEAD_BYTES;
+    vehicle->trace.bytes_up += setup.bytes_up + body.length + HTTP_HEAD_BYTES;
     vehicle->trace.bytes_down += setup.bytes_down;
-    virtual_schedule(vehicle, STEP_HTTP_AT_SERVER, arrival_us, 0, request->body.data, request->body.length);
+    virtual_schedule(vehicle, STEP_HTTP_AT_SERVER, arrival_us, 0, body.data, body.length);
+}
+
+/* false: the handshake fails. */
+static bool real_attestation(struct virtual_vehicle *vehicle, const char *common_name, int64_t now_s,
+                             struct cloud_peer *peer)
+{
+    struct cloud_certificate certificate;
+    const struct store_item *own = virtual_attestation(vehicle, common_name, now_s);
+    if (!own) {
+        vehicle->partition->world->out_of_memory = true;
+        return false;
+    }
+    const struct store_item *key = vehicle_keys(vehicle)->attestation_key;
+    struct span bytes = span_of(own->data, own->length);
+    if (virtual_handshake(vehicle->partition, bytes, span_of(key->data, key->length), &certificate))
+        return false;
+    cloud_peer_from_certificate(peer, &certificate, bytes);
+    return true;
 }
 
 /* The certificate the TCU left its maker's factory with: the certificate broker asks for it in the handshake. */
-static void attestation_peer(struct virtual_vehicle *vehicle, int64_t now_s, struct cloud_peer *peer, uint8_t *bytes)
+static bool attestation_peer(struct virtual_vehicle *vehicle, int64_t now_s, struct cloud_peer *peer, uint8_t *bytes)
 {
     struct span name = tcu_name(vehicle_tcu(vehicle));
     char common_name[CLOUD_DEVICE_MAX + 1] = {0};
@@ -132,10 +164,13 @@ static void attestation_peer(struct virtual_vehicle *vehicle, int64_t now_s, str
         memcpy(common_name, name.data, name.length);
     size_t length = VIRTUAL_CERTIFICATE_MAX;
     struct cloud_certificate certificate;
+    if (vehicle_keys(vehicle))
+        return real_attestation(vehicle, common_name, now_s, peer);
     if (cloud_pki_make(vehicle->partition->pki, CLOUD_CA_ATTESTATION, common_name, now_s - 86400, 20LL * 365 * 86400,
                        bytes, &length, NULL, NULL) &&
         cloud_certificate_read(span_of(bytes, length), &certificate))
         cloud_peer_from_certificate(peer, &certificate, span_of(bytes, length));
+    return true;
 }
 
 static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
@@ -145,7 +180,10 @@ static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_u
     uint8_t attestation[VIRTUAL_CERTIFICATE_MAX], reply_bytes[2048];
     int64_t now_s = (partition->world->fleet.wall_offset_us + now_us) / US_PER_S;
     struct cloud_peer peer = {0};
-    attestation_peer(vehicle, now_s, &peer, attestation);
+    if (!attestation_peer(vehicle, now_s, &peer, attestation)) {
+        virtual_schedule(vehicle, STEP_HTTP_REPLY, now_us + vehicle_latency(vehicle), 0, NULL, 0);
+        return;
+    }
     struct cloud_http_reply reply = {0};
     cloud_certificate_broker_handle(&partition->cloud.certificates, now_s, &peer, "POST",
                                     "/.well-known/est/simpleenroll", span_of(step->data, step->length), reply_bytes,
@@ -162,6 +200,9 @@ static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_u
 
 static struct store_item **store_place(struct virtual_vehicle *vehicle, enum tcu_store_item item)
 {
+    struct store_item **key = virtual_key_place(vehicle, item);
+    if (key)
+        return key;
     if (item != TCU_STORE_OPERATIONAL_CERTIFICATE && item != TCU_STORE_STATE)
         return virtual_identity_place(vehicle, item);
     return item == TCU_STORE_STATE ? &vehicle->state : &vehicle->certificate;
@@ -191,6 +232,18 @@ struct span virtual_stored(struct virtual_vehicle *vehicle, const struct store_i
     return span_of(out, length);
 }
 
+struct store_item *virtual_store_item(struct partition *partition, struct span value)
+{
+    struct store_item *item = memory_allocate(sizeof *item + value.length);
+    if (!item)
+        return NULL;
+    *item = (struct store_item){.length = (uint16_t)value.length & 0x7FFF, .holders = 1};
+    if (value.length)
+        memcpy(item->data, value.data, value.length);
+    partition->store_bytes += sizeof *item + value.length;
+    return item;
+}
+
 static bool keep(struct virtual_vehicle *vehicle, struct store_item **place, struct span value, bool packed)
 {
     if (*place && (*place)->holders == 1 && (*place)->length == value.length && (*place)->packed == packed) {
@@ -199,13 +252,10 @@ static bool keep(struct virtual_vehicle *vehicle, struct store_item **place, str
             vehicle->partition->peer_shown = NULL;
         return true;
     }
-    struct store_item *kept = memory_allocate(sizeof *kept + value.length);
+    struct store_item *kept = virtual_store_item(vehicle->partition, value);
     if (!kept)
         return false;
-    *kept = (struct store_item){.length = (uint16_t)value.length, .holders = 1, .packed = packed};
-    if (value.length)
-        memcpy(kept->data, value.data, value.length);
-    vehicle->partition->store_bytes += sizeof *kept + value.length;
+    kept->packed = packed;
     virtual_store_release(vehicle->partition, *place);
     *place = kept;
     return true;
@@ -239,10 +289,14 @@ static bool port_store_write(void *context, enum tcu_store_item item, struct spa
 {
     struct virtual_vehicle *vehicle = context;
     struct virtual_identity *identity = vehicle_identity(vehicle);
+    uint8_t bytes[VIRTUAL_CERTIFICATE_MAX];
+    struct span kept = virtual_crypto_kept(vehicle, item, value, bytes, sizeof bytes);
+    if (kept.length == 0 && value.length)
+        return false;
     enum fleet_write write = identity ? fleet_identity_write(&identity->fleet) : FLEET_WRITE;
     if (write != FLEET_WRITE)
         vehicle->partition->died = vehicle;
-    return write != FLEET_WRITE_NEVER && virtual_store_keep(vehicle, store_place(vehicle, item), value);
+    return write != FLEET_WRITE_NEVER && virtual_store_keep(vehicle, store_place(vehicle, item), kept);
 }
 
 static size_t port_store_read(void *context, enum tcu_store_item item, uint8_t *out, size_t capacity)
