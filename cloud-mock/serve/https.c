@@ -1,4 +1,5 @@
-/* https.c: libevent's HTTP server, in a thread of its own, as enrolment (signatures) must not hold up MQTT: over TLS for the certificate broker, CRL and OCSP;
+/* https.c: libevent's HTTP server, in a thread of its own, as enrolment (signatures) must not hold up MQTT: over TLS for the certificate broker, operators,
+ * conversions, CRL and OCSP;
  * in clear, where it is asked for, for CRL and OCSP only (they are signed, and whoever checks a certificate has no TLS yet). */
 #include "serve_internal.h"
 
@@ -28,6 +29,7 @@ struct https_door {
     struct event *stop;
     SSL_CTX *context;
     struct cloud_certificate_broker *broker;
+    struct https_desk desk;
     pthread_t thread;
     int stop_fd;
 };
@@ -61,8 +63,9 @@ static void answer(struct evhttp_request *request, const struct cloud_http_reply
     static const struct {
         int status;
         const char *phrase;
-    } phrases[] = {{200, "OK"},        {204, "No Content"}, {400, "Bad Request"},       {401, "Unauthorized"},
-                   {403, "Forbidden"}, {404, "Not Found"},  {405, "Method Not Allowed"}};
+    } phrases[] = {{200, "OK"},           {201, "Created"},          {204, "No Content"}, {400, "Bad Request"},
+                   {401, "Unauthorized"}, {403, "Forbidden"},        {404, "Not Found"},  {405, "Method Not Allowed"},
+                   {409, "Conflict"},     {429, "Too Many Requests"}};
     const char *phrase = "Internal Server Error";
     for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++)
         if (phrases[i].status == reply->status)
@@ -93,11 +96,16 @@ static struct span body_of(struct evhttp_request *request)
 
 /* ---- the certificate broker ------------------------------------------------------------------------------------------ */
 
+static SSL *ssl_of(struct evhttp_request *request)
+{
+    return bufferevent_openssl_get_ssl(evhttp_connection_get_bufferevent(evhttp_request_get_connection(request)));
+}
+
 static void enrol(struct https_door *door, struct evhttp_request *request, const char *path)
 {
     struct cloud_peer peer = {.tls = true};
     uint8_t *der = NULL, body[ANSWER_MAX];
-    SSL *ssl = bufferevent_openssl_get_ssl(evhttp_connection_get_bufferevent(evhttp_request_get_connection(request)));
+    SSL *ssl = ssl_of(request);
     if (ssl)
         serve_tls_peer(ssl, door->broker->pki, &peer, &der, NULL);
     struct cloud_http_reply reply = {0};
@@ -192,11 +200,42 @@ static bool serve_standing(struct https_door *door, struct evhttp_request *reque
     return true;
 }
 
+/* ---- operators and conversion ---------------------------------------------------------------------------------------- */
+
+static void ask_desk(struct https_door *door, struct evhttp_request *request, const char *path)
+{
+    SSL *ssl = ssl_of(request);
+    char name[64];
+    bool known = operators_find(door->desk.pki_directory, ssl, name);
+    struct desk_request question = {.method = method_name(evhttp_request_get_command(request)),
+                                    .path = path,
+                                    .authorisation =
+                                        evhttp_find_header(evhttp_request_get_input_headers(request), "Authorization"),
+                                    .body = body_of(request),
+                                    .has_certificate = ssl && SSL_get0_peer_certificate(ssl),
+                                    .operator_name = known ? name : NULL};
+    struct desk_answer said = {0};
+    door->desk.ask(door->desk.context, &question, &said);
+    struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+    char number[16];
+    snprintf(number, sizeof(number), "%u", said.retry_after_s);
+    evhttp_add_header(headers, "Cache-Control", "no-store");
+    if (said.status == 405 && said.allow)
+        evhttp_add_header(headers, "Allow", said.allow);
+    if (said.status == 429)
+        evhttp_add_header(headers, "Retry-After", number);
+    answer(request, &(struct cloud_http_reply){said.status, "application/json", said.text ? strlen(said.text) : 0},
+           said.text);
+    desk_release(&said);
+}
+
 static void on_secure(struct evhttp_request *request, void *context)
 {
     struct https_door *door = context;
     const char *path = path_of(request);
-    if (!serve_standing(door, request, path))
+    if (door->desk.pki_directory && desk_is_asked(path))
+        ask_desk(door, request, path);
+    else if (!serve_standing(door, request, path))
         enrol(door, request, path);
 }
 
@@ -259,7 +298,8 @@ static struct evhttp *listen_on(struct https_door *door, int fd, void (*on_reque
 }
 
 struct https_door *https_door_start(int secure_fd, SSL_CTX *context, int clear_fd,
-                                    struct cloud_certificate_broker *broker, char *error, size_t error_capacity)
+                                    struct cloud_certificate_broker *broker, const struct https_desk *desk, char *error,
+                                    size_t error_capacity)
 {
     struct https_door *door = NULL;
     /* libev has functions of the same names; see CMakeLists.txt */
@@ -278,6 +318,7 @@ struct https_door *https_door_start(int secure_fd, SSL_CTX *context, int clear_f
     }
     door->context = context;
     door->broker = broker;
+    door->desk = *desk;
     door->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     door->base = event_base_new();
     door->stop = door->base ? event_new(door->base, door->stop_fd, EV_READ, on_stop, door->base) : NULL;

@@ -6,12 +6,14 @@
 #include "cloud/pki_store.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,6 +40,9 @@ void cloud_serve_defaults(struct cloud_serve_options *options)
 struct server {
     const struct cloud_serve_options *options;
     struct cloud_options cloud_options;
+    struct cloud_lifecycle_options lifecycle; /* with operators: the caller's, and what is set here */
+    uint8_t vin_key[32];
+    struct desk *desk; /* NULL: no operators */
     struct ev_loop *loop;
     struct cloud_pki *pki;
     struct cloud_registry *registry;
@@ -47,8 +52,10 @@ struct server {
     struct cloud_serve_doors doors;
     ev_signal interrupt, terminate;
     ev_io stop, watch;
-    pthread_mutex_t cloud_lock; /* held by the loop but while it waits: the certificate broker's thread asks the cloud for names */
+    pthread_mutex_t
+        cloud_lock; /* held by the loop but while it waits: the certificate broker's thread asks the cloud for names */
     ev_timer goodbye, save, revoked, cut, lists;
+    ev_async changed; /* another thread has changed what the loop waits for */
     bool stopping, over;
     char *error;
     size_t error_capacity;
@@ -81,6 +88,26 @@ static bool listen_at(struct server *server, int wanted, int *port, int *fd)
     return *fd >= 0;
 }
 
+/* In the HTTPS door's thread: the loop waits, or waits for us. */
+static void ask_desk(void *context, const struct desk_request *request, struct desk_answer *answer)
+{
+    struct server *server = context;
+    pthread_mutex_lock(&server->cloud_lock);
+    ev_now_update(server->loop);
+    desk_handle(server->desk, serve_monotonic_us(), request, answer);
+    ev_async_send(server->loop, &server->changed);
+    pthread_mutex_unlock(&server->cloud_lock);
+}
+
+static bool open_desk(struct server *server)
+{
+    if (!server->options->operators)
+        return true;
+    server->desk = desk_open(server->options, mqtt_door_cloud(server->mqtt), server->cloud_options.epoch_us,
+                             server->error, server->error_capacity);
+    return server->desk != NULL;
+}
+
 static bool open_https(struct server *server)
 {
     const struct cloud_serve_options *options = server->options;
@@ -102,8 +129,9 @@ static bool open_https(struct server *server)
         SSL_CTX_free(context);
         return false;
     }
+    struct https_desk desk = {server->desk ? options->pki_directory : NULL, ask_desk, server};
     server->https =
-        https_door_start(secure, context, clear, &server->certificates, server->error, server->error_capacity);
+        https_door_start(secure, context, clear, &server->certificates, &desk, server->error, server->error_capacity);
     return server->https != NULL;
 }
 
@@ -132,7 +160,8 @@ static bool open_doors(struct server *server)
     if (!options->without_broker) {
         server->mqtt = mqtt_door_create(server->loop, &server->cloud_options, server->pki, server->registry);
         if (!server->mqtt) {
-            snprintf(server->error, server->error_capacity, "cloud: out of memory");
+            if (!server->error_capacity || !server->error[0])
+                snprintf(server->error, server->error_capacity, "cloud: out of memory");
             return false;
         }
         if (!open_mqtt(server, options->mqtt_port, &server->doors.mqtt_port, false, SERVE_TLS_MUTUAL) ||
@@ -141,7 +170,32 @@ static bool open_doors(struct server *server)
                        SERVE_TLS_PASSWORD))
             return false;
     }
-    return open_https(server);
+    return open_desk(server) && open_https(server);
+}
+
+/* The life cycle as the caller wants it, with this directory's key and this moment's clock. */
+static bool prepare_operators(struct server *server)
+{
+    const struct cloud_serve_options *options = server->options;
+    if (!options->operators)
+        return true;
+    if (options->without_broker || !options->cloud.lifecycle) {
+        snprintf(server->error, server->error_capacity, "operators: there is no life cycle to work on");
+        return false;
+    }
+    server->lifecycle = *options->cloud.lifecycle;
+    server->lifecycle.epoch_us = server->cloud_options.epoch_us;
+    server->lifecycle.certificate_lifetime_s = options->cloud.certificate_lifetime_s;
+    server->lifecycle.vin_key = server->vin_key;
+    server->cloud_options.lifecycle = &server->lifecycle;
+    server->cloud_options.error = server->error;
+    server->cloud_options.error_capacity = server->error_capacity;
+    if (getrandom(&server->lifecycle.seed, sizeof(server->lifecycle.seed), 0) != sizeof(server->lifecycle.seed)) {
+        snprintf(server->error, server->error_capacity, "operators: no random numbers: %s", strerror(errno));
+        return false;
+    }
+    return cloud_serve_operators(options->pki_directory, server->error, server->error_capacity) &&
+           cloud_serve_vin_key(options->pki_directory, server->vin_key, server->error, server->error_capacity);
 }
 
 static bool open_stores(struct server *server)
@@ -162,7 +216,7 @@ static bool open_stores(struct server *server)
         return false;
     server->registry =
         server->pki ? cloud_registry_open(options->registry_path, server->error, server->error_capacity) : NULL;
-    return server->registry != NULL;
+    return server->registry != NULL && prepare_operators(server);
 }
 
 /* ---- running -------------------------------------------------------------------------------------------------------- */
@@ -205,7 +259,16 @@ static void on_stop_fd(struct ev_loop *loop, ev_io *watcher, int events)
 static bool tell_registry(void *context, const struct cloud_issued *issued)
 {
     struct server *server = context;
+    char thing[64];
     enum cloud_certificate_status status = cloud_registry_status(server->registry, issued->id);
+    /* The one the vehicle lives by: its history tells of it, and it is kept out until an operator releases it. */
+    if (server->desk && status == CLOUD_CERTIFICATE_ACTIVE &&
+        cloud_registry_thing_of(server->registry, issued->id, thing)) {
+        const char *reason = cloud_revocation_reason_name(issued->reason);
+        cloud_lifecycle_revoke(mqtt_door_cloud(server->mqtt)->lifecycle, serve_monotonic_us(), span_text(thing),
+                               reason ? reason : "unspecified");
+        status = cloud_registry_status(server->registry, issued->id);
+    }
     if (status != CLOUD_CERTIFICATE_UNKNOWN && status != CLOUD_CERTIFICATE_REVOKED) {
         cloud_registry_revoke(server->registry, issued->id, issued->revoked_s);
         cloud_registry_set_status(server->registry, issued->id, CLOUD_CERTIFICATE_REVOKED, issued->revoked_s);
@@ -259,6 +322,13 @@ static void on_save(struct ev_loop *loop, ev_timer *timer, int events)
     struct server *server = timer->data;
     cloud_registry_revoked(server->registry, tell_index, server);
     cloud_registry_flush(server->registry);
+    if (server->desk)
+        desk_save(server->desk);
+}
+
+static void on_changed(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    /* The loop has turned: what was to be sent is sent, deadlines are looked at again. */
 }
 
 static void watch_revocations(struct server *server)
@@ -311,13 +381,11 @@ static void run_loop(struct server *server, int stop_fd)
         ev_io_start(server->loop, &server->watch);
     ev_set_userdata(server->loop, server);
     ev_set_loop_release_cb(server->loop, before_waiting, after_waiting);
-    pthread_mutex_lock(&server->cloud_lock);
     while (!server->over) {
         ev_run(server->loop, EVRUN_ONCE);
         if (server->stopping && (!server->mqtt || mqtt_door_idle(server->mqtt)))
             server->over = true;
     }
-    pthread_mutex_unlock(&server->cloud_lock);
     ev_io_stop(server->loop, &server->watch);
     ev_signal_stop(server->loop, &server->interrupt);
     ev_signal_stop(server->loop, &server->terminate);
@@ -344,6 +412,10 @@ int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
     signal(SIGPIPE, SIG_IGN);
     pthread_mutex_init(&server.cloud_lock, NULL);
     server.loop = ev_loop_new(EVFLAG_AUTO);
+    ev_async_init(&server.changed, on_changed);
+    if (server.loop)
+        ev_async_start(server.loop, &server.changed);
+    pthread_mutex_lock(&server.cloud_lock); /* the HTTPS door is open before the loop runs */
     bool good = server.loop && open_stores(&server) && open_doors(&server);
     if (good) {
         if (options->opened && server.mqtt)
@@ -354,10 +426,13 @@ int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
     } else if (error_capacity && !error[0]) {
         snprintf(error, error_capacity, "cloud: cannot start: %s", strerror(errno));
     }
+    pthread_mutex_unlock(&server.cloud_lock);
     https_door_stop(server.https);
+    desk_close(server.desk);
     mqtt_door_destroy(server.mqtt);
     cloud_registry_close(server.registry);
     cloud_pki_close(server.pki);
+    OPENSSL_cleanse(server.vin_key, sizeof(server.vin_key));
     if (server.loop)
         ev_loop_destroy(server.loop);
     return good ? 0 : EXIT_ENVIRONMENT;

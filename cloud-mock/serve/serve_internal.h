@@ -46,12 +46,59 @@ void mqtt_door_shutdown(struct mqtt_door *door);
 bool mqtt_door_idle(struct mqtt_door *door);
 void mqtt_door_destroy(struct mqtt_door *door);
 
+/* ---- operators.c ---------------------------------------------------------------------------------------------------- */
+
+X509 *operators_anchor(const char *directory); /* the caller frees; NULL: not to be read */
+/* The operator whose certificate was shown; false: nobody's, or not in its time. */
+bool operators_find(const char *directory, SSL *ssl, char name[64]);
+
+/* ---- desk.c: the operators' and the conversion API ------------------------------------------------------------------- */
+
+/* Whoever calls holds the cloud's lock. */
+struct desk;
+struct desk_request {
+    const char *method, *path, *authorisation; /* NULL: no such header */
+    struct span body;
+    bool has_certificate;
+    const char *operator_name; /* NULL: no operator's certificate */
+};
+struct desk_answer {
+    int status;
+    char *text;        /* JSON; to be given to desk_release() */
+    const char *allow; /* with 405 */
+    uint32_t retry_after_s;
+};
+/* Reads the vehicles into the cloud's life cycle. NULL: *error. */
+struct desk *desk_open(const struct cloud_serve_options *options, struct cloud *cloud, int64_t epoch_us, char *error,
+                       size_t error_capacity);
+bool desk_is_asked(const char *path); /* "/v1/..." */
+void desk_handle(struct desk *desk, int64_t now_us, const struct desk_request *request, struct desk_answer *answer);
+void desk_release(struct desk_answer *answer);
+void desk_save(struct desk *desk);  /* what has changed; says on standard error when it cannot, once */
+void desk_close(struct desk *desk); /* saves; NULL is nothing */
+
+/* ---- desk_store.c --------------------------------------------------------------------------------------------------- */
+
+/* Nothing is read from a database that has never held vehicles. false: *error. */
+bool vehicles_file_load(const char *path, struct cloud_vehicles *vehicles, char *error, size_t error_capacity);
+struct audit_log;
+struct audit_log *audit_open(const char *path, char *error, size_t error_capacity); /* NULL: *error */
+bool audit_note(struct audit_log *log, const struct cloud_conversion_record *record);
+void audit_close(struct audit_log *log); /* NULL is nothing */
+
 /* ---- https.c -------------------------------------------------------------------------------------------------------- */
 
 struct https_door;
+struct https_desk {
+    const char *pki_directory; /* NULL: there is no desk */
+    /* In the door's thread. */
+    void (*ask)(void *context, const struct desk_request *request, struct desk_answer *answer);
+    void *context;
+};
 /* Takes both sockets (-1: not offered) and the context. */
 struct https_door *https_door_start(int secure_fd, SSL_CTX *context, int clear_fd,
-                                    struct cloud_certificate_broker *broker, char *error, size_t error_capacity);
+                                    struct cloud_certificate_broker *broker, const struct https_desk *desk, char *error,
+                                    size_t error_capacity);
 void https_door_stop(struct https_door *door);
 
 #endif

@@ -119,6 +119,15 @@ static bool trust(SSL_CTX *context, const struct cloud_pki *pki, enum cloud_ca c
     return good;
 }
 
+static bool trust_operators(SSL_CTX *context, const char *directory)
+{
+    X509 *anchor = operators_anchor(directory);
+    bool good = anchor && X509_STORE_add_cert(SSL_CTX_get_cert_store(context), anchor) == 1 &&
+                SSL_CTX_add_client_CA(context, anchor) == 1;
+    X509_free(anchor);
+    return good;
+}
+
 static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, struct cloud_pki *pki,
                    enum serve_tls use)
 {
@@ -144,6 +153,8 @@ static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, 
     }
     if (use == SERVE_TLS_HTTPS)
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER, accept_out_of_time);
+    if (use == SERVE_TLS_HTTPS && options->operators && !trust_operators(context, options->pki_directory))
+        return false;
     const enum cloud_ca *anchors = use == SERVE_TLS_MUTUAL ? mutual_ca : https_ca;
     return SSL_CTX_use_certificate_chain_file(context, certificate) == 1 &&
            SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 &&

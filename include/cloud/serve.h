@@ -1,5 +1,5 @@
 /* cloud/serve.h: the cloud's doors: MQTT over TCP and TLS (libev, OpenSSL), the certificate broker over HTTPS with mutual TLS, CRL and
- * OCSP also over HTTP (libevent's HTTP server).
+ * OCSP also over HTTP (libevent's HTTP server), the operators' and the conversion API on the HTTPS port.
  *
  * One thread for MQTT (libev loop), one for HTTPS. Listens on loopback unless told otherwise.
  */
@@ -7,6 +7,7 @@
 #define CLOUD_SERVE_H
 
 #include "cloud/services.h"
+#include "cloud/vehicles.h"
 
 struct cloud_serve_options {
     const char *address;     /* "127.0.0.1"; "::1" */
@@ -25,6 +26,12 @@ struct cloud_serve_options {
     bool without_broker;       /* only the certificate broker */
     bool quiet;
     struct cloud_options cloud;
+    /* Operators work on cloud.lifecycle (which must be given) over HTTPS. Its clock, its seed and the key of VINs are then set here; its vehicles are
+     * in registry_path as well, read at the start, written within a second of every change and at the end. */
+    bool operators;
+    const struct cloud_conversion_client
+        *conversion_clients; /* with operators only; every request is noted in registry_path */
+    uint32_t conversion_client_count;
     /* The owner's own, in the MQTT loop's thread: once before anybody connects; whenever watch_fd (kept over the fork of cloud_serve_start) is
      * readable. NULL, -1: none. */
     void (*opened)(void *context, struct cloud *cloud, int64_t now_us);
@@ -52,5 +59,16 @@ int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_se
                       char *error, size_t error_capacity);
 /* Ends and waits; fills the child's CPU time. */
 void cloud_serve_stop(int pid, int stop_fd, double *cpu_s);
+
+/* ---- what operators need in the PKI's directory, which must be there; false: *error one line --------------------------- */
+
+/* The CA of operators (operator-ca.crt), made when it is missing. Nobody else trusts it: its certificates open no other door. */
+bool cloud_serve_operators(const char *directory, char *error, size_t error_capacity);
+/* NAME.crt and NAME.key, good for a year, and a line in the list DIR/operators, in place of one of the same name. An operator whose line is not in the list
+ * is none. */
+bool cloud_serve_make_operator(const char *directory, const char *name, int64_t now_s, char *error,
+                               size_t error_capacity);
+/* vin.key, made when it is missing, mode 0600. */
+bool cloud_serve_vin_key(const char *directory, uint8_t key[32], char *error, size_t error_capacity);
 
 #endif

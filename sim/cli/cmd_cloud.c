@@ -1,10 +1,13 @@
 /* cmd_cloud.c: `convoy cloud`: serves the mock cloud and says what to connect to. */
+#define _GNU_SOURCE /* explicit_bzero */
+#include "cloud/lifecycle.h"
 #include "cloud/pki_store.h"
 #include "cloud/serve.h"
 #include "commands.h"
 
 #include <argp.h>
 #include <cjson/cJSON.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,7 +39,13 @@ enum key {
     KEY_MAKE,
     KEY_REVOKE,
     KEY_REASON,
-    KEY_PROFILE
+    KEY_PROFILE,
+    KEY_LIFECYCLE,
+    KEY_VEHICLE_POLICY,
+    KEY_CLAIM_POLICY,
+    KEY_REQUIRE_DEVICE,
+    KEY_CLONES,
+    KEY_CONVERSION
 };
 
 static const struct argp_option options[] = {
@@ -57,8 +66,8 @@ static const struct argp_option options[] = {
     {"issue", KEY_ISSUE, "NAME", 0, "make an attestation identity for a device (DIR/NAME.crt, DIR/NAME.key) and exit",
      0},
     {"make", KEY_MAKE, "PROFILE", 0,
-     "make an identity for each NAME and exit; PROFILE is attestation (20 years), claim (5 years), operational or "
-     "server",
+     "make an identity for each NAME and exit; PROFILE is attestation (20 years), claim (5 years), operational, "
+     "server or operator (1 year)",
      0},
     {"revoke", KEY_REVOKE, "NAME|SERIAL", 0, "revoke certificates, write the lists anew and exit", 0},
     {"reason", KEY_REASON, "REASON", 0, "why, as in RFC 5280: keyCompromise, superseded, ... (unspecified)", 0},
@@ -69,7 +78,23 @@ static const struct argp_option options[] = {
     {"certificate-days", KEY_LIFETIME, "DAYS", 0, "lifetime of operational certificates (365)", 0},
     {"user", KEY_USER, "NAME", 0, "without a certificate, demand this user; % means: the client id", 0},
     {"password", KEY_PASSWORD, "TEXT", 0, "and this password", 0},
-    {0, 0, 0, 0, "Output:", 3},
+    {0, 0, 0, 0, "The life of identities (docs/identity.md):", 3},
+    {"lifecycle", KEY_LIFECYCLE, 0, 0,
+     "provisioning by claim, rotation by job, policies, vehicles; operators work on them at https://HOST:PORT/v1/", 0},
+    {"vehicle-policy", KEY_VEHICLE_POLICY, "NAME|FILE", 0,
+     "what vehicles may say and hear: a policy document, or one of those shipped: vehicle, wide (vehicle)", 0},
+    {"claim-policy", KEY_CLAIM_POLICY, "NAME|FILE", 0, "the same for claim certificates (claim)", 0},
+    {"require-device", KEY_REQUIRE_DEVICE, 0, 0,
+     "an identity only for registered vehicles, and only for the device that is registered as theirs", 0},
+    {"clones", KEY_CLONES, "DECISION[:N[:S]]", 0,
+     "two that take over from each other N times within S seconds are clones: revoke, quarantine or report (off; "
+     "3:60)",
+     0},
+    {"conversion-client", KEY_CONVERSION, "NAME:TENANT:PER_MINUTE:DIRECTION", 0,
+     "an application that may ask for Reference IDs (to-reference), VINs (to-vin) or both; its secret is in "
+     "CONVOY_CONVERSION_SECRET_NAME or DIR/conversion-NAME.secret; TENANT * is all; needs --registry",
+     0},
+    {0, 0, 0, 0, "Output:", 4},
     {"json", KEY_JSON, 0, 0, "print the doors as one line of JSON", 0},
     {0},
 };
@@ -88,8 +113,22 @@ static const struct profile profiles[] = {
     {"server", CLOUD_CA_SERVER, INT64_C(398) * 86400}, /* what other people's clients accept at most */
 };
 
+/* Not of the PKI's own CAs. */
+static const struct profile operators = {"operator", CLOUD_CA_COUNT, 0};
+
+#define CLIENTS_MAX 16
+
+struct client {
+    char name[32], tenant[CLOUD_TENANT_MAX + 1], secret[257];
+};
+
 struct arguments {
     struct cloud_serve_options serve;
+    struct cloud_lifecycle_options lifecycle;
+    struct cloud_conversion_client allowed[CLIENTS_MAX];
+    struct client clients[CLIENTS_MAX];
+    char policies[2][CLOUD_POLICY_DOCUMENT_MAX + 1];
+    const char *needs_lifecycle; /* an option that was given */
     const struct profile *make, *whose;
     const char *names[NAMES_MAX]; /* of --make and --issue */
     const char *revoke;
@@ -102,8 +141,178 @@ static const struct profile *profile_of(struct argp_state *state, const char *op
     for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++)
         if (strcmp(profiles[i].name, name) == 0)
             return &profiles[i];
-    argp_error(state, "%s: '%s' is no profile; take attestation, claim, operational or server", option, name);
+    if (strcmp(name, operators.name) == 0 && strcmp(option, "--make") == 0)
+        return &operators;
+    argp_error(state, "%s: '%s' is no profile; take attestation, claim, operational%s", option, name,
+               strcmp(option, "--make") == 0 ? ", server or operator" : " or server");
     return NULL;
+}
+
+/* ---- the life of identities ------------------------------------------------------------------------------------------- */
+
+/* A name of those shipped, or what is in a file. */
+static const char *policy(struct argp_state *state, const char *option, const char *value, char *room)
+{
+    if (cloud_policy_shipped(value))
+        return value;
+    FILE *file = fopen(value, "re");
+    size_t length = file ? fread(room, 1, CLOUD_POLICY_DOCUMENT_MAX, file) : 0;
+    if (!file)
+        argp_error(state, "%s: '%s' is neither a policy shipped (vehicle, claim, wide) nor a file: %s", option, value,
+                   strerror(errno));
+    else if (fgetc(file) != EOF)
+        argp_error(state, "%s: '%s' is longer than %d bytes", option, value, CLOUD_POLICY_DOCUMENT_MAX);
+    if (file)
+        fclose(file);
+    room[length] = 0;
+    char *document = room + strspn(room, " \t\r\n");
+    if (*document != '{')
+        argp_error(state, "%s: '%s' is not a policy document: it begins with {", option, value);
+    return document;
+}
+
+static void clones(struct argp_state *state, const char *value, struct cloud_lifecycle_options *lifecycle)
+{
+    static const char *const decisions[] = {"revoke", "quarantine", "report"};
+    char decision[16] = "", end;
+    unsigned count = 3, seconds = 60;
+    int got = sscanf(value, "%15[a-z]:%5u:%6u%c", decision, &count, &seconds, &end), found = -1;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(decision, decisions[i]) == 0)
+            found = i;
+    size_t colons = 0;
+    for (const char *at = value; *at; at++)
+        colons += *at == ':';
+    if (found < 0 || (size_t)got != colons + 1 || count < 1 || seconds < 1)
+        argp_error(state, "--clones takes revoke, quarantine or report, and perhaps :TAKEOVERS:SECONDS, not '%s'",
+                   value);
+    lifecycle->clone_takeovers = count;
+    lifecycle->clone_window_us = seconds * US_PER_S;
+    lifecycle->clone_decision = found == 0   ? CLOUD_CLONE_REVOKE
+                                : found == 1 ? CLOUD_CLONE_QUARANTINE
+                                             : CLOUD_CLONE_REPORT;
+}
+
+static void conversion_client(struct argp_state *state, const char *value, struct arguments *a)
+{
+    char direction[16] = "", end;
+    double per_minute = 0;
+    if (a->serve.conversion_client_count == CLIENTS_MAX)
+        argp_error(state, "at most %d conversion clients", CLIENTS_MAX);
+    struct client *client = &a->clients[a->serve.conversion_client_count];
+    bool read = sscanf(value, "%31[a-zA-Z0-9_-]:%31[^:]:%lf:%15[a-z-]%c", client->name, client->tenant, &per_minute,
+                       direction, &end) == 4;
+    bool both = strcmp(direction, "both") == 0, reference = strcmp(direction, "to-reference") == 0,
+         vin = strcmp(direction, "to-vin") == 0;
+    if (!read || !(both || reference || vin) || !(per_minute > 0 && per_minute <= 1e9))
+        argp_error(state,
+                   "--conversion-client takes NAME:TENANT:PER_MINUTE:DIRECTION (to-reference, to-vin or both), not "
+                   "'%s'",
+                   value);
+    a->allowed[a->serve.conversion_client_count++] = (struct cloud_conversion_client){.name = client->name,
+                                                                                      .secret = client->secret,
+                                                                                      .tenant = client->tenant,
+                                                                                      .per_minute = per_minute,
+                                                                                      .to_reference = both || reference,
+                                                                                      .to_vin = both || vin};
+}
+
+/* The first line of a file that nobody else may read. Why not, NULL: read. */
+static const char *secret_in(const char *path, char *secret, int capacity)
+{
+    struct stat status;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return "cannot be read";
+    bool open_to_others = fstat(fileno(file), &status) != 0 || status.st_mode & 077;
+    bool read = !open_to_others && fgets(secret, capacity, file);
+    fclose(file);
+    if (open_to_others)
+        return "may be read by others: chmod 600";
+    secret[read ? strcspn(secret, "\r\n") : 0] = 0;
+    return secret[0] ? NULL : "is empty";
+}
+
+/* From the environment, or from a file. */
+static bool read_secret(const char *directory, struct client *client)
+{
+    char variable[80] = "CONVOY_CONVERSION_SECRET_", path[700];
+    size_t prefix = strlen(variable);
+    for (size_t i = 0; i <= strlen(client->name); i++)
+        variable[prefix + i] = client->name[i] == '-' ? '_' : (char)toupper((unsigned char)client->name[i]);
+    const char *given = getenv(variable);
+    if (given && given[0] && strlen(given) < sizeof(client->secret)) {
+        strcpy(client->secret, given);
+        return true;
+    }
+    snprintf(path, sizeof(path), "%s/conversion-%s.secret", directory, client->name);
+    const char *why = secret_in(path, client->secret, sizeof(client->secret));
+    if (why)
+        fprintf(stderr, "convoy: cloud: conversion client '%s': set %s, or write its secret to %s, which %s\n",
+                client->name, variable, path, why);
+    return !why;
+}
+
+static int64_t draw_cut(void *context)
+{
+    return ((const struct arguments *)context)->serve.cut_delay_us;
+}
+
+/* What happens to identities, for whoever watches the terminal. */
+static void tell(void *context, int64_t now_us, const struct cloud_life_event *event)
+{
+    static const char *const texts[] = {
+        [CLOUD_LIFE_PROVISIONED] = "has a certificate",
+        [CLOUD_LIFE_ACTIVE] = "says that it is active",
+        [CLOUD_LIFE_ROTATION_QUEUED] = "has a job to rotate its certificate",
+        [CLOUD_LIFE_ROTATION_STARTED] = "has begun to rotate",
+        [CLOUD_LIFE_ROTATION_ISSUED] = "has a new certificate beside the old one",
+        [CLOUD_LIFE_OLD_DEACTIVATED] = "is on the new certificate, the old one is INACTIVE",
+        [CLOUD_LIFE_ROTATION_ENDED] = "rotation ended",
+        [CLOUD_LIFE_REVOKED] = "is revoked",
+        [CLOUD_LIFE_CUT] = "was connected and is cut",
+        [CLOUD_LIFE_REFUSED] = "was refused",
+        [CLOUD_LIFE_CLONE_DETECTED] = "is two: a clone",
+        [CLOUD_LIFE_QUARANTINED] = "is in quarantine",
+        [CLOUD_LIFE_OWNER_CHANGED] = "has another owner",
+        [CLOUD_LIFE_SWAPPED] = "has another device",
+        [CLOUD_LIFE_DECOMMISSIONED] = "is decommissioned",
+        [CLOUD_LIFE_FORBIDDEN] = "may not",
+        [CLOUD_LIFE_VIN_SEEN] = "says a VIN in clear",
+    };
+    const struct arguments *a = context;
+    struct timespec wall;
+    struct tm local;
+    if (a->json)
+        return;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    localtime_r(&wall.tv_sec, &local);
+    printf("%02d:%02d:%02d  %.*s  %s", local.tm_hour, local.tm_min, local.tm_sec, (int)event->thing.length,
+           (const char *)event->thing.data, texts[event->kind]);
+    if (event->kind == CLOUD_LIFE_ROTATION_ENDED)
+        printf(": %s", cloud_execution_state_name(event->state));
+    if (event->detail.length)
+        printf(": ");
+    for (uint32_t i = 0; i < event->detail.length; i++) /* a topic of somebody's making */
+        putchar(event->detail.data[i] >= ' ' && event->detail.data[i] < 127 ? event->detail.data[i] : '?');
+    printf("\n");
+    fflush(stdout);
+}
+
+/* false: said why. */
+static bool set_up_lifecycle(struct arguments *a)
+{
+    if (!a->serve.operators)
+        return true;
+    a->lifecycle.draw_cut = draw_cut;
+    a->lifecycle.event = tell;
+    a->lifecycle.context = a;
+    a->serve.cloud.lifecycle = &a->lifecycle;
+    a->serve.conversion_clients = a->allowed;
+    for (uint32_t i = 0; i < a->serve.conversion_client_count; i++)
+        if (!read_secret(a->serve.pki_directory, &a->clients[i]))
+            return false;
+    return true;
 }
 
 static void add_name(struct argp_state *state, struct arguments *a, const char *name)
@@ -168,6 +377,27 @@ static error_t parse(int key, char *value, struct argp_state *state)
         break;
     case KEY_USER: a->serve.cloud.user_name = value; break;
     case KEY_PASSWORD: a->serve.cloud.password = value; break;
+    case KEY_LIFECYCLE: a->serve.operators = true; break;
+    case KEY_VEHICLE_POLICY:
+        a->lifecycle.vehicle_policy = policy(state, "--vehicle-policy", value, a->policies[0]);
+        a->needs_lifecycle = "--vehicle-policy";
+        break;
+    case KEY_CLAIM_POLICY:
+        a->lifecycle.claim_policy = policy(state, "--claim-policy", value, a->policies[1]);
+        a->needs_lifecycle = "--claim-policy";
+        break;
+    case KEY_REQUIRE_DEVICE:
+        a->lifecycle.require_device = true;
+        a->needs_lifecycle = "--require-device";
+        break;
+    case KEY_CLONES:
+        clones(state, value, &a->lifecycle);
+        a->needs_lifecycle = "--clones";
+        break;
+    case KEY_CONVERSION:
+        conversion_client(state, value, a);
+        a->needs_lifecycle = "--conversion-client";
+        break;
     case KEY_JSON: a->json = true; break;
     case ARGP_KEY_ARG: add_name(state, a, value); break;
     case ARGP_KEY_END:
@@ -179,6 +409,12 @@ static error_t parse(int key, char *value, struct argp_state *state)
             argp_error(state, "--make and --revoke exclude each other");
         if (!a->revoke && (a->reason || a->whose))
             argp_error(state, "--reason and --profile belong to --revoke");
+        if (a->needs_lifecycle && !a->serve.operators)
+            argp_error(state, "%s needs --lifecycle", a->needs_lifecycle);
+        if (a->serve.operators && a->serve.without_broker)
+            argp_error(state, "--lifecycle and --no-broker exclude each other");
+        if (a->serve.conversion_client_count && !a->serve.registry_path)
+            argp_error(state, "--conversion-client needs --registry: every request is noted there");
         if (a->serve.cloud.password && !a->serve.cloud.user_name)
             argp_error(state, "--password needs --user");
         if (a->serve.cloud.user_name && !a->serve.cloud.password)
@@ -217,7 +453,7 @@ static void add_file(cJSON *object, const char *name, const struct cloud_serve_d
     cJSON_AddStringToObject(object, name, path);
 }
 
-static void print_json(const struct cloud_serve_doors *doors)
+static void print_json(const struct cloud_serve_doors *doors, bool operating)
 {
     cJSON *object = cJSON_CreateObject();
     cJSON_AddNumberToObject(object, "pid", getpid());
@@ -226,6 +462,8 @@ static void print_json(const struct cloud_serve_doors *doors)
     add_uri(object, "mqtts_password", "mqtts", doors, doors->mqtts_password_port);
     add_uri(object, "est", "https", doors, doors->https_port);
     add_uri(object, "http", "http", doors, doors->http_port);
+    if (operating)
+        add_uri(object, "operators", "https", doors, doors->https_port);
     add_file(object, "ca_file", doors, "ca.pem");
     char *text = cJSON_PrintUnformatted(object);
     printf("%s\n", text ? text : "{}");
@@ -233,7 +471,7 @@ static void print_json(const struct cloud_serve_doors *doors)
     cJSON_Delete(object);
 }
 
-static void print_doors(const struct cloud_serve_doors *doors)
+static void print_doors(const struct cloud_serve_doors *doors, bool operating)
 {
     const char *host = host_of(doors), *pki = doors->pki_directory;
     printf("convoy cloud is serving; Ctrl-C ends it\n\n");
@@ -245,12 +483,21 @@ static void print_doors(const struct cloud_serve_doors *doors)
         printf("  MQTT, user and password   mqtts://%s:%d\n", host, doors->mqtts_password_port);
     if (doors->https_port >= 0)
         printf("  certificate broker (EST)  https://%s:%d/.well-known/est/\n", host, doors->https_port);
+    if (operating && doors->https_port >= 0)
+        printf("  operators                 https://%s:%d/v1/vehicles\n", host, doors->https_port);
     if (doors->http_port >= 0)
         printf("  CRL and OCSP              http://%s:%d/crl/operational.crl http://%s:%d/ocsp\n", host,
                doors->http_port, host, doors->http_port);
     printf("  CA certificates           %s/ca.pem\n\nTry:\n", pki);
     if (doors->mqtt_port >= 0)
         printf("  mosquitto_sub -h %s -p %d -V 5 -v -t '#' -t '$aws/events/#'\n", doors->address, doors->mqtt_port);
+    if (operating && doors->https_port >= 0) {
+        printf("  convoy cloud --pki %s --make operator alice   # then, and so on as docs/identity.md says:\n", pki);
+        printf("  curl --cacert %s/ca.pem --cert %s/alice.crt --key %s/alice.key https://%s:%d/v1/vehicles \\\n"
+               "       -d '{\"vin\":\"1M8GDM9AXKP042788\",\"device\":\"tcu-1\",\"tenant\":\"acme\"}'\n",
+               pki, pki, pki, host, doors->https_port);
+        return; /* policies refuse what follows */
+    }
     if (doors->https_port >= 0) {
         printf("  convoy cloud --pki %s --issue VIN1   # an attestation identity, then enrol with it:\n", pki);
         printf("  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout op.key -subj /CN=VIN1 "
@@ -272,10 +519,11 @@ static void print_doors(const struct cloud_serve_doors *doors)
 
 static void ready(void *context, const struct cloud_serve_doors *doors)
 {
-    if (((const struct arguments *)context)->json)
-        print_json(doors);
+    const struct arguments *a = context;
+    if (a->json)
+        print_json(doors, a->serve.operators);
     else
-        print_doors(doors);
+        print_doors(doors, a->serve.operators);
     fflush(stdout);
 }
 
@@ -305,7 +553,8 @@ static bool write_pem(const char *path, const char *label, const uint8_t *der, s
 /* The hierarchy's own files bear such names. */
 static bool is_taken(const char *name)
 {
-    static const char *const ours[] = {"root", "operational", "attestation", "server-ca", "claim", "server", "ca"};
+    static const char *const ours[] = {"root",  "operational", "attestation", "server-ca",
+                                       "claim", "server",      "ca",          "operator-ca"};
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
         if (strcmp(ours[i], name) == 0)
             return true;
@@ -393,6 +642,36 @@ static int revoke_certificates(struct cloud_pki *pki, const struct arguments *a)
     return EXIT_HOLDS;
 }
 
+static int make_operator(const char *directory, const char *name)
+{
+    char error[256];
+    if (is_taken(name)) {
+        fprintf(stderr, "convoy: cloud: '%s' is one of the PKI's own files\n", name);
+        return EXIT_USAGE;
+    }
+    if (!cloud_serve_make_operator(directory, name, (int64_t)time(NULL) - 60, error, sizeof(error))) {
+        fprintf(stderr, "convoy: cloud: %s\n", error);
+        return EXIT_ENVIRONMENT;
+    }
+    printf("%s/%s.crt\n%s/%s.key\n", directory, name, directory, name);
+    return EXIT_HOLDS;
+}
+
+/* --init: what the life of identities needs beside the certificates. */
+static int make_rest(const char *directory)
+{
+    char error[256];
+    uint8_t key[32];
+    bool good = cloud_serve_vin_key(directory, key, error, sizeof(error)) &&
+                cloud_serve_operators(directory, error, sizeof(error));
+    explicit_bzero(key, sizeof(key));
+    if (good)
+        printf("%s/ca.pem\n", directory);
+    else
+        fprintf(stderr, "convoy: cloud: %s\n", error);
+    return good ? EXIT_HOLDS : EXIT_ENVIRONMENT;
+}
+
 static int make_only(const struct arguments *a)
 {
     char error[256] = "";
@@ -411,9 +690,10 @@ static int make_only(const struct arguments *a)
     if (a->revoke)
         code = revoke_certificates(pki, a);
     else if (!a->make)
-        printf("%s/ca.pem\n", a->serve.pki_directory);
+        code = make_rest(a->serve.pki_directory);
     for (int i = 0; i < a->name_count && code == EXIT_HOLDS; i++)
-        code = make_one(pki, a, a->names[i]);
+        code =
+            a->make == &operators ? make_operator(a->serve.pki_directory, a->names[i]) : make_one(pki, a, a->names[i]);
     cloud_pki_close(pki);
     return code;
 }
@@ -422,10 +702,10 @@ int cmd_cloud(int argc, char **argv)
 {
     static const char text[] =
         "Serves the mock cloud on loopback: MQTT 5 broker, certificate broker, just-in-time registration, presence "
-        "events.\v"
+        "events; with --lifecycle the life of vehicles' identities.\v"
         "Exit codes: 0 ended as told, 2 usage, 3 environment (a port is taken, a file cannot be written).";
     const struct argp argp = {options, parse, "[NAME...]", text, NULL, NULL, NULL};
-    struct arguments a = {0};
+    static struct arguments a;
     char name[] = "convoy cloud", error[256] = "";
     cloud_serve_defaults(&a.serve);
     a.serve.mqtt_port = 1883;
@@ -439,6 +719,8 @@ int cmd_cloud(int argc, char **argv)
         return EXIT_USAGE;
     if (a.init || a.make || a.revoke)
         return make_only(&a);
+    if (!set_up_lifecycle(&a))
+        return EXIT_ENVIRONMENT;
     int code = cloud_serve_run(&a.serve, -1, ready, &a, error, sizeof(error));
     if (code != 0)
         fprintf(stderr, "convoy: cloud: %s\n", error);
