@@ -15,6 +15,11 @@ struct tcu_run_options {
     const char *attestation_certificate, *attestation_key; /* PEM files; for the certificate broker */
     /* PEM files; instead of the certificate broker: an identity is claimed from the broker with them. NULL: not. */
     const char *claim_certificate, *claim_key;
+    /* A PKCS#11 token ("pkcs11:token=NAME") in which the keys of operational identities are made, and which they never leave. The two keys
+     * above may then be NULL: the token has them. NULL: keys are in the store. */
+    const char *token;
+    const char *token_module; /* its shared library; NULL: PKCS11_MODULE_PATH of the environment, or p11-kit's proxy */
+    const char *pin_file;     /* first line: the user's PIN; NULL: the token asks for none */
     const char *reserved; /* prefix of jobs and provisioning, '%' for the name: "$aws/", "convoy/%/"; NULL: no jobs */
     const char *device;   /* serial number its maker gave the TCU; NULL: the name */
     const char *store_directory;      /* made when missing */
@@ -31,6 +36,11 @@ struct tcu_run_options {
 
 /* false: it could not begin; *error has one line. */
 bool tcu_run(const struct tcu_run_options *options, char *error, size_t error_capacity);
+
+/* The maker's part, for a TCU with a token: makes the key of its attestation identity there, instead of an earlier one of this name, and a
+ * request for a certificate (PKCS#10, DER) signed by it. Returns the length; 0: *error has one line. */
+size_t tcu_token_attestation(const struct tcu_run_options *options, uint8_t *request, size_t capacity, char *error,
+                             size_t error_capacity);
 
 /* DER as PEM text, closed by 0. Returns the length, 0 if there is too little room. */
 size_t tcu_pem(const char *label, struct span der, char *out, size_t capacity);

@@ -2,6 +2,7 @@
 #include "commands.h"
 
 #include "cloud/identity.h"
+#include "vehicle/crypto.h"
 #include "vehicle/tcu.h"
 
 #include <errno.h>
@@ -24,6 +25,9 @@ enum {
     OPTION_ATTESTATION_KEY,
     OPTION_CLAIM_CERTIFICATE,
     OPTION_CLAIM_KEY,
+    OPTION_TOKEN,
+    OPTION_TOKEN_MODULE,
+    OPTION_PIN_FILE,
     OPTION_PROFILE,
     OPTION_DEVICE,
     OPTION_FACTORY,
@@ -47,6 +51,9 @@ static const struct option long_options[] = {
     {"attestation-key", required_argument, NULL, OPTION_ATTESTATION_KEY},
     {"claim-certificate", required_argument, NULL, OPTION_CLAIM_CERTIFICATE},
     {"claim-key", required_argument, NULL, OPTION_CLAIM_KEY},
+    {"token", required_argument, NULL, OPTION_TOKEN},
+    {"token-module", required_argument, NULL, OPTION_TOKEN_MODULE},
+    {"pin-file", required_argument, NULL, OPTION_PIN_FILE},
     {"profile", required_argument, NULL, OPTION_PROFILE},
     {"device", required_argument, NULL, OPTION_DEVICE},
     {"factory", required_argument, NULL, OPTION_FACTORY},
@@ -74,6 +81,10 @@ static const char help[] =
     "                         who the maker says it is (default: attestation.crt and .key in the store)\n"
     "  --claim-certificate FILE --claim-key FILE\n"
     "                         claim an identity with them when the store holds none, instead of a certificate broker\n"
+    "  --token pkcs11:token=NAME --pin-file FILE\n"
+    "                         make keys in that PKCS#11 token, which they never leave, instead of in the store; a\n"
+    "                         certificate above without its --...-key has it there\n"
+    "  --token-module FILE    the token's library (default: $PKCS11_MODULE_PATH, or all that p11-kit knows)\n"
     "  --profile aws-iot|plain   where jobs and provisioning are: $aws/ or convoy/NAME/ (default: no jobs; with a "
     "claim\n"
     "                         certificate aws-iot)\n"
@@ -87,6 +98,8 @@ static const char help[] =
     "  --duration S           end after so many seconds (default: Ctrl-C ends it)\n"
     "  --verbose              also messages on their way\n\n"
     "Exit codes: 0 ended as told, 2 usage, 3 environment, 130 interrupted.\n";
+
+#define ATTESTATION_S (INT64_C(15) * 365 * 86400)
 
 struct tcu_command {
     struct tcu_run_options run;
@@ -146,6 +159,9 @@ static bool take(int option, char *argument, struct tcu_command *command)
     case OPTION_ATTESTATION_KEY: run->attestation_key = argument; break;
     case OPTION_CLAIM_CERTIFICATE: run->claim_certificate = argument; break;
     case OPTION_CLAIM_KEY: run->claim_key = argument; break;
+    case OPTION_TOKEN: run->token = argument; break;
+    case OPTION_TOKEN_MODULE: run->token_module = argument; break;
+    case OPTION_PIN_FILE: run->pin_file = argument; break;
     case OPTION_DEVICE: run->device = argument; break;
     case OPTION_PROFILE: return profile(argument, run);
     case OPTION_FACTORY: command->factory = argument; break;
@@ -198,7 +214,7 @@ static bool fits_profile(const struct tcu_run_options *run)
 
 static bool fits_claim(struct tcu_run_options *run)
 {
-    if (!run->claim_certificate != !run->claim_key)
+    if (run->token ? run->claim_key && !run->claim_certificate : !run->claim_certificate != !run->claim_key)
         cli_complain("--claim-certificate and --claim-key belong together");
     else if (run->claim_certificate && run->certificate_broker)
         cli_complain("an identity comes from --certificate-broker or by --claim-certificate, not from both");
@@ -206,6 +222,17 @@ static bool fits_claim(struct tcu_run_options *run)
         cli_complain("a claim certificate is shown in a TLS handshake: --broker mqtts://HOST:PORT");
     else if (run->device && (!*run->device || strlen(run->device) > 64))
         cli_complain("--device takes 1 to 64 bytes");
+    else
+        return true;
+    return false;
+}
+
+static bool fits_token(const struct tcu_run_options *run)
+{
+    if (!run->token && (run->token_module || run->pin_file))
+        cli_complain("--%s belongs to --token", run->token_module ? "token-module" : "pin-file");
+    else if (run->token && strncmp(run->broker, "mqtts://", 8) != 0)
+        cli_complain("a key in a token is for TLS handshakes: --broker mqtts://HOST:PORT");
     else
         return true;
     return false;
@@ -249,7 +276,8 @@ static bool parse(int argc, char **argv, struct tcu_command *command, int *code)
     }
     if (command->run.claim_certificate && !command->run.reserved)
         command->run.reserved = "$aws/";
-    return name_is_good(command->run.name) && fits_profile(&command->run) && fits_claim(&command->run);
+    return name_is_good(command->run.name) && fits_profile(&command->run) && fits_claim(&command->run) &&
+           fits_token(&command->run);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------ */
@@ -261,7 +289,8 @@ static bool attestation_paths(struct tcu_command *command)
         snprintf(command->store, sizeof(command->store), "tcu-%s", run->name);
         run->store_directory = command->store;
     }
-    if (!run->attestation_certificate != !run->attestation_key) {
+    if (run->token ? run->attestation_key && !run->attestation_certificate
+                   : !run->attestation_certificate != !run->attestation_key) {
         cli_complain("--attestation-certificate and --attestation-key belong together");
         return false;
     }
@@ -276,7 +305,8 @@ static bool attestation_paths(struct tcu_command *command)
              run->store_directory);
     if (!given && (run->certificate_broker || command->factory)) {
         run->attestation_certificate = command->attestation_certificate;
-        run->attestation_key = command->attestation_key;
+        if (!run->token || access(command->attestation_key, F_OK) == 0)
+            run->attestation_key = command->attestation_key;
     }
     if (command->factory && !run->ca_file) {
         snprintf(command->ca, sizeof(command->ca), "%.500s/ca.pem", command->factory);
@@ -295,14 +325,44 @@ static bool write_pem(const char *directory, const char *file, const char *label
     return false;
 }
 
+/* The key is made in the token, and the CA sees a request only. */
+static bool certify_token(const struct tcu_run_options *run, struct cloud_pki *pki, uint8_t *certificate,
+                          size_t *length)
+{
+    uint8_t request[TCU_REQUEST_MAX];
+    char error[400];
+    size_t request_length = tcu_token_attestation(run, request, sizeof(request), error, sizeof(error));
+    if (!request_length) {
+        cli_complain("%s", error);
+        return false;
+    }
+    *length = cloud_pki_issue(pki, CLOUD_CA_ATTESTATION, span_of(request, request_length), run->name,
+                              (int64_t)time(NULL) - 60, ATTESTATION_S, certificate, *length);
+    if (!*length)
+        cli_complain("the attestation CA issues no certificate for the token's key");
+    return *length > 0;
+}
+
+static bool certify_file(const struct tcu_run_options *run, struct cloud_pki *pki, uint8_t *certificate, size_t *length)
+{
+    uint8_t key[512];
+    size_t key_length = sizeof(key);
+    if (cloud_pki_make(pki, CLOUD_CA_ATTESTATION, run->name, (int64_t)time(NULL) - 60, ATTESTATION_S, certificate,
+                       length, key, &key_length))
+        return write_pem(run->store_directory, "attestation.key", "PRIVATE KEY", key, key_length);
+    cli_complain("the attestation CA issues no certificate");
+    return false;
+}
+
 /* What happens at the TCU's maker: the key and its certificate are put into the device before it is sold. */
 static bool factory(const struct tcu_command *command)
 {
     const struct tcu_run_options *run = &command->run;
-    uint8_t certificate[2048], key[512];
-    size_t certificate_length = sizeof(certificate), key_length = sizeof(key);
+    uint8_t certificate[2048];
+    size_t certificate_length = sizeof(certificate);
     char error[300];
-    if (access(run->attestation_certificate, R_OK) == 0 && access(run->attestation_key, R_OK) == 0)
+    if (access(run->attestation_certificate, R_OK) == 0 &&
+        (!run->attestation_key || access(run->attestation_key, R_OK) == 0))
         return true; /* made already */
     if (mkdir(run->store_directory, 0700) < 0 && errno != EEXIST) {
         cli_complain("cannot make the store %s: %s", run->store_directory, strerror(errno));
@@ -313,15 +373,10 @@ static bool factory(const struct tcu_command *command)
         cli_complain("%s", error);
         return false;
     }
-    bool made = cloud_pki_make(pki, CLOUD_CA_ATTESTATION, run->name, (int64_t)time(NULL) - 60,
-                               INT64_C(15) * 365 * 86400, certificate, &certificate_length, key, &key_length);
+    bool made = run->attestation_key ? certify_file(run, pki, certificate, &certificate_length)
+                                     : certify_token(run, pki, certificate, &certificate_length);
     cloud_pki_close(pki);
-    if (!made) {
-        cli_complain("the attestation CA in %s issues no certificate", command->factory);
-        return false;
-    }
-    return write_pem(run->store_directory, "attestation.key", "PRIVATE KEY", key, key_length) &&
-           write_pem(run->store_directory, "attestation.crt", "CERTIFICATE", certificate, certificate_length);
+    return made && write_pem(run->store_directory, "attestation.crt", "CERTIFICATE", certificate, certificate_length);
 }
 
 /* ---- telling ------------------------------------------------------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
 /* crypto.c: P-256, PKCS#10, PKCS#7 and X.509 over OpenSSL, bytes in and bytes out. */
-#include "vehicle/crypto.h"
+#include "ports_internal.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -39,16 +39,24 @@ static bool write_key(EVP_PKEY *key, uint8_t *out, size_t *length)
     return good;
 }
 
+size_t ports_crypto_request(EVP_PKEY *key, struct span common_name, uint8_t *out, size_t capacity)
+{
+    X509_REQ *request = make_request(key, common_name);
+    int bytes = request ? i2d_X509_REQ(request, NULL) : 0;
+    bool good = bytes > 0 && (size_t)bytes <= capacity && i2d_X509_REQ(request, &out) == bytes;
+    X509_REQ_free(request);
+    ERR_clear_error();
+    return good ? (size_t)bytes : 0;
+}
+
 bool tcu_crypto_enroll(struct span common_name, uint8_t *key_out, size_t *key_length, uint8_t *request_out,
                        size_t *request_length)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
-    X509_REQ *request = key ? make_request(key, common_name) : NULL;
-    int bytes = request ? i2d_X509_REQ(request, NULL) : 0;
-    bool good = bytes > 0 && (size_t)bytes <= *request_length && write_key(key, key_out, key_length);
+    size_t length = key ? ports_crypto_request(key, common_name, request_out, *request_length) : 0;
+    bool good = length > 0 && write_key(key, key_out, key_length);
     if (good)
-        *request_length = (size_t)i2d_X509_REQ(request, &request_out);
-    X509_REQ_free(request);
+        *request_length = length;
     EVP_PKEY_free(key);
     ERR_clear_error();
     return good;
@@ -138,17 +146,22 @@ static size_t choose(struct span bytes, EVP_PKEY *key, uint8_t *out, size_t capa
     return length;
 }
 
-size_t tcu_crypto_certificate(struct span answer, struct span key_bytes, uint8_t *out, size_t capacity)
+size_t ports_crypto_certificate(struct span answer, EVP_PKEY *key, uint8_t *out, size_t capacity)
 {
     if (answer.length < 4)
-        return 0;
-    EVP_PKEY *key = parse_key(key_bytes);
-    if (key_bytes.length && !key)
         return 0;
     size_t decoded_length = 0;
     unsigned char *decoded = is_pem(answer) || answer.data[0] == 0x30 ? NULL : from_base64(answer, &decoded_length);
     size_t length = choose(decoded ? span_of(decoded, decoded_length) : answer, key, out, capacity);
     OPENSSL_free(decoded);
+    ERR_clear_error();
+    return length;
+}
+
+size_t tcu_crypto_certificate(struct span answer, struct span key_bytes, uint8_t *out, size_t capacity)
+{
+    EVP_PKEY *key = parse_key(key_bytes);
+    size_t length = key_bytes.length && !key ? 0 : ports_crypto_certificate(answer, key, out, capacity);
     EVP_PKEY_free(key);
     ERR_clear_error();
     return length;

@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-bool ports_enroll_open(struct ports_enroll *enroll)
+bool ports_enroll_open(struct ports_enroll *enroll, struct ports_token *token)
 {
     memset(enroll, 0, sizeof(*enroll));
+    enroll->token = token;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         return false;
     enroll->multi = curl_multi_init();
@@ -38,11 +39,28 @@ static size_t receive(char *data, size_t size, size_t count, void *context)
     return length;
 }
 
-static void set_tls(CURL *curl, const struct tcu_run_options *options, enum tcu_identity identity)
+static CURLcode on_tls(CURL *curl, void *tls, void *context)
 {
+    struct ports_enroll *enroll = context;
+    if (ports_token_show_once(enroll->token, tls, enroll->in_token))
+        return CURLE_OK;
+    ports_token_why(enroll->token, enroll->error, sizeof(enroll->error));
+    return CURLE_SSL_CERTPROBLEM;
+}
+
+static void set_tls(struct ports_enroll *enroll, const struct tcu_run_options *options, enum tcu_identity identity)
+{
+    CURL *curl = enroll->request;
+    bool shown = identity == TCU_ATTESTATION && options->attestation_certificate;
+    bool in_token = shown && enroll->token && !options->attestation_key;
     if (options->ca_file)
         curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca_file);
-    if (identity != TCU_ATTESTATION)
+    enroll->in_token = in_token ? options->attestation_certificate : NULL;
+    if (enroll->token) {
+        curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+        curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, enroll);
+    }
+    if (!shown || in_token)
         return;
     curl_easy_setopt(curl, CURLOPT_SSLCERT, options->attestation_certificate);
     curl_easy_setopt(curl, CURLOPT_SSLKEY, options->attestation_key);
@@ -80,7 +98,7 @@ bool ports_enroll_begin(struct ports_enroll *enroll, const struct tcu_run_option
     curl_easy_setopt(enroll->request, CURLOPT_ERRORBUFFER, enroll->error);
     curl_easy_setopt(enroll->request, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(enroll->request, CURLOPT_WRITEDATA, enroll);
-    set_tls(enroll->request, options, request->identity);
+    set_tls(enroll, options, request->identity);
     set_body(enroll, request);
     return curl_multi_add_handle(enroll->multi, enroll->request) == CURLM_OK;
 }

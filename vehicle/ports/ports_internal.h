@@ -5,6 +5,9 @@
  *   properties.c  MQTT 5 properties to and from Paho's
  *   store.c       what outlives a power cut, as files
  *   enroll.c      the certificate broker over libcurl
+ *   token.c       keys in a PKCS#11 token: making, finding, destroying them, and how it is reached (token_session.c)
+ *   token_key.c   such a key as one of OpenSSL's
+ *   token_tls.c   such a key in Paho's and libcurl's handshakes
  */
 #ifndef PORTS_INTERNAL_H
 #define PORTS_INTERNAL_H
@@ -14,6 +17,7 @@
 
 #include <MQTTAsync.h>
 #include <curl/curl.h>
+#include <openssl/types.h>
 #include <pthread.h>
 
 #define PORTS_PATH_MAX 512
@@ -27,16 +31,52 @@ void ports_properties_in(struct mq5_properties *to, const MQTTProperties *from, 
 void ports_properties_out(MQTTProperties *to, const struct mq5_properties *from);
 void ports_property_add(MQTTProperties *to, enum MQTTPropertyCodes identifier, uint32_t value);
 
+/* ---- crypto.c: as in vehicle/crypto.h, with keys as OpenSSL has them ---- */
+/* Returns the length, 0: none. */
+size_t ports_crypto_request(EVP_PKEY *key, struct span common_name, uint8_t *out, size_t capacity);
+size_t ports_crypto_certificate(struct span answer, EVP_PKEY *key, uint8_t *out, size_t capacity);
+
+/* ---- token.c, token_session.c: one lock, so from any thread ---- */
+struct ports_token;
+/* NULL: *error has one line. */
+struct ports_token *ports_token_open(const struct tcu_run_options *options, char *error, size_t error_capacity);
+void ports_token_close(struct ports_token *token); /* no key of it may be in use any more */
+/* A fresh P-256 key beside those that are there; `purpose` is part of its label. Keys are freed with EVP_PKEY_free(), which leaves them in the
+ * token. NULL: ports_token_why(). */
+EVP_PKEY *ports_token_generate(struct ports_token *token, const char *purpose);
+/* The key that a certificate (DER) belongs to, whoever made it. NULL: none is there. */
+EVP_PKEY *ports_token_key(struct ports_token *token, struct span certificate);
+/* Destroys this TCU's keys of that purpose but these two, each of which may be NULL. */
+bool ports_token_sweep(struct ports_token *token, const char *purpose, const EVP_PKEY *kept, const EVP_PKEY *kept_too);
+/* Of the last call that failed, in any thread. */
+void ports_token_why(struct ports_token *token, char *out, size_t capacity);
+
+/* ---- token_tls.c ---- */
+bool ports_token_tls_open(struct ports_token *token);
+void ports_token_tls_close(struct ports_token *token);
+/* From now on Paho's handshakes show this certificate (a file) with its key in the token. NULL: none, or that of a file of theirs. */
+bool ports_token_show(struct ports_token *token, const char *certificate_path);
+/* One handshake of libcurl's: its SSL_CTX shows this certificate; NULL: none, or that of a file. */
+bool ports_token_show_once(struct ports_token *token, SSL_CTX *tls, const char *certificate_path);
+
 /* ---- store.c ---- */
 struct ports_store {
+    struct ports_token *token; /* where keys are; NULL: in the files */
     char directory[PORTS_PATH_MAX];
     char identity_path[2][PORTS_PATH_MAX + 32]; /* a slot's certificate and key in one file: one rename changes both */
     struct {
         uint8_t bytes[TCU_KEY_MAX]; /* made, but its certificate has not come yet */
         size_t length;
+        EVP_PKEY *in_token; /* instead of bytes */
     } key[2];
 };
-bool ports_store_open(struct ports_store *store, const char *directory, char *error, size_t error_capacity);
+/* The token, if any, outlives the store. */
+bool ports_store_open(struct ports_store *store, const char *directory, struct ports_token *token, char *error,
+                      size_t error_capacity);
+void ports_store_close(struct ports_store *store);
+/* A fresh key for a slot and a request signed by it. Returns the request's length, 0: none. */
+size_t ports_store_make_key(struct ports_store *store, int slot, struct span common_name, uint8_t *request,
+                            size_t capacity);
 bool ports_store_write(struct ports_store *store, enum tcu_store_item item, struct span value);
 size_t ports_store_read(struct ports_store *store, enum tcu_store_item item, int64_t now_s, uint8_t *out,
                         size_t capacity);
@@ -44,14 +84,16 @@ size_t ports_store_read(struct ports_store *store, enum tcu_store_item item, int
 /* ---- enroll.c ---- */
 struct ports_enroll {
     CURLM *multi;
-    CURL *request; /* NULL: none under way */
+    CURL *request;             /* NULL: none under way */
+    struct ports_token *token; /* NULL: keys are files */
+    const char *in_token;      /* the certificate whose key it has, for this request */
     struct curl_slist *headers;
     char *body; /* base64 */
     uint8_t answer[16384];
     size_t answer_length;
     char error[CURL_ERROR_SIZE];
 };
-bool ports_enroll_open(struct ports_enroll *enroll);
+bool ports_enroll_open(struct ports_enroll *enroll, struct ports_token *token);
 /* Begins; what was under way is given up. false: cannot begin. */
 bool ports_enroll_begin(struct ports_enroll *enroll, const struct tcu_run_options *options,
                         const struct tcu_http_request *request);

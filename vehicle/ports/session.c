@@ -286,6 +286,22 @@ struct connect_parts {
     char user_name[64], will_topic[256];
 };
 
+/* With a token, a certificate whose key is there is no business of Paho's: it is told of none, and token_tls.c shows it. */
+static void leave_to_token(struct connect_parts *parts, struct ports_session *session)
+{
+    struct ports_token *token = session->store->token;
+    bool ours = parts->tls.keyStore && !parts->tls.privateKey;
+    if (!ports_token_show(token, ours ? parts->tls.keyStore : NULL)) {
+        char why[160];
+        ports_token_why(token, why, sizeof(why));
+        pthread_mutex_lock(&session->mutex);
+        snprintf(session->tls_error, sizeof(session->tls_error), "%s", why);
+        pthread_mutex_unlock(&session->mutex);
+    }
+    if (ours)
+        parts->tls.keyStore = NULL;
+}
+
 static void fill_tls(struct connect_parts *parts, struct ports_session *session, enum tcu_identity identity)
 {
     parts->tls = (MQTTAsync_SSLOptions)MQTTAsync_SSLOptions_initializer;
@@ -296,7 +312,7 @@ static void fill_tls(struct connect_parts *parts, struct ports_session *session,
     if (identity == TCU_OPERATIONAL || identity == TCU_OPERATIONAL_SECOND) {
         const char *path = session->store->identity_path[identity == TCU_OPERATIONAL_SECOND];
         parts->tls.keyStore = path;
-        parts->tls.privateKey = path;
+        parts->tls.privateKey = session->store->token ? NULL : path;
     } else if (identity == TCU_CLAIM) {
         parts->tls.keyStore = session->options->claim_certificate;
         parts->tls.privateKey = session->options->claim_key;
@@ -304,6 +320,8 @@ static void fill_tls(struct connect_parts *parts, struct ports_session *session,
         parts->tls.keyStore = session->options->attestation_certificate;
         parts->tls.privateKey = session->options->attestation_key;
     }
+    if (session->store->token)
+        leave_to_token(parts, session);
     parts->options.ssl = &parts->tls;
 }
 

@@ -4,16 +4,22 @@
  *   operational-second.pem  the other slot: the next identity, or the one before
  *   state                   the agent's own few bytes
  *   rotation                how far a change of identity is
- * A key stays in memory until its certificate comes: without one it is good for nothing, and after a power cut another is made. A file is never changed in place: power lost at any moment leaves the old content or the new. */
+ * A key stays in memory until its certificate comes: without one it is good for nothing, and after a power cut another is made. A file is never
+ * changed in place: power lost at any moment leaves the old content or the new.
+ *
+ * With a token the two files hold certificates only. Keys are made in the token, and a slot's keys there are the one its certificate belongs
+ * to and the fresh one, if any: the others are destroyed whenever the slot changes, and at the start, for the power may have gone between. */
 #include "ports_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const identity_files[] = {"operational.pem", "operational-second.pem"};
+static const char *const purposes[] = {"operational", "operational-second"}; /* of keys in a token */
 static const char state_file[] = "state", rotation_file[] = "rotation";
 
 size_t tcu_pem(const char *label, struct span der, char *out, size_t capacity)
@@ -68,9 +74,59 @@ bool tcu_file_replace(const char *directory, const char *file, struct span conte
     return false;
 }
 
-bool ports_store_open(struct ports_store *store, const char *directory, char *error, size_t error_capacity)
+/* ---- keys in a token -------------------------------------------------------------------------------------------------------- */
+
+/* Of the certificate in the slot. NULL: there is none. */
+static EVP_PKEY *key_in_token(const struct ports_store *store, int slot)
 {
-    memset(store, 0, sizeof(*store));
+    uint8_t certificate[TCU_CERTIFICATE_MAX];
+    char ignored[160];
+    size_t length = tcu_crypto_read_certificate(store->identity_path[slot], certificate, sizeof(certificate), ignored,
+                                                sizeof(ignored));
+    return length ? ports_token_key(store->token, span_of(certificate, length)) : NULL;
+}
+
+static bool sweep(const struct ports_store *store, int slot)
+{
+    EVP_PKEY *kept = key_in_token(store, slot);
+    bool good = ports_token_sweep(store->token, purposes[slot], kept, store->key[slot].in_token);
+    EVP_PKEY_free(kept);
+    return good;
+}
+
+static bool forget_key(struct ports_store *store, int slot)
+{
+    EVP_PKEY_free(store->key[slot].in_token);
+    store->key[slot].in_token = NULL;
+    return sweep(store, slot);
+}
+
+static size_t make_key_in_token(struct ports_store *store, int slot, struct span common_name, uint8_t *request,
+                                size_t capacity)
+{
+    if (!forget_key(store, slot))
+        return 0;
+    EVP_PKEY *key = ports_token_generate(store->token, purposes[slot]);
+    store->key[slot].in_token = key;
+    return key ? ports_crypto_request(key, common_name, request, capacity) : 0;
+}
+
+size_t ports_store_make_key(struct ports_store *store, int slot, struct span common_name, uint8_t *request,
+                            size_t capacity)
+{
+    size_t length = sizeof(store->key[slot].bytes);
+    if (store->token)
+        return make_key_in_token(store, slot, common_name, request, capacity);
+    if (!tcu_crypto_enroll(common_name, store->key[slot].bytes, &length, request, &capacity))
+        length = capacity = 0;
+    store->key[slot].length = length;
+    return capacity;
+}
+
+/* ---- slots and items -------------------------------------------------------------------------------------------------------- */
+
+static bool open_directory(struct ports_store *store, const char *directory, char *error, size_t error_capacity)
+{
     if ((size_t)snprintf(store->directory, sizeof(store->directory), "%s", directory) >= sizeof(store->directory)) {
         snprintf(error, error_capacity, "the store's path is too long");
         return false;
@@ -89,6 +145,25 @@ bool ports_store_open(struct ports_store *store, const char *directory, char *er
     return true;
 }
 
+bool ports_store_open(struct ports_store *store, const char *directory, struct ports_token *token, char *error,
+                      size_t error_capacity)
+{
+    memset(store, 0, sizeof(*store));
+    if (!open_directory(store, directory, error, error_capacity))
+        return false;
+    store->token = token;
+    if (!token || (sweep(store, 0) && sweep(store, 1)))
+        return true;
+    ports_token_why(token, error, error_capacity);
+    return false;
+}
+
+void ports_store_close(struct ports_store *store)
+{
+    for (int slot = 0; slot < 2; slot++)
+        EVP_PKEY_free(store->key[slot].in_token);
+}
+
 static bool take_away(const struct ports_store *store, const char *file)
 {
     char path[PORTS_PATH_MAX + 64];
@@ -101,11 +176,29 @@ static bool replace(const struct ports_store *store, const char *file, struct sp
     return value.length ? tcu_file_replace(store->directory, file, value) : take_away(store, file);
 }
 
-/* Of the cloud's making. Taken away it is with its certificate: they are one file. */
+/* Of the cloud's making, which is nothing for a token. Taken away it is with its certificate: they are one file. */
 static bool write_key(struct ports_store *store, int slot, struct span value)
 {
+    if (store->token)
+        return value.length == 0 && forget_key(store, slot);
     store->key[slot].length = tcu_crypto_key(value, store->key[slot].bytes, sizeof(store->key[slot].bytes));
     return value.length == 0 || store->key[slot].length > 0;
+}
+
+/* When the earlier key cannot be destroyed now, that is done at the next start: the slot is the new one's. */
+static bool write_identity_in_token(struct ports_store *store, int slot, struct span answer)
+{
+    uint8_t certificate[TCU_CERTIFICATE_MAX];
+    char text[2 * TCU_STORE_MAX];
+    EVP_PKEY *key = store->key[slot].in_token;
+    if (answer.length == 0)
+        return take_away(store, identity_files[slot]) && sweep(store, slot);
+    size_t length = key ? ports_crypto_certificate(answer, key, certificate, sizeof(certificate)) : 0;
+    size_t used = length ? tcu_pem("CERTIFICATE", span_of(certificate, length), text, sizeof(text)) : 0;
+    if (!used || !tcu_file_replace(store->directory, identity_files[slot], span_of(text, used)))
+        return false;
+    sweep(store, slot);
+    return true;
 }
 
 /* An answer becomes an identity only if it holds a certificate for the key we have just made. */
@@ -114,6 +207,8 @@ static bool write_identity(struct ports_store *store, int slot, struct span answ
     uint8_t certificate[TCU_CERTIFICATE_MAX];
     char text[2 * TCU_STORE_MAX];
     struct span key = span_of(store->key[slot].bytes, store->key[slot].length);
+    if (store->token)
+        return write_identity_in_token(store, slot, answer);
     if (answer.length == 0)
         return take_away(store, identity_files[slot]);
     size_t length = key.length ? tcu_crypto_certificate(answer, key, certificate, sizeof(certificate)) : 0;
@@ -136,17 +231,29 @@ bool ports_store_write(struct ports_store *store, enum tcu_store_item item, stru
     return false;
 }
 
+static bool has_key(const struct ports_store *store, int slot, struct span certificate)
+{
+    uint8_t bytes[TCU_KEY_MAX];
+    char ignored[160];
+    if (store->token) {
+        EVP_PKEY *key = ports_token_key(store->token, certificate);
+        EVP_PKEY_free(key);
+        return key != NULL;
+    }
+    size_t length = tcu_crypto_read_key(store->identity_path[slot], bytes, sizeof(bytes), ignored, sizeof(ignored));
+    return length && tcu_crypto_belongs(certificate, span_of(bytes, length));
+}
+
 /* An identity that has run out, or whose halves do not belong together, is none: the TCU enrolls again. */
 static size_t read_identity(const struct ports_store *store, int slot, int64_t now_s, uint8_t *out, size_t capacity)
 {
     const char *path = store->identity_path[slot];
-    uint8_t certificate[TCU_CERTIFICATE_MAX], key[TCU_KEY_MAX];
+    uint8_t certificate[TCU_CERTIFICATE_MAX];
     char ignored[160];
     int64_t from_s, until_s;
     size_t length = tcu_crypto_read_certificate(path, certificate, sizeof(certificate), ignored, sizeof(ignored));
-    size_t key_length = tcu_crypto_read_key(path, key, sizeof(key), ignored, sizeof(ignored));
     struct span read = span_of(certificate, length);
-    if (!length || !key_length || length > capacity || !tcu_crypto_belongs(read, span_of(key, key_length)) ||
+    if (!length || length > capacity || !has_key(store, slot, read) ||
         !tcu_crypto_validity(read, &from_s, &until_s, NULL) || now_s >= until_s)
         return 0;
     memcpy(out, certificate, length);

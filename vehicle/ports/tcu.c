@@ -5,6 +5,7 @@
 #include "ports_internal.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -27,6 +28,7 @@ struct program {
     struct tcu_profile profile;
     struct tcu *tcu;
     struct ports_session session;
+    struct ports_token *token;
     struct ports_store store;
     struct ports_enroll enroll;
     int wake_fd;
@@ -69,13 +71,8 @@ static int64_t port_wall_us(void *context, int64_t now_us)
 static void port_key_generate(void *context, enum tcu_identity slot, struct span common_name)
 {
     struct program *program = context;
-    int which = slot == TCU_OPERATIONAL_SECOND;
-    size_t length = sizeof(program->store.key[which].bytes);
-    program->request_length = sizeof(program->request);
-    if (!tcu_crypto_enroll(common_name, program->store.key[which].bytes, &length, program->request,
-                           &program->request_length))
-        length = program->request_length = 0;
-    program->store.key[which].length = length;
+    program->request_length = ports_store_make_key(&program->store, slot == TCU_OPERATIONAL_SECOND, common_name,
+                                                   program->request, sizeof(program->request));
     program->request_ready = true;
 }
 
@@ -166,7 +163,10 @@ static void run_request(struct program *program)
     if (!program->request_ready)
         return;
     program->request_ready = false;
-    snprintf(program->detail, sizeof(program->detail), "no key pair could be made");
+    if (program->token && !program->request_length)
+        ports_token_why(program->token, program->detail, sizeof(program->detail));
+    else
+        snprintf(program->detail, sizeof(program->detail), "no key pair could be made");
     tcu_csr_ready(program->tcu, program->now_us, span_of(program->request, program->request_length));
 }
 
@@ -299,6 +299,32 @@ static bool readable(const char *what, const char *path, char *error, size_t err
     return false;
 }
 
+/* A certificate without a key file must have its key in the token. */
+static bool has_key(struct ports_token *token, const char *path, const char *key_path, char *error,
+                    size_t error_capacity)
+{
+    uint8_t certificate[TCU_CERTIFICATE_MAX];
+    if (!path || key_path)
+        return true;
+    size_t length = tcu_crypto_read_certificate(path, certificate, sizeof(certificate), error, error_capacity);
+    EVP_PKEY *key = length ? ports_token_key(token, span_of(certificate, length)) : NULL;
+    if (length && !key)
+        snprintf(error, error_capacity, "the token has no key for %s", path);
+    EVP_PKEY_free(key);
+    return key != NULL;
+}
+
+static bool open_token(struct program *program, char *error, size_t error_capacity)
+{
+    const struct tcu_run_options *options = program->options;
+    if (!options->token)
+        return true;
+    program->token = ports_token_open(options, error, error_capacity);
+    return program->token &&
+           has_key(program->token, options->attestation_certificate, options->attestation_key, error, error_capacity) &&
+           has_key(program->token, options->claim_certificate, options->claim_key, error, error_capacity);
+}
+
 static bool open_parts(struct program *program, char *error, size_t error_capacity)
 {
     const struct tcu_run_options *options = program->options;
@@ -307,10 +333,11 @@ static bool open_parts(struct program *program, char *error, size_t error_capaci
         !readable("attestation key", options->attestation_key, error, error_capacity) ||
         !readable("claim certificate", options->claim_certificate, error, error_capacity) ||
         !readable("claim key", options->claim_key, error, error_capacity) ||
-        !ports_store_open(&program->store, options->store_directory, error, error_capacity))
+        !open_token(program, error, error_capacity) ||
+        !ports_store_open(&program->store, options->store_directory, program->token, error, error_capacity))
         return false;
     program->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (program->wake_fd < 0 || !ports_enroll_open(&program->enroll)) {
+    if (program->wake_fd < 0 || !ports_enroll_open(&program->enroll, program->token)) {
         snprintf(error, error_capacity, "cannot begin: %s",
                  program->wake_fd < 0 ? strerror(errno) : "libcurl does not start");
         return false;
@@ -356,6 +383,24 @@ bool tcu_run(const struct tcu_run_options *options, char *error, size_t error_ca
         ports_enroll_close(&program->enroll);
     if (program->wake_fd >= 0)
         close(program->wake_fd);
+    ports_store_close(&program->store);
+    ports_token_close(program->token);
     free(program);
     return good;
+}
+
+size_t tcu_token_attestation(const struct tcu_run_options *options, uint8_t *request, size_t capacity, char *error,
+                             size_t error_capacity)
+{
+    static const char purpose[] = "attestation";
+    struct ports_token *token = ports_token_open(options, error, error_capacity);
+    if (!token)
+        return 0;
+    EVP_PKEY *key = ports_token_sweep(token, purpose, NULL, NULL) ? ports_token_generate(token, purpose) : NULL;
+    size_t length = key ? ports_crypto_request(key, span_text(options->name), request, capacity) : 0;
+    if (!length)
+        ports_token_why(token, error, error_capacity);
+    EVP_PKEY_free(key);
+    ports_token_close(token);
+    return length;
 }
