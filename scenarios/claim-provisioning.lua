@@ -12,12 +12,12 @@ local lost  = fault("lose_answers", { off = 0, on = 0.1, breaks = { "all-online"
                     "share of vehicles that no answer of the provisioning service ever reaches")
 local never = fault("never_activate", { off = 0, on = 0.03, breaks = { "all-online", "no-flaw" } },
                     "share of vehicles whose certificate is granted and never made active")
-local twins = fault("share_identity", { off = 0, on = 0.02, breaks = { "all-online" } },
+local twins = fault("share_identity", { off = 0, on = 0.02, breaks = { "all-online", "no-flaw" } },
                     "share of TCUs that left their maker with another one's serial number")
 
 region "here" { latency = milliseconds(8) }
 cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
-lifecycle { policy = "vehicle", faults = { lose_answers = lost, never_activate = never, share_identity = twins } }
+lifecycle { policy = "vehicle", ecus = 2, faults = { lose_answers = lost, never_activate = never, share_identity = twins } }
 
 local function tcu(more)
   local cohort = {

@@ -9,13 +9,13 @@ scenario "provisioning-wave" { start = "2026-03-04 06:00", duration = seconds(wi
 
 local slow_rule = fault("delay_registration", { off = 0.8, on = 25, breaks = { "provisioned", "registered" } },
                         "seconds the registration rule takes to activate a certificate")
-local twins     = fault("share_identity", { off = 0, on = 0.02, breaks = { "all-online", "key" } },
+local twins     = fault("share_identity", { off = 0, on = 0.02, breaks = { "all-online", "key", "no-flaw" } },
                         "share of TCUs that left their maker with another one's serial number")
 local vins      = fault("vin_in_clear", { off = 0, on = 0.05, breaks = { "no-vin-seen" } }, "share of vehicles whose telemetry says their VIN")
 
 region "here" { latency = milliseconds(8) }
 cloud { activation = uniform(seconds(slow_rule * 0.5), seconds(slow_rule * 1.5)), processors = 2, cryptography = cryptography }
-lifecycle { policy = "vehicle", faults = { share_identity = twins, vin_in_clear = vins } }
+lifecycle { policy = "vehicle", ecus = 2, faults = { share_identity = twins, vin_in_clear = vins } }
 
 local function tcu(more)
   local cohort = {

@@ -132,6 +132,7 @@ struct scenario_lifecycle {
     uint32_t clone_takeovers;
     int64_t clone_window_us;
     uint8_t clone_decision;                        /* 0 revoke, 1 quarantine, 2 report only */
+    uint32_t ecus; /* in each vehicle beside the TCU */
     bool scan_for_vins, require_device, probe_old; /* probe_old: knock with each replaced certificate */
     /* Faults: shares of vehicles concerned, 0: none. */
     double forget_deactivation, never_activate, forget_cut, forget_revocation, keep_data, lose_answers, vin_in_clear,

@@ -155,6 +155,7 @@ static void add_lifecycle(cJSON *root, const struct scenario_lifecycle *lifecycl
         cJSON_AddStringToObject(object, "clone_decision", decisions[lifecycle->clone_decision]);
     }
     cJSON_AddBoolToObject(object, "scan_for_vins", lifecycle->scan_for_vins);
+    cJSON_AddNumberToObject(object, "ecus", lifecycle->ecus);
     cJSON_AddBoolToObject(object, "require_device", lifecycle->require_device);
     cJSON_AddBoolToObject(object, "probe_old", lifecycle->probe_old);
 }

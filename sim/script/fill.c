@@ -265,6 +265,7 @@ static void fill_lifecycle(struct reader *reader, struct scenario_lifecycle *lif
     lifecycle->clone_takeovers = whole(reader, "takeovers", 1000);
     lifecycle->clone_window_us = time_us(reader, "within");
     lifecycle->clone_decision = (uint8_t)choice(reader, "decision", decisions);
+    lifecycle->ecus = whole(reader, "ecus", 8);
     lifecycle->scan_for_vins = flag(reader, "scan_for_vins");
     lifecycle->require_device = flag(reader, "require_device");
     lifecycle->probe_old = flag(reader, "probe_old");

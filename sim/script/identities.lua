@@ -30,7 +30,7 @@ end
 plan.lifecycle = {
   on = false, policy = "vehicle", claim_policy = "claim", rollout = 0, timeout = 0, retries = 0, abort_share = 0, abort_minimum = 0,
   expiring_within = 30 * DAY, cut = env.uniform(0, 180 * SECOND), bound = 4 * MINUTE, takeovers = 0, within = 0, decision = "revoke",
-  scan_for_vins = true, require_device = true, probe_old = true, faults = {} }
+  ecus = 0, scan_for_vins = true, require_device = true, probe_old = true, faults = {} }
 
 local fault_names = { "forget_deactivation", "never_activate", "forget_cut", "forget_revocation", "keep_data", "lose_answers", "vin_in_clear",
                       "share_identity" }
@@ -83,7 +83,7 @@ function env.lifecycle(spec)
   want_table("lifecycle", spec)
   local l = plan.lifecycle
   if l.on then fail("lifecycle is declared twice") end
-  known_fields("lifecycle", spec, { "policy", "claim_policy", "rotation", "revocation", "clones", "scan_for_vins", "require_device",
+  known_fields("lifecycle", spec, { "ecus", "policy", "claim_policy", "rotation", "revocation", "clones", "scan_for_vins", "require_device",
                                     "probe_old", "faults" })
   l.on = true
   if spec.policy ~= nil then l.policy = one_of("lifecycle: policy", spec.policy, { "vehicle", "claim", "wide" }) end
@@ -91,6 +91,7 @@ function env.lifecycle(spec)
   if spec.rotation ~= nil then rotation_part(l, spec.rotation) end
   if spec.revocation ~= nil then revocation_part(l, spec.revocation) end
   if spec.clones ~= nil then clones_part(l, spec.clones) end
+  if spec.ecus ~= nil then l.ecus = whole("lifecycle: ecus", spec.ecus, 0, 8) end
   for _, name in ipairs { "scan_for_vins", "require_device", "probe_old" } do
     if spec[name] ~= nil then l[name] = boolean("lifecycle: " .. name, spec[name]) end
   end

@@ -48,18 +48,41 @@ uint32_t fleet_victim(const struct scenario *scenario, uint32_t vehicle, uint32_
     return at < owners->count ? owners->first + (uint32_t)at : vehicle;
 }
 
-bool fleet_identity_build(const struct scenario *scenario, uint32_t vehicle, uint32_t instances,
-                          struct cloud_lifecycle *lifecycle, int64_t now_us)
+/* An ECU and the certificate its maker gave it: the asset store knows the certificate, the key stays in the ECU. */
+static enum cloud_vehicles_result fit_ecu(const struct scenario *scenario, uint32_t vehicle, uint32_t nth,
+                                          struct cloud *cloud, int64_t now_s, struct span reference)
+{
+    uint8_t bytes[2048], key[256];
+    size_t length = sizeof bytes, key_length = sizeof key;
+    struct cloud_certificate certificate;
+    char name[CLOUD_DEVICE_MAX + 1];
+    uint64_t serial = sim_random_at(scenario->seed, vehicle, SIM_FOR_IDENTITY, 0x20000 + nth);
+    int name_length = snprintf(name, sizeof name, "ecu-%u-%016llx", nth + 1, (unsigned long long)serial);
+    if (!cloud_pki_make(cloud->pki, CLOUD_CA_ATTESTATION, name, now_s - 86400, 20 * INT64_C(31557600), bytes, &length,
+                        key, &key_length) ||
+        !cloud_certificate_read(span_of(bytes, length), &certificate))
+        return CLOUD_VEHICLES_MEMORY;
+    return cloud_vehicles_add_ecu(cloud_lifecycle_vehicles(cloud->lifecycle), reference,
+                                  span_of(name, (size_t)name_length), certificate.id);
+}
+
+bool fleet_identity_build(const struct scenario *scenario, uint32_t vehicle, uint32_t instances, struct cloud *cloud,
+                          int64_t now_us, int64_t now_s,
+                          void (*flaw)(void *context, enum counter counter, struct span thing), void *context)
 {
     char vin[CLOUD_VIN_LENGTH + 1], device[CLOUD_DEVICE_MAX + 1], name[SCENARIO_NAME + 16];
     cloud_vin_make(scenario->seed, vehicle, vin);
     size_t device_length =
         fleet_device_name(scenario, vehicle, fleet_neighbour(vehicle, instances), 0, device, sizeof device);
-    size_t length = scenario_vehicle_name(scenario, vehicle, name, sizeof name);
+    struct span reference = span_of(name, scenario_vehicle_name(scenario, vehicle, name, sizeof name));
     enum cloud_vehicles_result result =
-        cloud_lifecycle_build(lifecycle, now_us, span_of(vin, CLOUD_VIN_LENGTH), span_of(device, device_length),
-                              SPAN_LITERAL("first-owner"), span_of(name, length));
-    return result != CLOUD_VEHICLES_MEMORY; /* a device twice is refused: the fault's business */
+        cloud_lifecycle_build(cloud->lifecycle, now_us, span_of(vin, CLOUD_VIN_LENGTH), span_of(device, device_length),
+                              SPAN_LITERAL("first-owner"), reference);
+    for (uint32_t ecu = 0; result == CLOUD_VEHICLES_DONE && ecu < scenario->cloud.lifecycle.ecus; ecu++)
+        result = fit_ecu(scenario, vehicle, ecu, cloud, now_s, reference);
+    if (result == CLOUD_VEHICLES_DEVICE_TAKEN)
+        flaw(context, COUNTER_FLAW_SHARED_IDENTITY, reference);
+    return result != CLOUD_VEHICLES_MEMORY;
 }
 
 int64_t fleet_certificate_lifetime_s(const struct scenario *scenario, uint32_t vehicle)

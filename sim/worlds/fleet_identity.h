@@ -57,9 +57,11 @@ static inline bool fleet_has_own_identity(const struct scenario *scenario, uint3
     const struct scenario_cohort *cohort = &scenario->cohorts[scenario_cohort_of(scenario, vehicle)];
     return cohort->steals == MEASURE_ANY && !cohort->strangers;
 }
-/* The factory registers the vehicle: VIN, device, Reference ID (its name). false: out of memory. */
-bool fleet_identity_build(const struct scenario *scenario, uint32_t vehicle, uint32_t instances,
-                          struct cloud_lifecycle *lifecycle, int64_t now_us);
+/* The factory registers the vehicle, VIN, device and Reference ID (its name), and its other ECUs, each with a certificate of its own. What belongs to
+ * another vehicle already is refused and told. now_s: since 1970. false: out of memory. */
+bool fleet_identity_build(const struct scenario *scenario, uint32_t vehicle, uint32_t instances, struct cloud *cloud,
+                          int64_t now_us, int64_t now_s,
+                          void (*flaw)(void *context, enum counter counter, struct span thing), void *context);
 /* How long a factory certificate of this vehicle is valid, seconds. */
 int64_t fleet_certificate_lifetime_s(const struct scenario *scenario, uint32_t vehicle);
 

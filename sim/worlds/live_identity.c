@@ -101,7 +101,8 @@ void live_child_opened(void *context, struct cloud *cloud, int64_t now_us)
     child->devices = calloc(child->scenario->fleet / child->instances + 1, 1);
     for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
         if (fleet_has_own_identity(child->scenario, v) &&
-            !fleet_identity_build(child->scenario, v, child->instances, cloud->lifecycle, now_us))
+            !fleet_identity_build(child->scenario, v, child->instances, cloud, now_us, (child->epoch_us + now_us) / US_PER_S,
+                                  child_flaw, child))
             return;
 }
 

@@ -47,13 +47,20 @@ bool virtual_identity_start(struct partition *partition)
     return partition->claim && (partition->claim_key || !key_length);
 }
 
+static void factory_flaw(void *context, enum counter counter, struct span thing)
+{
+    struct partition *partition = context;
+    fleet_identity_flaw(&partition->world->fleet, counter, thing, 0);
+}
+
 bool virtual_identity_vehicle(struct virtual_vehicle *vehicle)
 {
     struct partition *partition = vehicle->partition;
     const struct virtual_world *world = partition->world;
     uint32_t index = vehicle_index(vehicle);
     return !fleet_has_own_identity(world->scenario, index) ||
-           fleet_identity_build(world->scenario, index, world->partition_count, partition->cloud.lifecycle, 0);
+           fleet_identity_build(world->scenario, index, world->partition_count, &partition->cloud, 0,
+                                world->scenario->start_epoch_us / US_PER_S, factory_flaw, partition);
 }
 
 void virtual_identity_provisioned(struct virtual_vehicle *vehicle, const uint8_t certificate_id[32])
