@@ -35,6 +35,7 @@ static void fill_head(struct store_head *head, const struct cloud_pki *pki,
     memcpy(head->ca_id, cloud_pki_ca(pki, profile->ca)->id, 32);
     snprintf(head->names, sizeof head->names, "%s", profile->names);
     head->first_number = profile->first_number;
+    head->digits = profile->digits < 20 ? profile->digits : 20;
     head->lifetime_s = profile->lifetime_s;
     head->not_count = ~head->count;
 }
@@ -58,7 +59,7 @@ bool identity_store_read_head(struct cloud_identity_store *store)
 static bool same_profile(const struct store_head *a, const struct store_head *b)
 {
     return memcmp(a->names, b->names, sizeof a->names) == 0 && a->first_number == b->first_number &&
-           a->lifetime_s == b->lifetime_s;
+           a->digits == b->digits && a->lifetime_s == b->lifetime_s;
 }
 
 static bool check_head(const struct cloud_identity_store *store, const struct store_head *wanted, const char **what)

@@ -13,7 +13,7 @@
 
 struct store_head {
     char magic[8];
-    uint32_t slot_bytes, reserved;
+    uint32_t slot_bytes, digits;
     uint8_t ca_id[32];
     char names[64];
     uint64_t first_number;

@@ -26,8 +26,9 @@ struct making {
 static bool name_of(const struct store_head *head, uint64_t index, char out[64])
 {
     const char *mark = strchr(head->names, '%');
-    int length = snprintf(out, 64, "%.*s%llu%s", (int)(mark - head->names), head->names,
-                          (unsigned long long)(head->first_number + index), mark + 1);
+    int length =
+        snprintf(out, 64, "%.*s%0*llu%s", (int)(mark - head->names), head->names, head->digits ? (int)head->digits : 1,
+                 (unsigned long long)(head->first_number + index), mark + 1);
     return length > 0 && length < 64;
 }
 

@@ -304,7 +304,7 @@ static void on_revoked(struct ev_loop *loop, ev_timer *timer, int events)
     if (!cloud_pki_refresh(server->pki))
         return;
     cloud_pki_revoked(server->pki, tell_registry, server);
-    if (ev_is_active(&server->cut))
+    if (server->options->cut_delay_us < 0 || ev_is_active(&server->cut))
         return; /* the cut that is due takes everybody who is revoked by then */
     ev_timer_set(&server->cut, (double)server->options->cut_delay_us / 1e6, 0);
     ev_timer_start(loop, &server->cut);

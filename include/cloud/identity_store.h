@@ -16,6 +16,7 @@ struct cloud_identity_profile {
     const char *
         names; /* template: '%' stands for the number, counted from first_number: "suv-%"; up to 63 characters in all */
     uint64_t first_number;
+    unsigned digits; /* of the number at least, zeros in front; up to 20 */
     int64_t lifetime_s;
 };
 

@@ -18,7 +18,8 @@ struct cloud_serve_options {
     int http_port;           /* CRL and OCSP in clear; defaults(): -1 */
     const char *
         public_url; /* "http://host:port" of the http port, as the world sees it: stated in certificates; NULL: they state none */
-    int64_t cut_delay_us;      /* from a revocation until live connections are cut; handshakes are refused at once */
+    int64_t
+        cut_delay_us; /* from a revocation until live connections are cut (handshakes are refused at once); below 0: cloud.lifecycle does */
     const char *pki_directory; /* created when missing */
     const char *registry_path; /* NULL: index in memory only */
     bool tls12;                /* accept TLS 1.2 too */

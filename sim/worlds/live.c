@@ -450,6 +450,8 @@ static bool make_fleet(struct live_world *world)
     world->commands_deadline = SIM_DEADLINE_NONE;
     if (!world->queue || !world->vehicles || !world->agents || !world->timeline_us || !world->input)
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", fleet);
+    if (!live_factory_open(world))
+        return false;
     for (uint32_t v = 0; v < fleet; v++) {
         if (!make_vehicle(world, v))
             return false;
@@ -458,6 +460,7 @@ static bool make_fleet(struct live_world *world)
         if (world->options->stop && *world->options->stop)
             break;
     }
+    live_factory_close(world);
     if (factory && world->profile->registration)
         live_note(world->result, "vehicles that leave the factory with a certificate are registered at their first "
                                  "connect, which is refused");
@@ -702,6 +705,8 @@ static void release(struct live_world *world)
             release_vehicle(&world->vehicles[v]);
     live_http_destroy(world);
     live_ghosts_sweep(world, TIME_NEVER);
+    live_factory_close(world);
+    live_identity_stop(world);
     live_services_stop(world);
     live_cloud_stop(world);
     if (world->loop)
@@ -743,10 +748,12 @@ static void run_and_close_books(struct live_world *world)
     drain(world);
     live_group_wait(world);
     settle(world);
+    live_identity_verify(world);
     for (uint32_t v = 0; v < world->count; v++)
         fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu,
                      end_us);
     fleet_commands_finish(&world->fleet, end_us);
+    live_knock(world);
     result->packets = world->packets;
     result->wire_bytes = world->wire_bytes;
     weigh(world);

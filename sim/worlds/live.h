@@ -12,6 +12,7 @@
 
 #include "fleet_identity.h"
 
+#include "cloud/identity_store.h"
 #include "cloud/serve.h"
 #include "sim/engine.h"
 #include "sim/group.h"
@@ -77,6 +78,13 @@ struct live_identity {
     struct fleet_identity fleet;
     uint8_t *removed_certificate, *removed_key; /* went with its TCU */
     uint16_t removed_certificate_length, removed_key_length;
+};
+/* What was good until another took its place. */
+#define LIVE_KNOCKS 1000
+struct live_replaced {
+    uint32_t place;
+    uint16_t certificate_length, key_length;
+    uint8_t *bytes; /* certificate, key */
 };
 struct live_shown { /* in a handshake; DER */
     struct span certificate, key;
@@ -208,6 +216,7 @@ struct live_world {
     struct sim_deadline commands_deadline;
     struct live_vehicle *hooked; /* the vehicle whose event a script is handling */
     int64_t outage_until_us;
+    int64_t acting_us; /* when what the timeline does was due */
 
     struct ev_loop *loop;
     ev_prepare prepare;
@@ -245,7 +254,13 @@ struct live_world {
     ev_timer curl_timer;
     X509_STORE *trust;
 
+    struct cloud_identity_store **factories; /* by cohort, while vehicles are made; NULL: kept nowhere */
+    uint64_t factory_made;
+    int64_t factory_us;
     struct live_identity *lives; /* by place; NULL: nobody looks after identities */
+    struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
+    uint32_t replaced_kept;
+    uint64_t replaced_seen;
     uint8_t claim_certificate[2048], claim_key[256];
     size_t claim_certificate_length, claim_key_length;
 
@@ -301,7 +316,6 @@ void live_resolve(struct live_vehicle *vehicle, struct live_door *door);
 /* live_port.c: what the agent asks for, and identities. */
 extern const struct tcu_port live_port;
 void live_key_make(struct live_vehicle *vehicle);
-bool live_factory_identity(struct live_vehicle *vehicle, const char *name);
 bool live_http_create(struct live_world *world);
 void live_http_destroy(struct live_world *world);
 void live_http_start(struct live_request *request);
@@ -336,11 +350,22 @@ bool live_dead(const struct live_vehicle *vehicle);                         /* w
 size_t live_device(const struct live_vehicle *vehicle, char *out, size_t capacity);
 bool live_shown(struct live_vehicle *vehicle, struct live_shown *shown);
 bool live_identity_write(struct live_vehicle *vehicle);
+void live_identity_replaced(struct live_vehicle *vehicle, enum tcu_store_item item); /* before it goes */
 void live_power_died(struct live_vehicle *vehicle);
 void live_power_back(struct live_vehicle *vehicle);
 const char *live_identity_refusal(const struct live_world *world, const struct world_action *action);
 int64_t live_identity_act(struct live_world *world, const struct world_action *action);
 bool live_store(struct live_vehicle *vehicle, enum tcu_store_item item, struct span value);
+
+/* live_factory.c: what vehicles leave the factory with. */
+bool live_factory_open(struct live_world *world); /* before the vehicles */
+bool live_factory_identity(struct live_vehicle *vehicle, const char *name);
+void live_factory_close(struct live_world *world); /* once all have theirs */
+
+/* live_knock.c: certificates that were replaced, shown once more. */
+void live_knock_keep(struct live_vehicle *vehicle, struct span certificate, struct span key);
+void live_knock(struct live_world *world); /* once the books are closed */
+void live_knock_forget(struct live_world *world);
 
 /* live_act.c: life, scripts. */
 void live_life(struct live_vehicle *vehicle);

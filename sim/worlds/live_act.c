@@ -183,6 +183,7 @@ void live_timeline_fire(struct live_world *world, uint32_t i)
     int64_t now_us = world->timeline_us[i];
     if (world->script_failed)
         return;
+    world->acting_us = (int64_t)((double)now_us / world->fleet.speedup);
     if (!script_timeline(world->fleet.script, i, now_us, &world->actions, world->result->error,
                          sizeof world->result->error)) {
         world->script_failed = true;

@@ -235,7 +235,9 @@ static void child_options(struct live_world *world, struct live_broker *broker, 
     options->mqtt_port = embedded ? 0 : -1;
     options->mqtts_port = embedded && uses(world, IDENTITY_CERTIFICATE) ? 0 : -1;
     options->mqtts_password_port = embedded && uses(world, IDENTITY_PASSWORD) ? 0 : -1;
-    options->https_port = enrols(world) && broker == world->brokers ? 0 : -1; /* one certificate broker a process */
+    /* One certificate broker a process, unless each cloud knows its own vehicles only. */
+    bool certifies = broker == world->brokers || scenario->cloud.lifecycle.on;
+    options->https_port = enrols(world) && certifies ? 0 : -1;
     options->registry_path = embedded ? broker->registry_path : NULL;
     options->cloud.broker.keep_alive_maximum_s = scenario->cloud.keep_alive_maximum_s;
     options->cloud.broker.maximum_session_expiry_s = scenario->cloud.session_expiry_maximum_s;

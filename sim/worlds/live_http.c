@@ -180,8 +180,9 @@ static void set_options(struct live_request *request)
     CURL *easy = request->easy;
     char url[256];
     const struct scenario_cohort *cohort = &world->scenario->cohorts[world->vehicles[request->vehicle].trace.cohort];
-    snprintf(url, sizeof url, "https://%s:%d/.well-known/est/simpleenroll", world->brokers[0].served.address,
-             world->brokers[0].served.https_port);
+    const struct live_broker *broker = &world->brokers[world->vehicles[request->vehicle].broker];
+    const struct cloud_serve_doors *doors = broker->served.https_port > 0 ? &broker->served : &world->brokers[0].served;
+    snprintf(url, sizeof url, "https://%s:%d/.well-known/est/simpleenroll", doors->address, doors->https_port);
     request->headers = curl_slist_append(NULL, "Content-Type: application/pkcs10");
     request->headers = curl_slist_append(request->headers, "Content-Transfer-Encoding: base64");
     request->headers = curl_slist_append(request->headers, "Expect:"); /* no 100-continue round trip */

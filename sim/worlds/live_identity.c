@@ -19,11 +19,13 @@
 #define CLAIM_LIFETIME_S  (5 * 365 * INT64_C(86400))
 #define VERIFY_TIMEOUT_MS 60000
 #define NEWS_BUFFER       (4 << 20)
+#define ROTATION_LEAST_US (30 * US_PER_S)
 
 enum order_kind { ORDER_ACT, ORDER_VERIFY };
 struct order {
     enum order_kind kind;
-    int64_t world_us; /* world time, to know who has power */
+    int64_t due_us;          /* who has had power by then is meant */
+    double speedup, stretch; /* of power-ups */
     struct world_action action;
 };
 
@@ -87,8 +89,16 @@ void live_child_options(struct live_world *world, struct live_broker *broker, st
     clock_gettime(CLOCK_MONOTONIC, &monotonic);
     child->epoch_us = (wall.tv_sec - monotonic.tv_sec) * US_PER_S + (wall.tv_nsec - monotonic.tv_nsec) / 1000;
     fleet_identity_options(&child->hooks, child->epoch_us, &child->options);
+    /* How long a rotation may take is a matter of the calendar; less than half a minute is a matter of the machine. */
+    int64_t timeout_us = child->options.rotation.in_progress_timeout_us;
+    double speedup = world->options->speedup > 1 ? world->options->speedup : 1;
+    if (timeout_us > ROTATION_LEAST_US && speedup > 1) {
+        int64_t scaled_us = (int64_t)((double)timeout_us / speedup);
+        child->options.rotation.in_progress_timeout_us = scaled_us > ROTATION_LEAST_US ? scaled_us : ROTATION_LEAST_US;
+    }
     options->cloud.epoch_us = child->epoch_us;
     options->cloud.lifecycle = &child->options;
+    options->cut_delay_us = -1;
     options->watch_fd = child->fd;
     options->opened = live_child_opened;
     options->readable = live_child_readable;
@@ -150,6 +160,14 @@ static bool chosen(const struct scenario *scenario, uint32_t vehicle, const stru
     return scenario_selected(scenario, vehicle, action->cohort, action->region, action->share, action->salt);
 }
 
+/* The step of a power-up is taken a microsecond behind it. */
+static bool powered(const struct scenario *scenario, const struct order *order, uint32_t vehicle)
+{
+    struct fleet fleet = {.scenario = scenario};
+    int64_t at_us = (int64_t)((double)fleet_power_up_us(&fleet, vehicle) / order->speedup * order->stretch);
+    return at_us + 1 < order->due_us;
+}
+
 static void child_order(struct live_child *child, struct cloud *cloud, int64_t now_us, const struct order *order)
 {
     if (order->kind == ORDER_VERIFY) {
@@ -160,7 +178,8 @@ static void child_order(struct live_child *child, struct cloud *cloud, int64_t n
         cloud_lifecycle_audit(cloud->lifecycle, now_us);
     } else {
         for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
-            if (fleet_has_own_identity(child->scenario, v) && chosen(child->scenario, v, &order->action))
+            if (fleet_has_own_identity(child->scenario, v) && chosen(child->scenario, v, &order->action) &&
+                powered(child->scenario, order, v))
                 child_act_on(child, cloud, now_us, v, &order->action);
     }
 }
@@ -264,6 +283,7 @@ bool live_identity_start(struct live_world *world)
             continue;
         broker->news_world = world;
         ev_io_init(&broker->news, on_news, broker->news_fd, EV_READ);
+        ev_set_priority(&broker->news, EV_MAXPRI); /* what happened in the cloud before what vehicles heard of it */
         broker->news.data = broker;
         ev_io_start(world->loop, &broker->news);
     }
@@ -310,6 +330,7 @@ void live_identity_stop(struct live_world *world)
         free(world->lives[v].removed_certificate);
         free(world->lives[v].removed_key);
     }
+    live_knock_forget(world);
     free(world->lives);
     world->lives = NULL;
 }
@@ -384,6 +405,20 @@ bool live_shown(struct live_vehicle *vehicle, struct live_shown *shown)
 
 /* ---- power ------------------------------------------------------------------------------------------------------------------ */
 
+static void forget_executions(struct live_vehicle *vehicle)
+{
+    struct live_step **place = &vehicle->steps;
+    while (*place) {
+        struct live_step *step = *place;
+        if (step->kind != LIVE_EXECUTED) {
+            place = &step->next;
+            continue;
+        }
+        *place = step->next;
+        free(step);
+    }
+}
+
 static void power_cut(struct live_vehicle *vehicle, int64_t lasts_us)
 {
     struct live_world *world = vehicle->world;
@@ -397,6 +432,7 @@ static void power_cut(struct live_vehicle *vehicle, int64_t lasts_us)
     identity->fleet.cut_writes = 0;
     fleet_power_lost(&world->fleet, vehicle->index, &vehicle->trace, world->now_us);
     vehicle->requests++;
+    forget_executions(vehicle);
     if (lasts_us != TIME_NEVER)
         live_schedule(vehicle, LIVE_POWER_BACK, world->now_us + lasts_us, 0);
 }
@@ -438,7 +474,17 @@ bool live_identity_write(struct live_vehicle *vehicle)
 
 /* ---- what is done to vehicles ------------------------------------------------------------------------------------------------ */
 
-static void empty_store(struct live_vehicle *vehicle)
+void live_identity_replaced(struct live_vehicle *vehicle, enum tcu_store_item item)
+{
+    bool second = item == TCU_STORE_SECOND_CERTIFICATE || item == TCU_STORE_SECOND_KEY;
+    int certificate = second ? TCU_STORE_SECOND_CERTIFICATE : TCU_STORE_OPERATIONAL_CERTIFICATE;
+    int key = second ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
+    live_knock_keep(vehicle, span_of(vehicle->stored[certificate], vehicle->stored_length[certificate]),
+                    span_of(vehicle->stored[key], vehicle->stored_length[key]));
+}
+
+/* told: the cloud knows that this TCU is out. */
+static void empty_store(struct live_vehicle *vehicle, bool told)
 {
     struct live_identity *identity = live_identity_of(vehicle);
     struct live_shown shown = {0};
@@ -455,6 +501,10 @@ static void empty_store(struct live_vehicle *vehicle)
             memcpy(identity->removed_key, shown.key.data, shown.key.length);
         }
     }
+    if (told) {
+        live_identity_replaced(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE);
+        live_identity_replaced(vehicle, TCU_STORE_SECOND_CERTIFICATE);
+    }
     for (int item = 0; item < TCU_STORE_ITEMS; item++)
         vehicle->stored_length[item] = 0;
 }
@@ -469,7 +519,7 @@ static void swap(struct live_vehicle *vehicle, const struct world_action *action
     identity->fleet.gone = out;
     identity->fleet.decided_us = identity->fleet.owner_us = -1;
     power_cut(vehicle, out ? TIME_NEVER : action->duration_us > 0 ? action->duration_us : WORKSHOP_US);
-    empty_store(vehicle);
+    empty_store(vehicle, strcmp(action->option, "unregistered") != 0);
     identity->fleet.device++;
 }
 
@@ -500,7 +550,11 @@ const char *live_identity_refusal(const struct live_world *world, const struct w
 /* Vehicles concerned, in all processes: each acts on its own, the count follows from the scenario. */
 int64_t live_identity_act(struct live_world *world, const struct world_action *action)
 {
-    struct order order = {.kind = ORDER_ACT, .world_us = world->now_us, .action = *action};
+    struct order order = {.kind = ORDER_ACT,
+                          .due_us = world->acting_us,
+                          .speedup = world->fleet.speedup,
+                          .stretch = world->stretch,
+                          .action = *action};
     int64_t touched = 0;
     if (action->kind != ACTION_POWER_CUT && !tell_clouds(world, &order))
         live_fail(world, "a cloud does not take orders any more");
@@ -508,7 +562,7 @@ int64_t live_identity_act(struct live_world *world, const struct world_action *a
         return 0; /* found out there */
     for (uint32_t v = 0; v < world->scenario->fleet; v++) {
         if (!fleet_has_own_identity(world->scenario, v) || !chosen(world->scenario, v, action) ||
-            live_power_up_us(world, v) > world->now_us)
+            !powered(world->scenario, &order, v))
             continue;
         touched++;
         struct live_vehicle *vehicle = &world->vehicles[v / world->ranks];

@@ -169,16 +169,29 @@ static bool store_certificate(struct live_vehicle *vehicle, enum tcu_store_item 
     return length && store(vehicle, item, der, length);
 }
 
+/* Made by the cloud: it comes in PEM form. */
+static bool store_key(struct live_vehicle *vehicle, enum tcu_store_item item, struct span value)
+{
+    uint8_t der[TCU_KEY_MAX];
+    size_t length = tcu_crypto_key(value, der, sizeof der);
+    return length && store(vehicle, item, der, length);
+}
+
 static bool port_store_write(void *context, enum tcu_store_item item, struct span value)
 {
     struct live_vehicle *vehicle = context;
     bool certificate = item == TCU_STORE_OPERATIONAL_CERTIFICATE || item == TCU_STORE_SECOND_CERTIFICATE;
     if (!live_identity_write(vehicle))
         return false;
+    bool key = item == TCU_STORE_OPERATIONAL_KEY || item == TCU_STORE_SECOND_KEY;
     if (certificate && value.length)
         return store_certificate(vehicle, item, value);
-    if (value.length == 0 && (item == TCU_STORE_OPERATIONAL_KEY || item == TCU_STORE_SECOND_KEY))
-        vehicle->requests++; /* a key still being made for this slot is not wanted any more */
+    if (key && value.length)
+        return store_key(vehicle, item, value);
+    if (certificate || key)
+        live_identity_replaced(vehicle, item);
+    if (key)
+        vehicle->requests++; /* one still being made for this slot is not wanted any more */
     return store(vehicle, item, value.data, value.length);
 }
 
@@ -191,19 +204,6 @@ static size_t port_store_read(void *context, enum tcu_store_item item, uint8_t *
     if (length)
         memcpy(out, vehicle->stored[item], length);
     return length;
-}
-
-bool live_factory_identity(struct live_vehicle *vehicle, const char *name)
-{
-    struct live_world *world = vehicle->world;
-    uint8_t certificate[TCU_CERTIFICATE_MAX], key[TCU_KEY_MAX];
-    size_t certificate_length = sizeof certificate, key_length = sizeof key;
-    int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
-    return cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, name, now_s - 86400,
-                          86400 + fleet_certificate_lifetime_s(world->scenario, vehicle->index), certificate, &certificate_length, key,
-                          &key_length) &&
-           store(vehicle, TCU_STORE_OPERATIONAL_KEY, key, key_length) &&
-           store(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, certificate, certificate_length);
 }
 
 /* ---- the car ------------------------------------------------------------------------------------------------------- */
