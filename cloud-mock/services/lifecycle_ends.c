@@ -22,9 +22,11 @@ enum cloud_vehicles_result cloud_lifecycle_build(struct cloud_lifecycle *lifecyc
         return CLOUD_VEHICLES_REFERENCE_TAKEN;
     if (reference.length)
         memcpy(name, reference.data, reference.length);
+    uint64_t changes = cloud_vehicles_changes(lifecycle->vehicles); /* none: it was there already */
     enum cloud_vehicles_result result =
         cloud_vehicles_register(lifecycle->vehicles, life_now_s(lifecycle, now_us), vin, device, tenant, name);
-    if (result == CLOUD_VEHICLES_DONE && cloud_vehicles_get(lifecycle->vehicles, span_text(name), &vehicle)) {
+    if (result == CLOUD_VEHICLES_DONE && cloud_vehicles_changes(lifecycle->vehicles) != changes &&
+        cloud_vehicles_get(lifecycle->vehicles, span_text(name), &vehicle)) {
         lifecycle->reference_sum += life_reference_hash(&vehicle);
         lifecycle->reference_count++;
     }
