@@ -4,6 +4,7 @@
 . "$(dirname "$0")/lib_cloud.sh"
 need openssl openssl
 need curl curl
+need mosquitto_pub mosquitto-clients
 MODULE=
 for file in /usr/lib/softhsm/libsofthsm2.so /usr/lib/*/softhsm/libsofthsm2.so; do
     [ -e "$file" ] && MODULE=$file && break
@@ -83,7 +84,12 @@ same "the key in use is not" "$(public_of 'convoy VIN7 operational')" "$(public_
 same "nor that of another TCU" 1 "$(keys 'convoy VIN8 operational')"
 
 echo "--- the key is lost"
+tcu "$WORK/lost" "${DOORS[@]}" "${TOKEN[@]}" --ca "$PKI/ca.pem"
+check "online with it" until_true 60 says "$WORK/lost" 'acknowledged'
 tool --delete-object --type privkey --label 'convoy VIN7 operational' >/dev/null
+mosquitto_pub -h 127.0.0.1 -p "$MQTT" -V 5 -i VIN7 -t "x" -m 'somebody takes over' # so that it has to come back
+check "without it nobody is let in, and it says why" until_true 60 says "$WORK/lost" "token 'a car' has no key for the certificate"
+end_tcu TERM
 tcu "$WORK/fourth" "${DOORS[@]}" "${TOKEN[@]}" --ca "$PKI/ca.pem"
 check "it gets itself another identity" until_true 60 says "$WORK/fourth" ' provisioned$'
 end_tcu TERM

@@ -127,7 +127,8 @@ struct ports_session {
     uint16_t peer_receive_maximum;
     uint32_t outstanding[PORTS_OUTGOING_MAX]; /* tokens sent, whose end is not known */
     unsigned outstanding_count;
-    char why[160]; /* of the last failure */
+    char why[160];         /* of the last failure */
+    char token_error[160]; /* why this attempt has no certificate to show */
 
     pthread_mutex_t mutex; /* for what follows */
     struct ports_event *first, **last;

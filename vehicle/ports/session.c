@@ -260,6 +260,7 @@ static struct ports_attempt *attempt_begin(struct ports_session *session)
     pthread_mutex_lock(&session->mutex);
     session->tls_error[0] = 0;
     pthread_mutex_unlock(&session->mutex);
+    session->token_error[0] = 0;
     session->online = false;
     session->attempt = attempt;
     return attempt;
@@ -291,13 +292,8 @@ static void leave_to_token(struct connect_parts *parts, struct ports_session *se
 {
     struct ports_token *token = session->store->token;
     bool ours = parts->tls.keyStore && !parts->tls.privateKey;
-    if (!ports_token_show(token, ours ? parts->tls.keyStore : NULL)) {
-        char why[160];
-        ports_token_why(token, why, sizeof(why));
-        pthread_mutex_lock(&session->mutex);
-        snprintf(session->tls_error, sizeof(session->tls_error), "%s", why);
-        pthread_mutex_unlock(&session->mutex);
-    }
+    if (!ports_token_show(token, ours ? parts->tls.keyStore : NULL))
+        ports_token_why(token, session->token_error, sizeof(session->token_error));
     if (ours)
         parts->tls.keyStore = NULL;
 }
@@ -606,6 +602,7 @@ static void accepted(struct ports_session *session, int64_t now_us, const struct
     session->peer_qos = event->maximum_qos < 1 ? event->maximum_qos : 1;
     session->peer_receive_maximum = event->receive_maximum;
     session->why[0] = 0;
+    session->token_error[0] = 0;
     tell(session, now_us, MQ5C_EV_CONNACK, 0, MQ5_SUCCESS, &packet);
 }
 
@@ -619,7 +616,7 @@ static void granted(struct ports_session *session, int64_t now_us, const struct 
 
 static void ended(struct ports_session *session, int64_t now_us, const struct ports_event *event)
 {
-    snprintf(session->why, sizeof(session->why), "%s", event->text);
+    snprintf(session->why, sizeof(session->why), "%s", session->token_error[0] ? session->token_error : event->text);
     tcu_link_down(session->tcu, now_us, event->link_end);
 }
 
