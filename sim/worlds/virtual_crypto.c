@@ -70,8 +70,8 @@ static bool open_together(const struct world_options *options, struct cloud_pki 
         *pki = cloud_pki_open(directory, true, error, capacity);
     bool failed = on_any_rank(group, first && !*pki);
     sim_group_broadcast(group, directory, sizeof directory);
-    if (!failed && !first)
-        *pki = cloud_pki_open(directory, false, error, capacity);
+    if (!failed && !first && !(*pki = cloud_pki_open(directory, false, error, capacity)))
+        snprintf(error + strlen(error), capacity - strlen(error), "; all ranks read what the first has made");
     failed = on_any_rank(group, !failed && !*pki) || failed;
     if (chosen && of_its_own(options)) /* everything is in memory now, or nothing is */
         remove_directory(directory);
@@ -112,8 +112,8 @@ const char *world_objection(const struct scenario *scenario, const struct world_
     if (options->kind != WORLD_VIRTUAL || !scenario->cloud.real_cryptography)
         return NULL;
     if (options->checkpoint_every_us)
-        return "a run with real cryptography cannot be saved: OpenSSL's objects are in no checkpoint; leave --checkpoint "
-               "away, or use cryptography = \"modelled\"";
+        return "a run with real cryptography cannot be saved: OpenSSL's objects are in no checkpoint; leave "
+               "--checkpoint away, or use cryptography = \"modelled\"";
     if (options->trace)
         return "a run with real cryptography cannot be replayed: its keys were drawn at random; run it again with "
                "cryptography = \"modelled\" and replay that";

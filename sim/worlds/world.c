@@ -11,6 +11,7 @@
 
 /* Measured, with head-room: what one vehicle costs in each world (see docs/architecture.md). */
 #define VIRTUAL_BYTES_PER_VEHICLE 1152
+#define REAL_BYTES_PER_VEHICLE    1536 /* more, with real cryptography: keys and certificates of two kinds, what a handshake proved */
 #define VIRTUAL_BYTES_PER_PROCESS (24u << 20) /* program, libraries, measures */
 #define LIVE_PLAIN_BYTES          8192
 #define LIVE_TLS_BYTES            40960
@@ -88,7 +89,8 @@ static bool check_virtual(const struct scenario *scenario, const struct world_op
                           char *remedy, size_t remedy_capacity)
 {
     uint32_t size = processes(options);
-    uint64_t needed = (uint64_t)scenario->fleet / size * VIRTUAL_BYTES_PER_VEHICLE + VIRTUAL_BYTES_PER_PROCESS;
+    uint32_t each = VIRTUAL_BYTES_PER_VEHICLE + (scenario->cloud.real_cryptography ? REAL_BYTES_PER_VEHICLE : 0);
+    uint64_t needed = (uint64_t)scenario->fleet / size * each + VIRTUAL_BYTES_PER_PROCESS;
     uint64_t have = options->memory_limit ? options->memory_limit : world_memory_limit(options->group);
     line(text, "  memory         %.2f GiB in each of %u process%s, available %.2f GiB\n", (double)needed / 0x1p30, size,
          size == 1 ? "" : "es", (double)have / 0x1p30);

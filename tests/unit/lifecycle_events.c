@@ -496,6 +496,32 @@ static void policies_hold(void **state)
     rig_close(&rig);
 }
 
+/* Base64 says something like a VIN now and then. */
+static void pem_says_no_vin(void **state)
+{
+    struct rig rig;
+    struct car car;
+    char topic[200], vin[CLOUD_VIN_LENGTH + 1], payload[300];
+    rig_open(&rig, (struct cloud_lifecycle_options){.require_device = true, .scan_for_vins = true});
+    car_begin(&rig, &car, 1);
+    cloud_vin_make(1, 1, vin);
+    snprintf(topic, sizeof(topic), "dt/%s/telemetry", car.name);
+    snprintf(payload, sizeof(payload), "{\"pem\":\"-----BEGIN X-----\\n+%s+\\n-----END X-----\\n\"}", vin);
+    car_publish(&car, topic, payload);
+    assert_int_equal(rig.seen[CLOUD_LIFE_VIN_SEEN].count, 0);
+    static const char *const told[] = {"%s -----BEGIN X-----\\n+\\n-----END X-----",
+                                       "-----BEGIN X-----\\n+\\n-----END X-----\\n %s",
+                                       "-----BEGIN X-----\\n-----END X----- %s -----BEGIN X-----\\n-----END X-----",
+                                       "-----BEGIN X----- %s"}; /* and never ends */
+    for (unsigned i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+        const char *mark = strstr(told[i], "%s");
+        snprintf(payload, sizeof(payload), "%.*s%s%s", (int)(mark - told[i]), told[i], vin, mark + 2);
+        car_publish(&car, topic, payload);
+        assert_int_equal(rig.seen[CLOUD_LIFE_VIN_SEEN].count, i + 1);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -516,6 +542,7 @@ int main(void)
         cmocka_unit_test(cloned),
         cmocka_unit_test(cloned_or_not),
         cmocka_unit_test(policies_hold),
+        cmocka_unit_test(pem_says_no_vin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
