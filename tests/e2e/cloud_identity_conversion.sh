@@ -19,9 +19,9 @@ chmod 644 "$PKI/conversion-shop.secret"
 serve --lifecycle --registry "$REGISTRY" --conversion-client shop:acme:100:both
 same "a secret that everybody may read: exit code" "3 1" "$? $(grep -c 'chmod 600' "$WORK/err")"
 chmod 600 "$PKI/conversion-shop.secret"
-export CONVOY_CONVERSION_SECRET_RECALL=a-second-secret CONVOY_CONVERSION_SECRET_LOCK_SMITH=a-third
+export CONVOY_CONVERSION_SECRET_RECALL=a-second-secret CONVOY_CONVERSION_SECRET_LOCK_SMITH=a-third CONVOY_CONVERSION_SECRET_SLOW=a-fourth
 start_cloud --lifecycle --registry "$REGISTRY" --conversion-client shop:acme:100:both --conversion-client recall:*:600:to-reference \
-    --conversion-client lock-smith:umbrella:600:to-vin
+    --conversion-client lock-smith:umbrella:600:to-vin --conversion-client slow:acme:0.1:to-vin
 
 ask() { # ask TOKEN PATH [curl options]
     curl -s -o "$WORK/body" -D "$WORK/headers" -w '%{http_code}' --cacert "$PKI/ca.pem" -H "Authorization: Bearer $1" "https://127.0.0.1:$EST/v1/$2" "${@:3}"
@@ -69,13 +69,14 @@ answered=$(grep -c '^200$' "$WORK/statuses") limited=$(grep -c '^429$' "$WORK/st
 same "each has an answer, one of two" 1000 $((answered + limited))
 check "a minute's worth is answered ($answered of at most $most)" test "$answered" -ge $((100 - used)) -a "$answered" -le "$most"
 same "all of it is in the audit log" "1012 $answered $limited" "$(audit 1) $(audit "client = 'shop' AND direction = 'to-vin' AND status = 200 AND rowid > 12") $(audit 'status = 429')"
-same "it says when to come again" "429 1" "$(ask $SHOP vin -d '{"referenceId":"'"$REF"'"}') $(grep -ci '^Retry-After: [1-9]' "$WORK/headers")"
+same "one in ten minutes" 200 "$(ask slow.a-fourth vin -d '{"referenceId":"'"$REF"'"}')"
+same "and not two: it says when to come again" "429 1" "$(ask slow.a-fourth vin -d '{"referenceId":"'"$REF"'"}') $(grep -ci '^Retry-After: [1-9]' "$WORK/headers")"
 same "others go on" 200 "$(ask $RECALL reference -d '{"vin":"'$VIN'"}')"
 kill -TERM "$CLOUD_PID"
 wait "$CLOUD_PID"
 same "ends as told" 0 $?
-same "none of it is lost" 1014 "$(audit 1)"
+same "none of it is lost" 1015 "$(audit 1)"
 rm -f "$WORK/body" "$WORK"/burst.*
 refuse "no VIN in clear in what is kept" grep -rqaE "$VIN|$OTHER" "$PKI" "$REGISTRY"* "$WORK/cloud.err"
-refuse "and no secret" grep -qaE 'tell-nobody|a-second-secret|a-third' "$REGISTRY"* "$WORK/cloud.err"
+refuse "and no secret" grep -qaE 'tell-nobody|a-second-secret|a-third|a-fourth' "$REGISTRY"* "$WORK/cloud.err"
 verdict
