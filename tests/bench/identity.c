@@ -43,7 +43,8 @@ static uint64_t go(const char *folder, uint64_t count, double *seconds, double *
     uint8_t certificate[1024], key[256];
     uint64_t made = 0;
     int64_t now_s = time(NULL);
-    struct cloud_identity_profile profile = {CLOUD_CA_OPERATIONAL, "bench-%", 1, INT64_C(365) * 86400};
+    struct cloud_identity_profile profile = {
+        .ca = CLOUD_CA_OPERATIONAL, .names = "bench-%", .first_number = 1, .lifetime_s = INT64_C(365) * 86400};
     struct cloud_pki *pki = cloud_pki_open(folder, true, error, sizeof(error));
     double begin = now();
     struct cloud_identity_store *store =

@@ -24,7 +24,8 @@
 #define HEAD     4096
 #define SLOT     1024
 
-static const struct cloud_identity_profile profile = {CLOUD_CA_OPERATIONAL, "suv-%-x", 8, YEAR_S};
+static const struct cloud_identity_profile profile = {
+    .ca = CLOUD_CA_OPERATIONAL, .names = "suv-%-x", .first_number = 8, .lifetime_s = YEAR_S};
 
 static struct cloud_pki *open_pki(const char *where)
 {
