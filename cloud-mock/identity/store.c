@@ -43,8 +43,8 @@ static void fill_head(struct store_head *head, const struct cloud_pki *pki,
 bool identity_store_write_head(struct cloud_identity_store *store)
 {
     store->head.not_count = ~store->head.count;
-    return pwrite(store->fd, &store->head, sizeof store->head, 0) == (ssize_t)sizeof store->head &&
-           fdatasync(store->fd) == 0;
+    struct store_head head = store->head;
+    return pwrite(store->fd, &head, sizeof head, 0) == (ssize_t)sizeof head && fdatasync(store->fd) == 0;
 }
 
 bool identity_store_read_head(struct cloud_identity_store *store)
