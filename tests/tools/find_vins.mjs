@@ -1,11 +1,12 @@
-// find_vins.mjs [--vins FILE] PATH...: every VIN in the bytes of files and of all files in directories, one a line: file, offset, how it is
+// find_vins.mjs [--vins FILE | --only FILE] PATH...: every VIN in the bytes of files and of all files in directories, one a line: file, offset, how it is
 // written, the VIN. Exit 1 when there is any, 0 when there is none.
 //
 // Written from ISO 3779 and 49 CFR 565, without a look at the program's own finder. It finds
 //   - whatever is well formed: 17 of A-Z 0-9 without I, O, Q, all capitals or all small, the check digit in the ninth place, with no letter or
 //     digit on either side (windows of longer runs would find VINs in every digest), and not digits only (numbers of 17 digits are frequent).
 //     A database puts its columns side by side, so that a serial number and the next column's letter look like one: it is read by sqlite3;
-//   - with --vins (one a line) those very VINs anywhere, in the middle of longer runs and in any case, too;
+//   - with --vins (one a line) those very VINs anywhere, in the middle of longer runs and in any case, too; with --only just those (in an image of
+//     memory everything stands beside something);
 // in the bytes as they are, and in what they hold in base64, in hexadecimal or with a zero byte after or before each letter.
 import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, statSync } from "node:fs";
@@ -29,7 +30,7 @@ function scan(bytes, fleet, found, how, depth, columns = false) {
     const text = bytes.toString("latin1");
     for (const run of text.matchAll(/[A-Za-z0-9]{17,}/g)) {
         const letters = run[0].toUpperCase();
-        if (!columns && letters.length === 17 && oneCase(run[0]) && wellFormed(letters))
+        if (!columns && !only && letters.length === 17 && oneCase(run[0]) && wellFormed(letters))
             found(run.index, how, letters);
         else
             for (let i = 0; fleet.size && i + 17 <= letters.length; i++)
@@ -62,8 +63,9 @@ function* files(path) {
 }
 
 const paths = process.argv.slice(2);
+const only = paths[0] === "--only";
 let fleet = new Set();
-if (paths[0] === "--vins") {
+if (only || paths[0] === "--vins") {
     const lines = readFileSync(paths[1], "utf8").split("\n").filter(Boolean);
     if (lines.length === 0 || !lines.every(wellFormed)) {
         console.error(`${paths[1]}: not a list of VINs`);
@@ -89,7 +91,7 @@ for (const path of paths)
         };
         const database = content.subarray(0, 16).toString("latin1") === "SQLite format 3\0";
         scan(content, fleet, found, "", 2, database);
-        if (database)
+        if (database && !only)
             scan(execFileSync("sqlite3", [file, ".dump"], { maxBuffer: 1 << 30 }), fleet,
                  (at, how, vin) => found(at, how ? `dump, ${how}` : "dump", vin), "", 2);
     }
