@@ -33,7 +33,7 @@ cohort "thief" (car { count = thieves, steals = "car", power_up = within(seconds
 
 expect "detected"      (clones():detected()):equals(thieves)
 expect "detection"     (clones():detection():max()):below(minutes(1))
-expect "no-clone-left" (broker():connected():cohort("thief"):last()):equals(0):needs "lifecycle"
-expect "others-stay"   (broker():connected():cohort("car"):last()):equals(vehicles - 2 * thieves):needs "lifecycle"
+expect "no-clone-left" (broker():connected():cohort("thief"):last()):equals(0):needs "door"
+expect "others-stay"   (broker():connected():last()):equals(vehicles - 2 * thieves):needs "door"
 expect "revoked"       (revocation():revoked()):equals(thieves)
 expect "no-flaw"       (identities():flaws()):equals(0)

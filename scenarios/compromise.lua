@@ -35,9 +35,9 @@ at("10:01:25", function() swap_tcu { cohort = "exposed", workshop = silent > 0 a
 
 expect "revoked"     (revocation():revoked()):equals(exposed)
 expect "cut-in-time" (revocation():cut():max()):below(seconds(20))
-expect "cut-off"     (broker():connected():cohort("exposed"):max()):equals(0):from("10:01:08"):by("10:01:22"):needs "lifecycle"
+expect "cut-off"     (broker():connected():cohort("exposed"):max()):equals(0):from("10:01:08"):by("10:01:22"):needs "door"
 expect "others-stay" (broker():connected():cohort("car"):last()):equals(vehicles - exposed)
-expect "back"        (broker():connected():cohort("exposed"):last()):equals(exposed):needs "lifecycle"
+expect "back"        (broker():connected():cohort("exposed"):last()):equals(exposed):needs "door"
 expect "swapped"     (swaps():done()):equals(exposed)
 expect "in-time"     (swaps():total_time():p99()):below(seconds(20))
 expect "no-flaw"     (identities():flaws()):equals(0)

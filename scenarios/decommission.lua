@@ -30,7 +30,7 @@ cohort "scrapped" (car { count = scrapped })
 at("16:00:40", function() decommission { cohort = "scrapped" } end)
 
 expect "decommissioned" (identities():decommissioned()):equals(scrapped)
-expect "gone"           (broker():connected():cohort("scrapped"):max()):equals(0):from("16:01:05"):by("16:01:55"):needs "lifecycle"
+expect "gone"           (broker():connected():cohort("scrapped"):max()):equals(0):from("16:01:05"):by("16:01:55"):needs "door"
 expect "cut-in-time"    (revocation():cut():max()):below(seconds(20))
 expect "others-stay"    (broker():connected():cohort("car"):last()):equals(vehicles - scrapped)
 expect "no-flaw"        (identities():flaws()):equals(0)

@@ -30,11 +30,11 @@ end
 cohort "car"      (tcu { count = vehicles - strangers })
 cohort "stranger" (tcu { count = strangers, strangers = true })
 
-expect "provisioned"   (provisioning():cohort("car"):p99()):below(seconds(20)):needs "lifecycle"
-expect "key"           (provisioning():key():cohort("car"):p99()):below(seconds(5)):needs "lifecycle"
-expect "certificate"   (provisioning():certificate():cohort("car"):p99()):below(seconds(10)):needs "lifecycle"
-expect "registered"    (provisioning():registration():cohort("car"):p99()):below(seconds(10)):needs "lifecycle"
-expect "refused-first" (broker():registrations_refused():cohort("car")):at_least((vehicles - strangers) * 0.9):needs "lifecycle"
+expect "provisioned"   (provisioning():cohort("car"):p99()):below(seconds(20)):needs "registration"
+expect "key"           (provisioning():key():cohort("car"):p99()):below(seconds(5))
+expect "certificate"   (provisioning():certificate():cohort("car"):p99()):below(seconds(10))
+expect "registered"    (provisioning():registration():cohort("car"):p99()):below(seconds(10)):needs "registration"
+expect "refused-first" (broker():registrations_refused():cohort("car")):at_least((vehicles - strangers) * 0.9):needs "registration"
 expect "all-online"    (broker():connected():cohort("car"):last()):at_least(vehicles - strangers)
 expect "no-stranger"   (intrusions():accepted()):equals(0)
 expect "no-flaw"       (identities():flaws()):equals(0)

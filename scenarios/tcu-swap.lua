@@ -50,5 +50,5 @@ expect "back-from-factory"   (broker():connected():cohort("factory"):last()):equ
 expect "back-from-garage"    (broker():connected():cohort("garage"):last()):equals(part)
 expect "back-from-rotation"  (broker():connected():cohort("rotating"):last()):equals(part)
 expect "taken-out"           (broker():connected():cohort("scrapped"):last()):equals(0)
-expect "no-thief"            (broker():connected():cohort("thief"):last()):equals(0)
+expect "no-thief"            (broker():connected():cohort("thief"):last()):equals(0):needs "door"
 expect "no-flaw"             (identities():flaws()):equals(0)

@@ -204,10 +204,12 @@ static bool listen(struct cloud_lifecycle *lifecycle, char *error, size_t error_
 {
     static const char *const services[] = {"things/+/jobs/#", "certificates/#", "provisioning-templates/#"};
     struct cloud_bus *bus = lifecycle->parts.bus;
-    uint8_t worst = bus->ops->subscribe(bus, 0, SPAN_LITERAL("vehicle/+/certificate/deactivate"), 1,
-                                        life_deactivate_message, lifecycle);
+    char own[TOPIC_MAXIMUM];
+    snprintf(own, sizeof own, "%svehicle/+/certificate/deactivate", lifecycle->parts.topics);
+    uint8_t worst = bus->ops->subscribe(bus, 0, span_text(own), 1, life_deactivate_message, lifecycle);
+    snprintf(own, sizeof own, "%svehicleactive/+", lifecycle->parts.topics);
     if (worst < 0x80)
-        worst = bus->ops->subscribe(bus, 0, SPAN_LITERAL("vehicleactive/+"), 1, life_active_message, lifecycle);
+        worst = bus->ops->subscribe(bus, 0, span_text(own), 1, life_active_message, lifecycle);
     for (size_t i = 0; strchr(lifecycle->parts.prefix, '%') && worst < 0x80 && i < 3; i++) {
         char filter[TOPIC_MAXIMUM];
         struct text_writer w = {filter, 0, sizeof filter};
@@ -244,6 +246,8 @@ struct cloud_lifecycle *cloud_lifecycle_create(const struct cloud_lifecycle_opti
         lifecycle->parts.prefix = "$aws/";
     if (!lifecycle->parts.event_prefix)
         lifecycle->parts.event_prefix = "$aws/events";
+    if (!lifecycle->parts.topics)
+        lifecycle->parts.topics = "";
     if (make_parts(lifecycle, error, error_capacity) && listen(lifecycle, error, error_capacity))
         return lifecycle;
     cloud_lifecycle_destroy(lifecycle);

@@ -138,10 +138,10 @@ void life_deactivate_message(void *context, int64_t now_us, const struct mq5_pub
     static const char before[] = "vehicle/", behind[] = "/certificate/deactivate";
     struct cloud_lifecycle *lifecycle = context;
     uint8_t id[32];
-    if (message->topic.length < sizeof before + sizeof behind - 1)
+    size_t begin = strlen(lifecycle->parts.topics) + sizeof before - 1, end = sizeof behind - 1;
+    if (message->topic.length <= begin + end)
         return;
-    struct span thing = span_of(message->topic.data + sizeof before - 1,
-                                message->topic.length - (sizeof before - 1) - (sizeof behind - 1));
+    struct span thing = span_of(message->topic.data + begin, message->topic.length - begin - end);
     if (!certificate_in(message->payload, id) || !own_and_active(lifecycle, thing, id))
         return;
     const struct cloud_peer *peer = life_connected(lifecycle, thing);
@@ -165,7 +165,8 @@ void life_active_message(void *context, int64_t now_us, const struct mq5_publish
     struct cloud_lifecycle *lifecycle = context;
     struct cloud_vehicle vehicle;
     uint8_t id[32];
-    struct span thing = span_of(message->topic.data + sizeof before - 1, message->topic.length - (sizeof before - 1));
+    size_t begin = strlen(lifecycle->parts.topics) + sizeof before - 1;
+    struct span thing = span_of(message->topic.data + begin, message->topic.length - begin);
     if (!certificate_in(message->payload, id) || !own_and_active(lifecycle, thing, id))
         return;
     if (cloud_vehicles_get(lifecycle->vehicles, thing, &vehicle)) {

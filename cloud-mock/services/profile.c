@@ -14,7 +14,7 @@ static const struct cloud_profile profiles[] = {
      .registration = false,
      .presence_events = false,
      .presence_topic = "presence/%",
-     .unavailable = "registration,lifecycle",
+     .unavailable = "registration,door",
      .reserved = "convoy/%/"},
 };
 

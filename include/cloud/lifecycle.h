@@ -74,6 +74,7 @@ struct cloud_lifecycle_parts {
     struct cloud_pki *pki;
     const char *prefix;       /* of reserved topics: "$aws/" or "convoy/%/" */
     const char *event_prefix; /* "$aws/events" */
+    const char *topics;       /* what vehicles' ordinary topics begin with: "convoy/<run>/"; NULL: nothing */
     struct cloud_registration *registration; /* unknown certificates go there; NULL: they are refused */
 };
 struct cloud_lifecycle;

@@ -229,6 +229,18 @@ local function life_source(noun, ...)
   s.needed = "lifecycle" -- nothing counted where nobody looks must not pass for nothing wrong
   return s
 end
+-- What only the cloud's own door can do or see: let in, cut off, take over, deny, hear.
+local function at_the_door(s)
+  s.needed = "door"
+  return s
+end
+local function needing(feature, method)
+  return function(self)
+    local s = method(self)
+    s.needed = feature
+    return s
+  end
+end
 
 function env.rotation()
   return life_source("rotation()", "metric", "rotation.total", "rotation", "quantile", 0.99, {
@@ -241,18 +253,19 @@ function env.rotation()
     rolled_back = series("rotations_rolled_back", "rotations rolled back", "total") })
 end
 function env.revocation()
-  return life_source("revocation()", "metric", "revocation.cut", "revocation until the cut", "quantile", 0.99, {
-    cut = metric_step("revocation.cut", "revocation until the cut"), revoked = series("revoked", "certificates revoked", "total"),
-    cut_connections = series("connections_cut", "connections cut", "total") })
+  return at_the_door(life_source("revocation()", "metric", "revocation.cut", "revocation until the cut", "quantile", 0.99, {
+    cut = metric_step("revocation.cut", "revocation until the cut"),
+    revoked = needing("lifecycle", series("revoked", "certificates revoked", "total")),
+    cut_connections = series("connections_cut", "connections cut", "total") }))
 end
 function env.intrusions()
-  return life_source("intrusions()", "counter", "intrusions", "intrusions accepted", "total", 0, {
-    accepted = series("intrusions", "intrusions accepted", "total"), refused = series("intrusions_refused", "intrusions refused", "total") })
+  return at_the_door(life_source("intrusions()", "counter", "intrusions", "intrusions accepted", "total", 0, {
+    accepted = series("intrusions", "intrusions accepted", "total"), refused = series("intrusions_refused", "intrusions refused", "total") }))
 end
 function env.clones()
-  return life_source("clones()", "metric", "clone.detection", "clone until found out", "quantile", 0.99, {
+  return at_the_door(life_source("clones()", "metric", "clone.detection", "clone until found out", "quantile", 0.99, {
     detection = metric_step("clone.detection", "clone until found out"), detected = series("clones_detected", "clones found out", "total"),
-    quarantined = series("quarantined", "vehicles quarantined", "total") })
+    quarantined = series("quarantined", "vehicles quarantined", "total") }))
 end
 function env.swaps()
   return life_source("swaps()", "metric", "swap.total", "TCU swap", "quantile", 0.99, {
@@ -269,7 +282,8 @@ local flaws = { "flaw.second_certificate", "flaw.shared_identity", "flaw.still_a
 local identity_methods = {
   issued = series("certificates_issued", "certificates issued", "total"),
   decommissioned = series("decommissioned", "vehicles decommissioned", "total"),
-  forbidden = series("forbidden", "denied by policy", "total"), vins_seen = series("vins_seen", "VINs seen in clear", "total"),
+  forbidden = series("forbidden", "denied by policy", "total"),
+  vins_seen = series("vins_seen", "VINs seen in clear", "total"),
   power_cuts = series("power_cuts", "power cuts", "total"),
   without_certificate = series("flaw.no_certificate", "vehicles without certificate", "total"),
   with_second_certificate = series("flaw.second_certificate", "vehicles with a second certificate", "total"),
@@ -279,15 +293,19 @@ local identity_methods = {
   job_open = series("flaw.job_open", "rotations still open", "total"), history = series("flaw.history", "histories with a gap", "total"),
   reference_changed = series("flaw.reference", "Reference IDs changed", "total"),
   old_accepted = series("flaw.old_accepted", "old certificates accepted", "total") }
+local door_methods = { forbidden = true, vins_seen = true, still_connected = true, old_accepted = true }
+for name, method in pairs(identity_methods) do
+  identity_methods[name] = needing(door_methods[name] and "door" or "lifecycle", method)
+end
 function identity_methods.flaws(self)
   local s = identity_methods.without_certificate(self)
   s.text, s.also = "flaws of identities", flaws
-  return s
+  return at_the_door(s) -- some of them
 end
 function env.identities()
   local s = life_source("identities()", "counter", "flaw.no_certificate", "flaws of identities", "total", 0, identity_methods)
   s.also = flaws
-  return s
+  return at_the_door(s)
 end
 
 -- ---- after the file ------------------------------------------------------------------------------------------------

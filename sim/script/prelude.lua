@@ -770,7 +770,7 @@ end
 comparison("below", "below") comparison("at_most", "at_most") comparison("above", "above") comparison("at_least", "at_least") comparison("equals", "equals")
 function bounds:confidence(c) self.confidence_wanted = number_in("confidence()", c, 0.5, 0.9999) return self end
 function bounds:samples(n) self.minimum_samples = whole("samples()", n, 1, 1e12) return self end
-function bounds:needs(feature) self.needed = one_of("needs", feature, { "registration", "presence", "lifecycle" }) return self end
+function bounds:needs(feature) self.needed = one_of("needs", feature, { "registration", "presence", "lifecycle", "door" }) return self end
 function bounds:eventually() self.temporal = "eventually" return self end
 function bounds:always() self.temporal = "always" return self end
 function bounds:from(t) self.source.from = moment("from()", t) self.source.with_excluded = true return self end

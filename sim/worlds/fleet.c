@@ -145,7 +145,11 @@ bool fleet_init(struct fleet *fleet, struct script *script, struct measure *meas
     fleet->speedup = speedup > 0 ? speedup : 1;
     fleet->wall_offset_us = wall_offset_us;
     snprintf(fleet->topic_prefix, sizeof fleet->topic_prefix, "%s", topic_prefix);
-    snprintf(fleet->reserved, sizeof fleet->reserved, "%s", cloud->reserved);
+    /* Where reserved topics are ordinary ones they lie with the run's others. */
+    if (topic_prefix[0] && strchr(cloud->reserved, '%'))
+        snprintf(fleet->reserved, sizeof fleet->reserved, "%.28s%%/", fleet->topic_prefix);
+    else
+        snprintf(fleet->reserved, sizeof fleet->reserved, "%s", cloud->reserved);
     set_topics(fleet, topic_prefix, cloud);
     measure_set_who(measure, who_is, (void *)fleet->scenario);
     fleet->home = memory_enter(NULL);

@@ -442,7 +442,7 @@ void fleet_identity_verify(const struct scenario *scenario, struct cloud *cloud,
     struct finishing finishing = {
         .cloud = cloud, .epoch_us = epoch_us, .now_us = now_us, .flaw = flaw, .context = context};
     cloud_lifecycle_verify(cloud->lifecycle, now_us, scenario->cloud.lifecycle.cut_bound_us, found, &finishing);
-    if (scenario->cloud.lifecycle.probe_old)
+    if (scenario->cloud.lifecycle.probe_old && cloud->broker) /* there is a door of ours */
         cloud_vehicles_each(cloud_lifecycle_vehicles(cloud->lifecycle), knock_for, &finishing);
 }
 

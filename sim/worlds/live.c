@@ -178,6 +178,11 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
             commands_due(world);
         return;
     }
+    if (class == LIVE_IDENTITY) {
+        if (sim_deadline_due(world->queue, &world->identity_deadline, due_us, 0, LIVE_IDENTITY))
+            live_plain_due(world);
+        return;
+    }
     if (class == LIVE_TIMELINE) {
         if (!world->draining)
             live_timeline_fire(world, entity);
@@ -196,6 +201,7 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
         break;
     case LIVE_STEP: take_steps(vehicle); break;
     case LIVE_COMMANDS:
+    case LIVE_IDENTITY:
     case LIVE_TIMELINE: break;
     }
 }
@@ -447,7 +453,7 @@ static bool make_fleet(struct live_world *world)
     world->agents = big_block((size_t)fleet * world->agent_stride);
     world->timeline_us = calloc(world->scenario->timeline_count + 1, sizeof *world->timeline_us);
     world->input = malloc(LIVE_INPUT_BYTES);
-    world->commands_deadline = SIM_DEADLINE_NONE;
+    world->commands_deadline = world->identity_deadline = SIM_DEADLINE_NONE;
     if (!world->queue || !world->vehicles || !world->agents || !world->timeline_us || !world->input)
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", fleet);
     if (!live_factory_open(world))
@@ -499,6 +505,7 @@ static bool set_up(struct live_world *world, struct script *script)
     world->tokens_us = world->now_us;
     live_timeline_start(world);
     live_commands_touched(world);
+    live_plain_touched(world);
     return true;
 }
 

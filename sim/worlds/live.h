@@ -23,7 +23,7 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 
-enum live_class { LIVE_AGENT, LIVE_LIFE, LIVE_STEP, LIVE_COMMANDS, LIVE_TIMELINE };
+enum live_class { LIVE_AGENT, LIVE_LIFE, LIVE_STEP, LIVE_COMMANDS, LIVE_TIMELINE, LIVE_IDENTITY };
 
 enum live_step_kind {
     LIVE_POWER_UP,
@@ -97,8 +97,16 @@ struct live_child {
     struct cloud_lifecycle_options options;
     uint32_t instances, number; /* serves the vehicles that are equal to `number` modulo `instances` */
     int64_t epoch_us;
-    uint8_t *devices; /* TCUs each of them has had before */
+    uint8_t *devices; /* TCUs each of them has had before, in seven bits */
     int fd;
+};
+
+enum live_order_kind { LIVE_ORDER_ACT, LIVE_ORDER_VERIFY };
+struct live_order { /* to a cloud */
+    enum live_order_kind kind;
+    int64_t due_us;          /* who has had power by then is meant */
+    double speedup, stretch; /* of power-ups */
+    struct world_action action;
 };
 
 /* A place in a line: valid as long as the vehicle's counter has not moved on. */
@@ -147,6 +155,7 @@ struct live_bus { /* a remote bus whose handlers see world time */
 
 #define LIVE_IDENTITIES 3 /* enum scenario_identity */
 #define LIVE_BUSES      16
+struct live_plain;
 struct live_broker {
     const char *uri;
     bool embedded;
@@ -162,6 +171,7 @@ struct live_broker {
         struct sim_random random;
     } activation; /* used in the child, on its copy */
     struct live_child child;
+    struct live_plain *plain; /* somebody else's broker: what looks after identities there; NULL: nothing does */
     int news_fd; /* -1: none */
     ev_io news;
     struct live_world *news_world; /* NULL: not listening */
@@ -213,7 +223,7 @@ struct live_world {
     uint32_t agent_stride;
     struct sim_queue *queue;
     int64_t *timeline_us; /* next, by entry, in scenario time */
-    struct sim_deadline commands_deadline;
+    struct sim_deadline commands_deadline, identity_deadline;
     struct live_vehicle *hooked; /* the vehicle whose event a script is handling */
     int64_t outage_until_us;
     int64_t acting_us; /* when what the timeline does was due */
@@ -340,6 +350,14 @@ uint64_t live_wire_reconnects(const struct cloud_bus *bus);
 /* live_identity.c: lifecycle { ... }. */
 bool live_child_connect(struct live_broker *broker); /* before the fork */
 void live_child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options);
+/* In both: with a process of its own, or in this one. */
+void live_child_prepare(struct live_world *world, struct live_broker *broker,
+                        void (*event)(void *context, int64_t now_us, const struct cloud_life_event *event),
+                        void *context);
+bool live_child_build(struct live_child *child, struct cloud *cloud, int64_t now_us);
+void live_child_verify(struct live_child *child, struct cloud *cloud, int64_t now_us,
+                       void (*flaw)(void *context, enum counter counter, struct span thing), void *context);
+void live_child_order(struct live_child *child, struct cloud *cloud, int64_t now_us, const struct live_order *order);
 void live_child_opened(void *child, struct cloud *cloud, int64_t now_us);
 void live_child_readable(void *child, struct cloud *cloud, int64_t now_us);
 bool live_identity_start(struct live_world *world); /* once loop and fleet's profiles are there, before the vehicles */
@@ -361,6 +379,19 @@ bool live_store(struct live_vehicle *vehicle, enum tcu_store_item item, struct s
 bool live_factory_open(struct live_world *world); /* before the vehicles */
 bool live_factory_identity(struct live_vehicle *vehicle, const char *name);
 void live_factory_close(struct live_world *world); /* once all have theirs */
+
+/* live_plain.c: identities on somebody else's broker. */
+const char *
+live_plain_objection(const struct live_world *world); /* why nobody can look after them there; NULL: somebody does */
+bool live_plain_start(struct live_world *world, struct live_broker *broker,
+                      struct cloud_bus *remote); /* borrows the bus */
+void live_plain_stop(struct live_broker *broker);
+void live_plain_order(struct live_plain *plain, const struct live_order *order);
+void live_plain_verify(struct live_plain *plain);
+void live_plain_due(struct live_world *world);
+void live_plain_touched(struct live_world *world); /* after anything that may have set a deadline */
+/* A certificate that came about otherwise than through the service: from the factory, from the certificate broker. */
+void live_plain_certificate(struct live_vehicle *vehicle, struct span certificate);
 
 /* live_knock.c: certificates that were replaced, shown once more. */
 void live_knock_keep(struct live_vehicle *vehicle, struct span certificate, struct span key);

@@ -308,7 +308,11 @@ static void describe(struct live_world *world)
         used += (size_t)snprintf(result->broker + used, sizeof result->broker - used, "%s%s", b ? " " : "",
                                  options->brokers[b]);
     snprintf(result->cloud_profile, sizeof result->cloud_profile, "%s", world->profile->name);
-    snprintf(result->unavailable, sizeof result->unavailable, "%s", world->profile->unavailable);
+    const char *objection = world->brokers[0].embedded ? NULL : live_plain_objection(world);
+    snprintf(result->unavailable, sizeof result->unavailable, "%s%s", world->profile->unavailable,
+             objection ? ",lifecycle" : "");
+    if (objection && world->scenario->cloud.lifecycle.on)
+        live_note(result, "identities are not looked after: %s", objection);
 }
 
 /* The first process makes what is missing, then the others read it. */

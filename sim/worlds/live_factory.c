@@ -87,11 +87,13 @@ static bool make_one(struct live_world *world, const struct live_vehicle *vehicl
                      uint8_t *certificate, size_t *certificate_length, uint8_t *key, size_t *key_length)
 {
     int64_t now_s = world->fleet.wall_offset_us / US_PER_S;
+    int64_t left_s = fleet_certificate_lifetime_s(world->scenario, vehicle->index);
+    if (world->scenario->cohorts[vehicle->trace.cohort].certificate_left_s.value[SIM_TABLE_STEPS]) /* the calendar's */
+        left_s = 1 + (int64_t)((double)left_s / world->fleet.speedup);
     *certificate_length = TCU_CERTIFICATE_MAX;
     *key_length = TCU_KEY_MAX;
     world->factory_made++;
-    return cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, name, now_s - DAY_S,
-                          DAY_S + fleet_certificate_lifetime_s(world->scenario, vehicle->index), certificate,
+    return cloud_pki_make(world->pki, CLOUD_CA_OPERATIONAL, name, now_s - DAY_S, DAY_S + left_s, certificate,
                           certificate_length, key, key_length);
 }
 
@@ -105,6 +107,8 @@ bool live_factory_identity(struct live_vehicle *vehicle, const char *name)
                  make_one(world, vehicle, name, certificate, &certificate_length, key, &key_length);
     there = there && live_store(vehicle, TCU_STORE_OPERATIONAL_KEY, span_of(key, key_length)) &&
             live_store(vehicle, TCU_STORE_OPERATIONAL_CERTIFICATE, span_of(certificate, certificate_length));
+    if (there)
+        live_plain_certificate(vehicle, span_of(certificate, certificate_length));
     world->factory_us += live_clock() - begun_us;
     return there;
 }

@@ -19,15 +19,8 @@
 #define CLAIM_LIFETIME_S  (5 * 365 * INT64_C(86400))
 #define VERIFY_TIMEOUT_MS 60000
 #define NEWS_BUFFER       (4 << 20)
-#define ROTATION_LEAST_US (30 * US_PER_S)
-
-enum order_kind { ORDER_ACT, ORDER_VERIFY };
-struct order {
-    enum order_kind kind;
-    int64_t due_us;          /* who has had power by then is meant */
-    double speedup, stretch; /* of power-ups */
-    struct world_action action;
-};
+#define ROTATION_LEAST_US US_PER_MIN
+#define DEVICE_TAKEN      0x80u /* with live_child.devices: its first TCU's number is another's */
 
 enum news_kind { NEWS_EVENT, NEWS_FLAW, NEWS_VERIFIED };
 struct news { /* times: CLOCK_MONOTONIC */
@@ -78,24 +71,7 @@ void live_child_options(struct live_world *world, struct live_broker *broker, st
     struct live_child *child = &broker->child;
     if (!world->scenario->cloud.lifecycle.on || !broker->embedded)
         return;
-    child->scenario = world->scenario;
-    child->instances = world->ranks * world->broker_count;
-    child->number = world->rank + world->ranks * (uint32_t)(broker - world->brokers);
-    fleet_identity_hooks_init(&child->hooks, world->scenario, child->number);
-    child->hooks.event = child_event;
-    child->hooks.context = child;
-    struct timespec wall, monotonic;
-    clock_gettime(CLOCK_REALTIME, &wall);
-    clock_gettime(CLOCK_MONOTONIC, &monotonic);
-    child->epoch_us = (wall.tv_sec - monotonic.tv_sec) * US_PER_S + (wall.tv_nsec - monotonic.tv_nsec) / 1000;
-    fleet_identity_options(&child->hooks, child->epoch_us, &child->options);
-    /* How long a rotation may take is a matter of the calendar; less than half a minute is a matter of the machine. */
-    int64_t timeout_us = child->options.rotation.in_progress_timeout_us;
-    double speedup = world->options->speedup > 1 ? world->options->speedup : 1;
-    if (timeout_us > ROTATION_LEAST_US && speedup > 1) {
-        int64_t scaled_us = (int64_t)((double)timeout_us / speedup);
-        child->options.rotation.in_progress_timeout_us = scaled_us > ROTATION_LEAST_US ? scaled_us : ROTATION_LEAST_US;
-    }
+    live_child_prepare(world, broker, child_event, child);
     options->cloud.epoch_us = child->epoch_us;
     options->cloud.lifecycle = &child->options;
     options->cut_delay_us = -1;
@@ -105,15 +81,67 @@ void live_child_options(struct live_world *world, struct live_broker *broker, st
     options->watch_context = child;
 }
 
-void live_child_opened(void *context, struct cloud *cloud, int64_t now_us)
+void live_child_prepare(struct live_world *world, struct live_broker *broker,
+                        void (*event)(void *context, int64_t now_us, const struct cloud_life_event *event),
+                        void *context)
+{
+    struct live_child *child = &broker->child;
+    child->scenario = world->scenario;
+    child->instances = world->ranks * world->broker_count;
+    child->number = world->rank + world->ranks * (uint32_t)(broker - world->brokers);
+    fleet_identity_hooks_init(&child->hooks, world->scenario, child->number);
+    child->hooks.event = event;
+    child->hooks.context = context;
+    struct timespec wall, monotonic;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    clock_gettime(CLOCK_MONOTONIC, &monotonic);
+    child->epoch_us = (wall.tv_sec - monotonic.tv_sec) * US_PER_S + (wall.tv_nsec - monotonic.tv_nsec) / 1000;
+    fleet_identity_options(&child->hooks, child->epoch_us, &child->options);
+    /* How long a rotation may take is a matter of the calendar; jobs know no less than a minute. */
+    int64_t timeout_us = child->options.rotation.in_progress_timeout_us;
+    double speedup = world->options->speedup > 1 ? world->options->speedup : 1;
+    if (timeout_us > ROTATION_LEAST_US && speedup > 1) {
+        int64_t scaled_us = (int64_t)((double)timeout_us / speedup);
+        child->options.rotation.in_progress_timeout_us = scaled_us > ROTATION_LEAST_US ? scaled_us : ROTATION_LEAST_US;
+    }
+    if (speedup > 1) /* as what the factory's certificates have left */
+        child->options.expiring_within_s = 1 + (int64_t)((double)child->options.expiring_within_s / speedup);
+}
+
+/* Told while it is built, when nobody listens yet: kept until the end. */
+static void note_taken(void *context, enum counter counter, struct span thing)
 {
     struct live_child *child = context;
+    uint32_t vehicle;
+    if (counter == COUNTER_FLAW_SHARED_IDENTITY && scenario_vehicle_find(child->scenario, thing, &vehicle))
+        child->devices[vehicle / child->instances] |= DEVICE_TAKEN;
+}
+
+bool live_child_build(struct live_child *child, struct cloud *cloud, int64_t now_us)
+{
+    int64_t now_s = (child->epoch_us + now_us) / US_PER_S;
     child->devices = calloc(child->scenario->fleet / child->instances + 1, 1);
     for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
         if (fleet_has_own_identity(child->scenario, v) &&
-            !fleet_identity_build(child->scenario, v, child->instances, cloud, now_us, (child->epoch_us + now_us) / US_PER_S,
-                                  child_flaw, child))
-            return;
+            !fleet_identity_build(child->scenario, v, child->instances, cloud, now_us, now_s, note_taken, child))
+            return false;
+    return child->devices != NULL;
+}
+
+void live_child_opened(void *child, struct cloud *cloud, int64_t now_us)
+{
+    live_child_build(child, cloud, now_us); /* what is missing shows: it cannot get an identity */
+}
+
+void live_child_verify(struct live_child *child, struct cloud *cloud, int64_t now_us,
+                       void (*flaw)(void *context, enum counter counter, struct span thing), void *context)
+{
+    char name[SCENARIO_NAME + 16];
+    for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
+        if (child->devices[v / child->instances] & DEVICE_TAKEN)
+            flaw(context, COUNTER_FLAW_SHARED_IDENTITY,
+                 span_of(name, scenario_vehicle_name(child->scenario, v, name, sizeof name)));
+    fleet_identity_verify(child->scenario, cloud, child->epoch_us, now_us, flaw, context);
 }
 
 static size_t device_of(const struct live_child *child, uint32_t vehicle, unsigned generation, char *out,
@@ -128,10 +156,11 @@ static void child_swap(struct live_child *child, struct cloud *cloud, int64_t no
 {
     char before[CLOUD_DEVICE_MAX + 1], next[CLOUD_DEVICE_MAX + 1];
     uint8_t *generation = &child->devices[vehicle / child->instances];
-    size_t length = device_of(child, vehicle, *generation, before, sizeof before);
-    size_t next_length = device_of(child, vehicle, *generation + 1u, next, sizeof next);
+    unsigned had = *generation & ~DEVICE_TAKEN;
+    size_t length = device_of(child, vehicle, had, before, sizeof before);
+    size_t next_length = device_of(child, vehicle, had + 1, next, sizeof next);
     bool out = strcmp(action->option, "taken out") == 0;
-    ++*generation;
+    *generation = (uint8_t)((*generation & DEVICE_TAKEN) | ((had + 1) & ~DEVICE_TAKEN));
     if (strcmp(action->option, "unregistered") != 0)
         cloud_lifecycle_swap(cloud->lifecycle, now_us, thing, span_of(before, length),
                              out ? (struct span){NULL, 0} : span_of(next, next_length));
@@ -161,20 +190,16 @@ static bool chosen(const struct scenario *scenario, uint32_t vehicle, const stru
 }
 
 /* The step of a power-up is taken a microsecond behind it. */
-static bool powered(const struct scenario *scenario, const struct order *order, uint32_t vehicle)
+static bool powered(const struct scenario *scenario, const struct live_order *order, uint32_t vehicle)
 {
     struct fleet fleet = {.scenario = scenario};
     int64_t at_us = (int64_t)((double)fleet_power_up_us(&fleet, vehicle) / order->speedup * order->stretch);
     return at_us + 1 < order->due_us;
 }
 
-static void child_order(struct live_child *child, struct cloud *cloud, int64_t now_us, const struct order *order)
+void live_child_order(struct live_child *child, struct cloud *cloud, int64_t now_us, const struct live_order *order)
 {
-    if (order->kind == ORDER_VERIFY) {
-        struct news done = {.kind = NEWS_VERIFIED};
-        fleet_identity_verify(child->scenario, cloud, child->epoch_us, now_us, child_flaw, child);
-        send_news(child, &done);
-    } else if (order->action.kind == ACTION_AUDIT) {
+    if (order->action.kind == ACTION_AUDIT) {
         cloud_lifecycle_audit(cloud->lifecycle, now_us);
     } else {
         for (uint32_t v = child->number; child->devices && v < child->scenario->fleet; v += child->instances)
@@ -184,12 +209,22 @@ static void child_order(struct live_child *child, struct cloud *cloud, int64_t n
     }
 }
 
+static void child_verify(struct live_child *child, struct cloud *cloud, int64_t now_us)
+{
+    struct news done = {.kind = NEWS_VERIFIED};
+    live_child_verify(child, cloud, now_us, child_flaw, child);
+    send_news(child, &done);
+}
+
 void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
 {
     struct live_child *child = context;
-    struct order order;
+    struct live_order order;
     while (recv(child->fd, &order, sizeof order, MSG_DONTWAIT) == (ssize_t)sizeof order)
-        child_order(child, cloud, now_us, &order);
+        if (order.kind == LIVE_ORDER_VERIFY)
+            child_verify(child, cloud, now_us);
+        else
+            live_child_order(child, cloud, now_us, &order);
 }
 
 /* ---- in the fleet's process ---------------------------------------------------------------------------------------------- */
@@ -242,12 +277,14 @@ static void on_news(struct ev_loop *loop, ev_io *watcher, int events)
         ;
 }
 
-static bool tell_clouds(struct live_world *world, const struct order *order)
+static bool tell_clouds(struct live_world *world, const struct live_order *order)
 {
     bool good = true;
     for (uint32_t b = 0; b < world->broker_count; b++)
         if (world->brokers[b].news_fd >= 0)
             good &= send(world->brokers[b].news_fd, order, sizeof *order, MSG_NOSIGNAL) == (ssize_t)sizeof *order;
+        else if (world->brokers[b].plain)
+            live_plain_order(world->brokers[b].plain, order);
     return good;
 }
 
@@ -307,8 +344,13 @@ static bool ask_for_flaws(struct live_world *world, struct live_broker *broker)
 /* Once the run is over and everybody is still connected. */
 void live_identity_verify(struct live_world *world)
 {
-    struct order order = {.kind = ORDER_VERIFY};
+    struct live_order order = {.kind = LIVE_ORDER_VERIFY};
     if (!world->lives)
+        return;
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        if (world->brokers[b].plain)
+            live_plain_verify(world->brokers[b].plain);
+    if (!world->brokers[0].embedded)
         return;
     bool good = tell_clouds(world, &order);
     for (uint32_t b = 0; b < world->broker_count; b++)
@@ -542,19 +584,19 @@ const char *live_identity_refusal(const struct live_world *world, const struct w
         return "nobody looks after identities here; write lifecycle { }";
     if (world->hooked)
         return "on_event may only send a command";
-    if (!world->brokers[0].embedded && action->kind != ACTION_POWER_CUT)
-        return "somebody else's broker knows nothing of identities";
+    if (!world->brokers[0].embedded && !world->brokers[0].plain && action->kind != ACTION_POWER_CUT)
+        return "nobody looks after identities on this broker";
     return NULL;
 }
 
 /* Vehicles concerned, in all processes: each acts on its own, the count follows from the scenario. */
 int64_t live_identity_act(struct live_world *world, const struct world_action *action)
 {
-    struct order order = {.kind = ORDER_ACT,
-                          .due_us = world->acting_us,
-                          .speedup = world->fleet.speedup,
-                          .stretch = world->stretch,
-                          .action = *action};
+    struct live_order order = {.kind = LIVE_ORDER_ACT,
+                               .due_us = world->acting_us,
+                               .speedup = world->fleet.speedup,
+                               .stretch = world->stretch,
+                               .action = *action};
     int64_t touched = 0;
     if (action->kind != ACTION_POWER_CUT && !tell_clouds(world, &order))
         live_fail(world, "a cloud does not take orders any more");

@@ -118,7 +118,7 @@ static struct live_request *make_request(struct live_vehicle *vehicle, const str
         return NULL;
     char name[CLOUD_DEVICE_MAX + 1] = {0};
     struct span thing = tcu_name(vehicle->tcu);
-    if (!live_device(vehicle, name, sizeof name))
+    if (!world->brokers[0].embedded || !live_device(vehicle, name, sizeof name))
         memcpy(name, thing.data, thing.length);
     request->world = world;
     request->vehicle = live_place(vehicle);
@@ -166,7 +166,11 @@ static bool store_certificate(struct live_vehicle *vehicle, enum tcu_store_item 
     enum tcu_store_item key = item == TCU_STORE_SECOND_CERTIFICATE ? TCU_STORE_SECOND_KEY : TCU_STORE_OPERATIONAL_KEY;
     struct span held = span_of(vehicle->stored[key], vehicle->stored_length[key]);
     size_t length = tcu_crypto_certificate(value, held, der, sizeof der);
-    return length && store(vehicle, item, der, length);
+    if (!length || !store(vehicle, item, der, length))
+        return false;
+    if (cohort_of(vehicle)->provisioning == PROVISIONING_JUST_IN_TIME)
+        live_plain_certificate(vehicle, span_of(der, length));
+    return true;
 }
 
 /* Made by the cloud: it comes in PEM form. */

@@ -202,18 +202,24 @@ static bool take_bus(struct live_world *world, struct live_broker *broker, struc
     return true;
 }
 
-/* In this order: processors, presence, commands. */
+static bool looked_after(const struct live_world *world)
+{
+    return world->lives && !world->brokers[0].embedded && !live_plain_objection(world);
+}
+
+/* In this order: processors, presence, commands, identities. */
 static bool attach_all(struct live_world *world, struct live_broker *broker, uint32_t processors)
 {
     struct attachment attachments[LIVE_BUSES];
-    uint32_t wanted = processors + 2, begun = 0;
+    uint32_t wanted = processors + 2 + looked_after(world), begun = 0;
     bool good = true;
     while (begun < wanted && good) {
         char name[32];
         snprintf(name, sizeof name,
-                 begun < processors    ? "processor-%u"
-                 : begun == processors ? "presence"
-                                       : "commands",
+                 begun < processors        ? "processor-%u"
+                 : begun == processors     ? "presence"
+                 : begun == processors + 1 ? "commands"
+                                           : "identities",
                  begun + 1);
         good = attach_one(world, broker, &attachments[begun], name) ||
                live_fail(world, "cannot start a thread for connecting the services");
@@ -324,7 +330,9 @@ static bool start_services(struct live_world *world, struct live_broker *broker)
     fleet_command_options(&world->fleet, &options,
                           (uint64_t)(broker->number * (uint64_t)world->ranks + world->rank + 1) << 40);
     broker->commands = cloud_commands_create(&options, &broker->buses[processors + 1].bus, world->now_us);
-    return broker->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
+    if (!broker->commands)
+        return live_fail(world, "%s refuses the command service's subscription", broker->uri);
+    return !looked_after(world) || live_plain_start(world, broker, broker->buses[processors + 2].remote);
 }
 
 bool live_services_start(struct live_world *world)
@@ -346,6 +354,7 @@ void live_services_poll(struct live_world *world)
             if (!world->brokers[b].buses[i].wire)
                 cloud_bus_poll(world->brokers[b].buses[i].remote);
     live_commands_touched(world);
+    live_plain_touched(world);
 }
 
 void live_presence_clear(struct live_world *world)
@@ -392,6 +401,7 @@ void live_services_stop(struct live_world *world)
         if (broker->commands)
             cloud_commands_destroy(broker->commands);
         broker->commands = NULL;
+        live_plain_stop(broker);
         for (uint32_t i = 0; i < broker->bus_count; i++)
             note_overflow(world, &broker->buses[i]);
         detach_all(broker);

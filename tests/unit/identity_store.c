@@ -230,12 +230,43 @@ static void all_anew_when_they_run_out(void **state)
     cloud_pki_close(pki);
 }
 
+/* As fleets name their vehicles. */
+static void numbers_of_one_length(void **state)
+{
+    struct cloud_pki *pki = open_pki(directory);
+    struct cloud_identity_profile padded = profile;
+    char error[200] = "";
+    padded.names = "car-%";
+    padded.first_number = 99998;
+    padded.digits = 6;
+    struct cloud_identity_store *store = cloud_identity_store_open(directory, pki, &padded, error, sizeof(error));
+    assert_non_null(store);
+    make(store, 3, NOW_S, NOW_S + DAY_S);
+    for (uint64_t i = 0; i < 3; i++) {
+        uint8_t certificate[1024];
+        size_t length = sizeof(certificate);
+        struct cloud_certificate read;
+        char name[64];
+        assert_true(cloud_identity_store_get(store, i, certificate, &length, NULL, NULL));
+        assert_true(cloud_certificate_read(span_of(certificate, length), &read));
+        snprintf(name, sizeof(name), "car-%06u", (unsigned)(99998 + i));
+        assert_string_equal(read.common_name, name);
+    }
+    char path[400];
+    store_path(path);
+    cloud_identity_store_close(store);
+    padded.digits = 5;
+    expect_refusal(pki, path, &padded, "other names");
+    cloud_pki_close(pki);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(made_once_and_kept, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(goes_on_where_it_was_interrupted, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(damage_and_strangers_are_told, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(numbers_of_one_length, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(all_anew_when_they_run_out, make_directory, remove_directory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

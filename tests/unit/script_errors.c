@@ -15,7 +15,8 @@ static const struct mistake after_head[] = {
     {"cohort \"b\" { 3 }",
      "FILE:4: cohort \"b\": a value without a field's name; the fields are like, count, region, firmware, radio, "
      "identity, mqtt, "
-     "telemetry, trips, power_up, backoff, acknowledge_timeout, connect_timeout, execute, on_event, steals, steals_old, "
+     "telemetry, trips, power_up, backoff, acknowledge_timeout, connect_timeout, execute, on_event, steals, "
+     "steals_old, "
      "strangers"},
     {"cohort \"b\" { }", "FILE:4: cohort \"b\": count is missing; write count = 1000"},
     {"cohort \"b\" { count = -3 }", "FILE:4: cohort \"b\": count must be between 0 and 100000000, got -3"},
@@ -143,7 +144,7 @@ static const struct mistake after_head[] = {
     {"expect \"a\" (telemetry():p99()):below(seconds(1)):confidence(99)",
      "FILE:4: confidence() must be between 0.5 and 0.9999, got 99"},
     {"expect \"a\" (telemetry():p99()):below(seconds(1)):needs \"luck\"",
-     "FILE:4: needs: unknown value 'luck'; there are registration, presence, lifecycle"},
+     "FILE:4: needs: unknown value 'luck'; there are registration, presence, lifecycle, door"},
     {"expect \"a\" (telemetry():p99()):below(seconds(1)):always()",
      "FILE:4: expect \"a\": eventually() and always() look at a series over time: broker():connected() and the like"},
     {"expect \"a\" (telemetry():lost()):equals(0)\nexpect \"a\" (telemetry():lost()):equals(0)",
