@@ -266,6 +266,7 @@ struct live_world {
 
     struct cloud_identity_store **factories; /* by cohort, while vehicles are made; NULL: kept nowhere */
     uint64_t factory_made;
+    bool factory_revoked; /* some that were made have been revoked since */
     int64_t factory_us;
     struct live_identity *lives; /* by place; NULL: nobody looks after identities */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */

@@ -51,6 +51,12 @@ static void open_store(struct live_world *world, uint32_t c)
     world->factories[c] = store;
 }
 
+static bool note_revoked(void *context, const struct cloud_issued *issued)
+{
+    ((struct live_world *)context)->factory_revoked = true;
+    return false;
+}
+
 bool live_factory_open(struct live_world *world)
 {
     const struct scenario *scenario = world->scenario;
@@ -63,6 +69,7 @@ bool live_factory_open(struct live_world *world)
     for (uint32_t c = 0; c < scenario->cohort_count; c++)
         if (keeps(world, &scenario->cohorts[c], c))
             open_store(world, c);
+    cloud_pki_revoked(world->pki, note_revoked, world);
     world->factory_us = live_clock() - begun_us;
     return true;
 }
@@ -77,10 +84,8 @@ static bool take_kept(struct live_world *world, const struct live_vehicle *vehic
     if (!store || !cloud_identity_store_get(store, vehicle->index - cohort->first, certificate, certificate_length, key,
                                             key_length))
         return false;
-    if (!cloud_certificate_read(span_of(certificate, *certificate_length), &read) ||
-        cloud_pki_is_revoked(world->pki, CLOUD_CA_OPERATIONAL, read.serial))
-        return false;
-    return true;
+    return !world->factory_revoked || (cloud_certificate_read(span_of(certificate, *certificate_length), &read) &&
+                                       !cloud_pki_is_revoked(world->pki, CLOUD_CA_OPERATIONAL, read.serial));
 }
 
 static bool make_one(struct live_world *world, const struct live_vehicle *vehicle, const char *name,
