@@ -27,6 +27,7 @@ const char *html_identity_title(enum counter counter)
         [COUNTER_FORBIDDEN] = "denied by policy",
         [COUNTER_DATA_CROSSED] = "data seen across owners",
         [COUNTER_VINS_SEEN] = "VINs seen in clear",
+        [COUNTER_OFFLINE_AT_END] = "offline at the end",
         [COUNTER_FLAW_NO_CERTIFICATE] = "without a certificate",
         [COUNTER_FLAW_SECOND_CERTIFICATE] = "with a second certificate",
         [COUNTER_FLAW_SHARED_IDENTITY] = "sharing an identity",
@@ -146,7 +147,7 @@ void html_identities(const struct report_run *run, struct page *page)
     write_steps(run, page, "Provision", METRIC_PROVISION_KEY, METRIC_PROVISION_TOTAL);
     write_steps(run, page, "Rotation", METRIC_ROTATION_NOTICE, METRIC_ROTATION_OVERLAP);
     write_steps(run, page, "Ends of an identity", METRIC_REVOCATION_CUT, METRIC_OWNER_TOTAL);
-    write_counts(run, page, "Counted", COUNTER_ROTATIONS, COUNTER_VINS_SEEN);
+    write_counts(run, page, "Counted", COUNTER_ROTATIONS, COUNTER_OFFLINE_AT_END);
     uint32_t wrong =
         write_counts(run, page, "Wrong at the end: vehicles", COUNTER_FLAW_NO_CERTIFICATE, COUNTER_FLAW_OLD_ACCEPTED);
     if (!wrong && was_proved(run))

@@ -123,9 +123,10 @@ enum counter {
     COUNTER_OWNERS_CHANGED,
     COUNTER_SWAPS,
     COUNTER_DECOMMISSIONED,
-    COUNTER_FORBIDDEN,    /* publish, subscribe or delivery denied by policy */
-    COUNTER_DATA_CROSSED, /* a new owner could read the old one's data, or the other way round */
-    COUNTER_VINS_SEEN,    /* in clear on the wire */
+    COUNTER_FORBIDDEN,      /* publish, subscribe or delivery denied by policy */
+    COUNTER_DATA_CROSSED,   /* a new owner could read the old one's data, or the other way round */
+    COUNTER_VINS_SEEN,      /* in clear on the wire */
+    COUNTER_OFFLINE_AT_END, /* has power and an identity of its own, and is not connected when the run ends */
     /* what is wrong with identities at the end of the run: one a vehicle */
     COUNTER_FLAW_NO_CERTIFICATE,
     COUNTER_FLAW_SECOND_CERTIFICATE,
@@ -369,7 +370,8 @@ struct expectation {
     uint32_t line; /* in the scenario file */
     enum expectation_source source;
     uint32_t what; /* enum metric, counter, ledger_field or commands_field */
-    uint8_t also[EXPECTATION_ALSO]; /* counters of the same unit, each another one, that are added to `what`; no gauges */
+    uint8_t
+        also[EXPECTATION_ALSO]; /* counters of the same unit, each another one, that are added to `what`; no gauges */
     uint32_t also_count;
     enum statistic statistic;
     double quantile; /* 0..1 */
@@ -396,7 +398,8 @@ struct expectation_result {
         high; /* low/high: confidence bounds, equal to measured when none asked; too few samples: 0 / INFINITY */
     uint64_t samples; /* metric: samples; counter: bins looked at; ledger, commands: messages (or vehicles) */
     int64_t at_us;    /* moment of the extreme (start of its bin); -1: none */
-    char detail[160]; /* for people; victims of identities: "12 vehicles: 10 waiting for the new certificate, 2 switching" */
+    char detail
+        [160]; /* for people; victims of identities: "12 vehicles: 10 waiting for the new certificate, 2 switching" */
     struct measure_worst worst[MEASURE_WORST]; /* the vehicles concerned, worst first */
     uint32_t worst_count;
 };

@@ -6,17 +6,25 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Too few rotations succeeded: those that failed are the ones to look at. */
-static enum counter concern_of(enum counter counter)
+/* Who is to be looked at. Too few rotations succeeded: those that failed. Too few connected at the end: those that are not; too many:
+ * those that should not have been let in. */
+static enum counter concern_of(const struct expectation *expectation, uint32_t i)
 {
-    return counter == COUNTER_ROTATIONS_SUCCEEDED ? COUNTER_ROTATIONS_FAILED : counter;
+    enum counter counter = expectation_counter(expectation, i);
+    if (counter == COUNTER_ROTATIONS_SUCCEEDED)
+        return COUNTER_ROTATIONS_FAILED;
+    if (counter != COUNTER_CONNECTED || expectation->statistic != STATISTIC_LAST)
+        return counter;
+    bool too_few = expectation->comparison == ABOVE || expectation->comparison == AT_LEAST ||
+                   (expectation->comparison == EQUALS && expectation->bound > 0);
+    return too_few ? COUNTER_OFFLINE_AT_END : COUNTER_INTRUSIONS;
 }
 
 /* NULL: none. Two counters' places hold victims of another kind (VICTIM_LOST, VICTIM_EXECUTED_TWICE). */
 static const struct worst_list *victims_of(const struct measure *measure, const struct expectation *expectation,
                                            uint32_t i)
 {
-    enum counter counter = concern_of(expectation_counter(expectation, i));
+    enum counter counter = concern_of(expectation, i);
     return counter == COUNTER_COMMANDS_TIMED_OUT || counter_has_identity_victims(counter) ? measure->victims[counter]
                                                                                           : NULL;
 }
@@ -117,7 +125,7 @@ static void count_all(const struct measure *measure, const struct expectation *e
 {
     for (uint32_t i = 0; i <= expectation->also_count; i++) {
         uint64_t steps[IDENTITY_STEPS];
-        measure_identity_steps(measure, concern_of(expectation_counter(expectation, i)), expectation->filter, steps);
+        measure_identity_steps(measure, concern_of(expectation, i), expectation->filter, steps);
         for (uint32_t step = 0; step < IDENTITY_STEPS; step++)
             add(where, i, step, steps[step]);
     }
@@ -141,7 +149,7 @@ static bool is_of_everybody(const struct measure *measure, const struct expectat
 {
     int64_t total = 0;
     for (uint32_t i = 0; i <= expectation->also_count; i++) {
-        enum counter counter = concern_of(expectation_counter(expectation, i));
+        enum counter counter = concern_of(expectation, i);
         total += measure_total(measure, counter, expectation->filter);
         if (!expectation->with_excluded)
             total -= measure_total_excluded(measure, counter, expectation->filter);
@@ -193,10 +201,13 @@ void describe_victims(const struct measure *measure, const struct expectation *e
         count_remembered(measure, expectation, &where);
     if (where.all == 0)
         return;
-    bool theirs = concern_of(expectation->what) == expectation->what;
-    if (!theirs) { /* the number itself is another one: keep it */
+    enum counter concern = concern_of(expectation, 0);
+    if (concern != (enum counter)expectation->what) { /* the number itself is another one: keep it */
         words.length = strlen(out->detail);
-        say(&words, "; failed: ");
+        say(&words, "%s%s: ", words.length ? "; " : "",
+            concern == COUNTER_OFFLINE_AT_END ? "not connected"
+            : concern == COUNTER_INTRUSIONS   ? "let in"
+                                              : "failed");
     }
     say_how_many(&words, expectation, out->worst_count, where.all);
     if (where.somewhere == 0 && expectation->also_count == 0)

@@ -73,6 +73,7 @@ static const char *const counter_names[COUNTER_COUNT] = {
     [COUNTER_FORBIDDEN] = "forbidden",
     [COUNTER_DATA_CROSSED] = "data_crossed",
     [COUNTER_VINS_SEEN] = "vins_seen",
+    [COUNTER_OFFLINE_AT_END] = "offline_at_end",
     [COUNTER_FLAW_NO_CERTIFICATE] = "flaw.no_certificate",
     [COUNTER_FLAW_SECOND_CERTIFICATE] = "flaw.second_certificate",
     [COUNTER_FLAW_SHARED_IDENTITY] = "flaw.shared_identity",

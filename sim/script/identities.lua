@@ -284,6 +284,7 @@ local identity_methods = {
   decommissioned = series("decommissioned", "vehicles decommissioned", "total"),
   forbidden = series("forbidden", "denied by policy", "total"),
   vins_seen = series("vins_seen", "VINs seen in clear", "total"),
+  offline_at_end = series("offline_at_end", "vehicles offline at the end", "total"),
   power_cuts = series("power_cuts", "power cuts", "total"),
   without_certificate = series("flaw.no_certificate", "vehicles without certificate", "total"),
   with_second_certificate = series("flaw.second_certificate", "vehicles with a second certificate", "total"),

@@ -487,6 +487,8 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
         return;
     int64_t end_us = now_us - 1; /* belongs to the last phase of the run */
     struct measure_dimension who = fleet_who(trace, PATH_ANY);
+    if (fleet->scenario->cloud.lifecycle.on)
+        fleet_identity_offline(fleet, vehicle, trace, end_us);
     measure_sample(fleet->measure, METRIC_BYTES_UP_DAY, who, vehicle, end_us, llround((double)trace->bytes_up / days));
     measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us,
                    llround((double)trace->bytes_down / days));

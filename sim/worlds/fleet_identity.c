@@ -356,6 +356,22 @@ void fleet_identity_intrusion(struct fleet *fleet, uint32_t vehicle, const struc
         count_one(fleet, vehicle, COUNTER_INTRUSIONS_REFUSED, now_us);
 }
 
+void fleet_identity_offline(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t end_us)
+{
+    const struct fleet_identity *identity = identity_of(fleet, vehicle);
+    const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
+    if (!identity || identity->off || trace->online || !fleet_has_own_identity(fleet->scenario, vehicle))
+        return;
+    enum identity_step step = (enum identity_step)identity->step;
+    if (step == IDENTITY_STEP_NONE && trace->registering)
+        step = IDENTITY_STEP_REGISTRATION;
+    else if (step == IDENTITY_STEP_NONE && cohort->provisioning != PROVISIONING_DONE && !trace->provisioned)
+        step = IDENTITY_STEP_CERTIFICATE;
+    else if (step == IDENTITY_STEP_NONE)
+        step = IDENTITY_STEP_CONNECT;
+    victim(fleet, vehicle, COUNTER_OFFLINE_AT_END, end_us, step);
+}
+
 /* ---- power ------------------------------------------------------------------------------------------------------------- */
 
 void fleet_identity_arm(struct fleet_identity *identity, uint32_t vehicle, const struct world_action *action)

@@ -73,6 +73,8 @@ void fleet_identity_probe(struct fleet *fleet, uint32_t vehicle, const struct fl
 /* Somebody with an identity that is not theirs was let in, or not. */
 void fleet_identity_intrusion(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us,
                               bool accepted);
+/* The run ends: a vehicle that has power, an identity of its own and no connection, and what it was waiting for. */
+void fleet_identity_offline(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t end_us);
 /* The power goes without a word: what the agent cannot say any more. */
 void fleet_power_lost(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us);
 /* Arms or draws the store write at which the power goes (ACTION_POWER_CUT with store_write). */

@@ -294,6 +294,7 @@ static void every_expectation(void **context)
         {"identities():issued()", EXPECT_COUNTER, COUNTER_CERTIFICATES_ISSUED, STATISTIC_TOTAL},
         {"identities():decommissioned()", EXPECT_COUNTER, COUNTER_DECOMMISSIONED, STATISTIC_TOTAL},
         {"identities():forbidden()", EXPECT_COUNTER, COUNTER_FORBIDDEN, STATISTIC_TOTAL},
+        {"identities():offline_at_end()", EXPECT_COUNTER, COUNTER_OFFLINE_AT_END, STATISTIC_TOTAL},
         {"identities():vins_seen()", EXPECT_COUNTER, COUNTER_VINS_SEEN, STATISTIC_TOTAL},
         {"identities():power_cuts()", EXPECT_COUNTER, COUNTER_POWER_CUTS, STATISTIC_TOTAL},
         {"identities():without_certificate()", EXPECT_COUNTER, COUNTER_FLAW_NO_CERTIFICATE, STATISTIC_TOTAL},
