@@ -19,19 +19,15 @@ lifecycle {
   faults = { never_activate = never },
 }
 
-local function car(more)
-  local cohort = {
-    radio = "ideal",
-    mqtt = { version = 5, parked = { keep_alive = minutes(20) }, driving = { keep_alive = minutes(20) }, session_expiry = hours(48) },
-    trips = always_parked(), power_up = within(minutes(10)), backoff = { base = seconds(1), cap = minutes(1) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  return cohort
-end
 local due, soon = math.floor(vehicles / 5), math.floor(vehicles / 10)
-cohort "later" (car { count = vehicles - due - soon, identity = factory { kind = "certificate", provisioning = "done", expires = uniform(days(60), days(300)) } })
-cohort "due"   (car { count = due,  identity = factory { kind = "certificate", provisioning = "done", expires = uniform(days(20), days(29)) } })
-cohort "soon"  (car { count = soon, identity = factory { kind = "certificate", provisioning = "done", expires = uniform(hours(20), hours(50)) } })
+cohort "later" {
+  count = vehicles - due - soon, identity = factory { kind = "certificate", provisioning = "done", expires = uniform(days(60), days(300)) },
+  radio = "ideal",
+  mqtt = { version = 5, parked = { keep_alive = minutes(20) }, driving = { keep_alive = minutes(20) }, session_expiry = hours(48) },
+  trips = always_parked(), power_up = within(minutes(10)), backoff = { base = seconds(1), cap = minutes(1) },
+}
+cohort "due"   { like = "later", count = due,  identity = factory { kind = "certificate", provisioning = "done", expires = uniform(days(20), days(29)) } }
+cohort "soon"  { like = "later", count = soon, identity = factory { kind = "certificate", provisioning = "done", expires = uniform(hours(20), hours(50)) } }
 
 if audits == 0 then every_so_often(hours(12), function() audit {} end, { from = hours(1), till = hours(40) }) end
 

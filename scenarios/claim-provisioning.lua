@@ -19,19 +19,15 @@ region "here" { latency = milliseconds(8) }
 cloud { activation = constant(seconds(1)), processors = 2, cryptography = cryptography }
 lifecycle { policy = "vehicle", ecus = 2, faults = { lose_answers = lost, never_activate = never, share_identity = twins } }
 
-local function tcu(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "claim" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    telemetry = every(seconds(20)):always():size(constant(200)):qos(1), trips = always_parked(),
-    power_up = within(seconds(within_s)), backoff = { base = milliseconds(500), cap = seconds(8) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  return cohort
-end
-cohort "car"      (tcu { count = vehicles - strangers - weak })
-cohort "weak"     (tcu { count = weak, identity = factory { kind = "certificate", provisioning = "claim", server_key = true } })
-cohort "stranger" (tcu { count = strangers, strangers = true })
+cohort "car" {
+  count = vehicles - strangers - weak,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "claim" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  telemetry = every(seconds(20)):always():size(constant(200)):qos(1), trips = always_parked(),
+  power_up = within(seconds(within_s)), backoff = { base = milliseconds(500), cap = seconds(8) },
+}
+cohort "weak"     { like = "car", count = weak, identity = factory { kind = "certificate", provisioning = "claim", server_key = true } }
+cohort "stranger" { like = "car", count = strangers, strangers = true }
 
 expect "provisioned" (provisioning():p99()):below(seconds(15)):needs "lifecycle"
 expect "certificate" (provisioning():certificate():p99()):below(seconds(5)):needs "lifecycle"

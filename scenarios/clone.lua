@@ -18,18 +18,13 @@ lifecycle {
   faults = { forget_cut = no_cut },
 }
 
-local function car(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "done" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    trips = always_parked(), power_up = within(seconds(15)), backoff = { base = milliseconds(500), cap = seconds(4) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  if more.steals then cohort.identity = nil end -- what it steals
-  return cohort
-end
-cohort "car"   (car { count = vehicles - thieves })
-cohort "thief" (car { count = thieves, steals = "car", power_up = within(seconds(40)) })
+cohort "car" {
+  count = vehicles - thieves,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "done" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  trips = always_parked(), power_up = within(seconds(15)), backoff = { base = milliseconds(500), cap = seconds(4) },
+}
+cohort "thief" { like = "car", count = thieves, steals = "car", power_up = within(seconds(40)) }
 
 expect "detected"      (clones():detected()):equals(thieves)
 expect "detection"     (clones():detection():max()):below(minutes(1))

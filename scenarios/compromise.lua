@@ -18,17 +18,13 @@ lifecycle {
   faults = { forget_cut = no_cut },
 }
 
-local function car(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  return cohort
-end
-cohort "car"     (car { count = vehicles - exposed })
-cohort "exposed" (car { count = exposed })
+cohort "car" {
+  count = vehicles - exposed,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
+}
+cohort "exposed" { like = "car", count = exposed }
 
 at("10:00:45", function() revoke { cohort = "exposed", reason = "keyCompromise" } end)
 at("10:01:25", function() swap_tcu { cohort = "exposed", workshop = silent > 0 and "unregistered" or "registered" } end)

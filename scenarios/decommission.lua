@@ -15,17 +15,13 @@ lifecycle {
   faults = { forget_cut = no_cut, forget_revocation = no_effect },
 }
 
-local function car(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "done" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  return cohort
-end
-cohort "car"      (car { count = vehicles - scrapped })
-cohort "scrapped" (car { count = scrapped })
+cohort "car" {
+  count = vehicles - scrapped,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "done" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
+}
+cohort "scrapped" { like = "car", count = scrapped }
 
 at("16:00:40", function() decommission { cohort = "scrapped" } end)
 

@@ -16,18 +16,14 @@ lifecycle {
   faults = { keep_data = kept, forget_deactivation = forget },
 }
 
-local function car(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "done" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    telemetry = every(seconds(20)):always():size(constant(200)):qos(1),
-    trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  return cohort
-end
-cohort "car"  (car { count = vehicles - sold })
-cohort "sold" (car { count = sold })
+cohort "car" {
+  count = vehicles - sold,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "done" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  telemetry = every(seconds(20)):always():size(constant(200)):qos(1),
+  trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
+}
+cohort "sold" { like = "car", count = sold }
 
 at("14:00:40", function() change_owner { cohort = "sold", tenant = "second-owner" } end)
 

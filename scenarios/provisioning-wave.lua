@@ -17,18 +17,14 @@ region "here" { latency = milliseconds(8) }
 cloud { activation = uniform(seconds(slow_rule * 0.5), seconds(slow_rule * 1.5)), processors = 2, cryptography = cryptography }
 lifecycle { policy = "vehicle", ecus = 2, faults = { share_identity = twins, vin_in_clear = vins } }
 
-local function tcu(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    telemetry = every(seconds(20)):always():size(constant(200)):qos(1), trips = always_parked(),
-    power_up = within(seconds(within_s)), backoff = { base = milliseconds(500), cap = seconds(8) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  return cohort
-end
-cohort "car"      (tcu { count = vehicles - strangers })
-cohort "stranger" (tcu { count = strangers, strangers = true })
+cohort "car" {
+  count = vehicles - strangers,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  telemetry = every(seconds(20)):always():size(constant(200)):qos(1), trips = always_parked(),
+  power_up = within(seconds(within_s)), backoff = { base = milliseconds(500), cap = seconds(8) },
+}
+cohort "stranger" { like = "car", count = strangers, strangers = true }
 
 expect "provisioned"   (provisioning():cohort("car"):p99()):below(seconds(20)):needs "registration"
 expect "key"           (provisioning():key():cohort("car"):p99()):below(seconds(5))

@@ -17,22 +17,17 @@ lifecycle {
   faults = { forget_revocation = useless },
 }
 
-local function car(more)
-  local cohort = {
-    radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
-    mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
-    trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
-  }
-  for key, value in pairs(more) do cohort[key] = value end
-  if more.steals then cohort.identity = nil end -- what it steals
-  return cohort
-end
-cohort "workshop" (car { count = vehicles - 5 * part })
-cohort "factory"  (car { count = part })
-cohort "garage"   (car { count = part })
-cohort "rotating" (car { count = part })
-cohort "scrapped" (car { count = part })
-cohort "thief"    (car { count = part, steals = "workshop", steals_old = true })
+cohort "workshop" {
+  count = vehicles - 5 * part,
+  radio = "ideal", identity = factory { kind = "certificate", provisioning = "just-in-time" },
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = minutes(1) }, session_expiry = hours(1) },
+  trips = always_parked(), power_up = within(seconds(20)), backoff = { base = milliseconds(500), cap = seconds(5) },
+}
+cohort "factory"  { like = "workshop", count = part }
+cohort "garage"   { like = "workshop", count = part }
+cohort "rotating" { like = "workshop", count = part }
+cohort "scrapped" { like = "workshop", count = part }
+cohort "thief"    { like = "workshop", count = part, steals = "workshop", steals_old = true }
 
 local how = silent > 0 and "unregistered" or "registered"
 at("09:00:15", function() swap_tcu { cohort = "factory", workshop = "registered" } end)                 -- before most were ever online

@@ -463,6 +463,7 @@ local function with_model(where, spec)
   local merged = {}
   for key, value in pairs(model) do merged[key] = value end
   for key, value in pairs(spec) do merged[key] = value end
+  if spec.steals ~= nil then merged.identity = spec.identity end -- what is stolen takes the place of the model's
   return merged
 end
 
