@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 /* Who is to be looked at. Too few rotations succeeded: those that failed. Too few connected at the end: those that are not; too many:
- * those that should not have been let in. */
-static enum counter concern_of(const struct expectation *expectation, uint32_t i)
+ * those that should not have been let in or, if there are none, should have been cut off. */
+static enum counter concern_of(const struct measure *measure, const struct expectation *expectation, uint32_t i)
 {
     enum counter counter = expectation_counter(expectation, i);
     if (counter == COUNTER_ROTATIONS_SUCCEEDED)
@@ -17,14 +17,17 @@ static enum counter concern_of(const struct expectation *expectation, uint32_t i
         return counter;
     bool too_few = expectation->comparison == ABOVE || expectation->comparison == AT_LEAST ||
                    (expectation->comparison == EQUALS && expectation->bound > 0);
-    return too_few ? COUNTER_OFFLINE_AT_END : COUNTER_INTRUSIONS;
+    if (too_few)
+        return COUNTER_OFFLINE_AT_END;
+    bool intruders = measure_total(measure, COUNTER_INTRUSIONS, expectation->filter) > 0;
+    return intruders ? COUNTER_INTRUSIONS : COUNTER_FLAW_STILL_CONNECTED;
 }
 
 /* NULL: none. Two counters' places hold victims of another kind (VICTIM_LOST, VICTIM_EXECUTED_TWICE). */
 static const struct worst_list *victims_of(const struct measure *measure, const struct expectation *expectation,
                                            uint32_t i)
 {
-    enum counter counter = concern_of(expectation, i);
+    enum counter counter = concern_of(measure, expectation, i);
     return counter == COUNTER_COMMANDS_TIMED_OUT || counter_has_identity_victims(counter) ? measure->victims[counter]
                                                                                           : NULL;
 }
@@ -125,7 +128,7 @@ static void count_all(const struct measure *measure, const struct expectation *e
 {
     for (uint32_t i = 0; i <= expectation->also_count; i++) {
         uint64_t steps[IDENTITY_STEPS];
-        measure_identity_steps(measure, concern_of(expectation, i), expectation->filter, steps);
+        measure_identity_steps(measure, concern_of(measure, expectation, i), expectation->filter, steps);
         for (uint32_t step = 0; step < IDENTITY_STEPS; step++)
             add(where, i, step, steps[step]);
     }
@@ -149,7 +152,7 @@ static bool is_of_everybody(const struct measure *measure, const struct expectat
 {
     int64_t total = 0;
     for (uint32_t i = 0; i <= expectation->also_count; i++) {
-        enum counter counter = concern_of(expectation, i);
+        enum counter counter = concern_of(measure, expectation, i);
         total += measure_total(measure, counter, expectation->filter);
         if (!expectation->with_excluded)
             total -= measure_total_excluded(measure, counter, expectation->filter);
@@ -201,13 +204,14 @@ void describe_victims(const struct measure *measure, const struct expectation *e
         count_remembered(measure, expectation, &where);
     if (where.all == 0)
         return;
-    enum counter concern = concern_of(expectation, 0);
+    enum counter concern = concern_of(measure, expectation, 0);
     if (concern != (enum counter)expectation->what) { /* the number itself is another one: keep it */
         words.length = strlen(out->detail);
         say(&words, "%s%s: ", words.length ? "; " : "",
-            concern == COUNTER_OFFLINE_AT_END ? "not connected"
-            : concern == COUNTER_INTRUSIONS   ? "let in"
-                                              : "failed");
+            concern == COUNTER_OFFLINE_AT_END         ? "not connected"
+            : concern == COUNTER_INTRUSIONS           ? "let in"
+            : concern == COUNTER_FLAW_STILL_CONNECTED ? "not cut off"
+                                                      : "failed");
     }
     say_how_many(&words, expectation, out->worst_count, where.all);
     if (where.somewhere == 0 && expectation->also_count == 0)
