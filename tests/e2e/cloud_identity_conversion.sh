@@ -63,8 +63,9 @@ used=$(audit "client = 'shop' AND status NOT IN (401, 429)")
 } >"$WORK/burst.conf"
 began=$(date +%s)
 curl -s --parallel --parallel-max 20 -K "$WORK/burst.conf" >"$WORK/statuses" 2>"$WORK/progress"
-# What a minute's worth leaves, and what comes back while it lasts (and a second more, for the clock's sake).
-most=$((100 - used + 100 * ($(date +%s) - began + 1) / 60 + 1))
+# A minute's worth at most, however much of it has come back since it was used, and what comes back while it lasts (and a second more, for the
+# clock's sake).
+most=$((100 + 100 * ($(date +%s) - began + 1) / 60 + 1))
 answered=$(grep -c '^200$' "$WORK/statuses") limited=$(grep -c '^429$' "$WORK/statuses")
 same "each has an answer, one of two" 1000 $((answered + limited))
 check "a minute's worth is answered ($answered of at most $most)" test "$answered" -ge $((100 - used)) -a "$answered" -le "$most"
