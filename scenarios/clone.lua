@@ -2,8 +2,7 @@
 -- identity is of no use to either until the car has another TCU.
 local vehicles = param("fleet", 2000, "vehicles and thieves in all")
 local cryptography = param("cryptography", "modelled", "modelled, or real: P-256 keys and X.509 certificates (virtual world)")
-local thieves  = math.max(2, math.floor(vehicles / 100))
-local bait     = thieves * 4 + 64       -- a thief finds a car of its own served by the same cloud instance
+local thieves  = math.max(8, math.floor(vehicles / 100))
 
 scenario "clone" { start = "2026-03-04 12:00", duration = seconds(140), seed = 9 }
 

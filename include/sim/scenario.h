@@ -84,7 +84,7 @@ struct scenario_cohort {
     double acknowledgement_loss; /* share of PUBACKs lost on the way to the vehicle (fault) */
     int on_event;                /* script function, 0: none */
     uint16_t steals; /* index of the cohort whose vehicles' certificates and names these TCUs show; MEASURE_ANY: none */
-    bool steals_old; /* ... as they were at the start, whatever the vehicle has now */
+    bool steals_old; /* ... those of the TCU that a workshop took out; none before that */
     bool strangers;  /* their maker never announced them */
     bool server_key; /* claim: the cloud makes the key */
     struct sim_table
