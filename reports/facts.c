@@ -135,10 +135,7 @@ void report_vehicle_name(const struct report_run *run, uint32_t vehicle, char *o
 
 void report_metric_text(enum metric metric, double value, char *out, size_t capacity)
 {
-    if (strcmp(metric_unit(metric), "bytes") == 0)
-        measure_format_bytes(value, out, capacity);
-    else
-        measure_format_duration(value, out, capacity);
+    measure_format_metric(metric, value, out, capacity);
 }
 
 void report_worst_text(const struct expectation *expectation, const struct measure_worst *worst, char *out,

@@ -85,7 +85,7 @@ static uint32_t find_ticks(enum metric metric, double ticks[64])
 {
     static const double clock_major[] = {10, 60, 600, 3600, 86400, 864000};
     static const double clock_minor[] = {20, 30, 120, 300, 1200, 1800, 7200, 18000, 36000, 172800, 432000};
-    bool duration = strcmp(metric_unit(metric), "bytes") != 0;
+    bool duration = metric_kind(metric) == METRIC_IS_TIME;
     uint32_t count = 0;
     for (double power = 1; power < (duration ? 1e7 : 1e13); power *= 10)
         ticks[count++] = power;

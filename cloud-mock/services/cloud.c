@@ -28,13 +28,14 @@ static struct cloud_authorisation without_certificate(const struct cloud *cloud,
 {
     const struct cloud_options *options = &cloud->options;
     if (options->require_certificate)
-        return (struct cloud_authorisation){MQ5_NOT_AUTHORIZED, false};
+        return (struct cloud_authorisation){.reason = MQ5_NOT_AUTHORIZED, .silent = false};
     if (!options->user_name)
-        return (struct cloud_authorisation){MQ5_SUCCESS, false};
+        return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
     bool user = strcmp(options->user_name, "%") == 0 ? span_equal(connect->user_name, connect->client_id)
                                                      : span_equal(connect->user_name, span_text(options->user_name));
     bool password = !options->password || same_secret(connect->password, options->password);
-    return (struct cloud_authorisation){user && password ? MQ5_SUCCESS : MQ5_BAD_USER_NAME_OR_PASSWORD, false};
+    return (struct cloud_authorisation){.reason = user && password ? MQ5_SUCCESS : MQ5_BAD_USER_NAME_OR_PASSWORD,
+                                        .silent = false};
 }
 
 static struct cloud_authorisation with_certificate(struct cloud *cloud, int64_t now_us,

@@ -2,7 +2,8 @@
 #define _GNU_SOURCE /* memmem */
 #include "lifecycle_internal.h"
 
-static const struct cloud_authorisation welcome = {MQ5_SUCCESS, false}, refused = {MQ5_NOT_AUTHORIZED, false};
+static const struct cloud_authorisation welcome = {.reason = MQ5_SUCCESS, .silent = false},
+                                        refused = {.reason = MQ5_NOT_AUTHORIZED, .silent = false};
 
 /* ---- clones ---------------------------------------------------------------------------------------------------------- */
 

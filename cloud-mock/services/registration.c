@@ -209,7 +209,8 @@ static void raise_event(struct cloud_registration *registration, int64_t now_us,
     registration->bus->ops->publish(registration->bus, now_us, &message);
 }
 
-static const struct cloud_authorisation silently = {MQ5_NOT_AUTHORIZED, true}, openly = {MQ5_NOT_AUTHORIZED, false};
+static const struct cloud_authorisation silently = {.reason = MQ5_NOT_AUTHORIZED, .silent = true},
+                                        openly = {.reason = MQ5_NOT_AUTHORIZED, .silent = false};
 
 /* false: not from our operational CA, or not readable, or out of memory. */
 static bool take_in(struct cloud_registration *registration, int64_t now_s, const struct cloud_peer *peer)
@@ -282,7 +283,7 @@ static struct cloud_authorisation known(struct cloud_registration *registration,
     if (!cloud_registry_thing_of(registration->registry, peer->certificate_id, thing) ||
         !span_equal(span_text(thing), connect->client_id))
         return refuse(registration, CLOUD_REFUSAL_OTHER_THING);
-    return (struct cloud_authorisation){MQ5_SUCCESS, false};
+    return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
 }
 
 /* Accounts that share a CA are told apart by the host name that the client asked for. */

@@ -42,8 +42,9 @@ const char *
 cloud_close_reason_name(enum cloud_close_reason reason); /* in the terms of lifecycle events: "CONNECTION_LOST" ... */
 
 struct cloud_authorisation {
-    uint8_t reason; /* MQ5_SUCCESS or a CONNACK code */
-    bool silent;    /* refuse by closing without CONNACK (as just-in-time registration does) */
+    uint8_t reason;               /* MQ5_SUCCESS or a CONNACK code */
+    bool silent;                  /* refuse by closing without CONNACK (as just-in-time registration does) */
+    struct span server_reference; /* of CONNACK 0x9C and 0x9D; empty: none */
 };
 
 struct cloud_broker_ops {
@@ -127,6 +128,14 @@ bool cloud_broker_kick(struct cloud_broker *broker, int64_t now_us, struct span 
 /* The same to one link, whoever uses it; close() is called for it inside. */
 void cloud_broker_cut(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason);
 void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us); /* DISCONNECT 0x8B to all */
+/* Sends a client to another server: DISCONNECT 0x9C (for now) or 0x9D (for good) with Server Reference; 3.1.1: the link is closed. false: not connected. */
+bool cloud_broker_redirect(struct cloud_broker *broker, int64_t now_us, struct span client_id, struct span reference,
+                           bool for_good);
+/* A restart or the loss of a node: every link is gone without a word (the door must forget them all, no close() is called), wills are published as the
+ * standard says for a lost connection. keep_sessions false: sessions, queues and retained messages of clients are gone, too. Services attached in-process stay. */
+void cloud_broker_restart(struct cloud_broker *broker, int64_t now_us, bool keep_sessions);
+/* A session and everything in it, connected or not; false: there is none. */
+bool cloud_broker_forget(struct cloud_broker *broker, int64_t now_us, struct span client_id);
 
 /* Services in-process: no bytes, same routing. deliver() may publish and subscribe. */
 typedef void cloud_deliver(void *context, int64_t now_us, const struct mq5_publish *message);

@@ -77,12 +77,32 @@ enum metric {                                /* unit µs unless said */
               METRIC_CLONE_DETECTION,       /* second user of an identity connects until it is found out */
               METRIC_SWAP_TOTAL,            /* new TCU gets power until it is online */
               METRIC_OWNER_TOTAL,           /* owner changed until the vehicle is back with a new certificate */
+              /* The steps of a command that was answered; what its way does not have is not sampled. They add up to the round trip. */
+              METRIC_COMMAND_SERVICE, /* app asks until the request, or the first SMS, leaves the cloud */
+              METRIC_COMMAND_WAKE,    /* ... until the vehicle has the SMS */
+              METRIC_COMMAND_CONNECT, /* ... until it is online */
+              METRIC_COMMAND_TRANSIT, /* ... until it has the command */
+              METRIC_COMMAND_EXECUTE, /* ... until it is done */
+              METRIC_COMMAND_ANSWER,  /* ... until the app knows */
+              METRIC_SMS_DELIVERY,    /* submitted until the device has it */
+              METRIC_SHADOW_SYNC,     /* desired changed until reported equals it */
+              METRIC_REGION_MOVE,     /* vehicle is in the new region until it serves commands there */
+              METRIC_FAILOVER,        /* region lost until online in another */
+              METRIC_BATTERY_USED,    /* micro ampere hours a parking, TCU only */
+              METRIC_ALIAS_SAVED_DAY, /* bytes a vehicle and day that topic aliases saved */
+              METRIC_DATA_COST_DAY,   /* millionths of the currency a vehicle and day */
               METRIC_COUNT
 };
+/* What a metric's samples are. */
+enum metric_kind { METRIC_IS_TIME, METRIC_IS_BYTES, METRIC_IS_CHARGE, METRIC_IS_MONEY };
+enum metric_kind metric_kind(enum metric metric);
 enum metric_path {
     PATH_ANY = 0,
     PATH_CONNECTED,
     PATH_QUEUED,
+    PATH_TAP,    /* woken by SMS */
+    PATH_EDRX,   /* online, its modem asleep: waited for a paging occasion */
+    PATH_SHADOW, /* through its shadow */
     PATH_COUNT
 }; /* command found the vehicle online / waited for it */
 
@@ -137,11 +157,51 @@ enum counter {
     COUNTER_FLAW_HISTORY,
     COUNTER_FLAW_REFERENCE,
     COUNTER_FLAW_OLD_ACCEPTED, /* the door would still let in the certificate that was replaced */
+    /* remote commands, power, networks, regions */
+    COUNTER_SMS_SENT,
+    COUNTER_SMS_DELIVERED,
+    COUNTER_SMS_DUPLICATED,
+    COUNTER_SMS_LOST,
+    COUNTER_WAKES,           /* by SMS or by its own timer */
+    COUNTER_SLEEPS,          /* said good-bye and let the modem sleep */
+    COUNTER_BATTERY_LOW,     /* its budget is used up: sleeps before its time */
+    COUNTER_BATTERY_CUT_OFF, /* TCU off until the ignition */
+    COUNTER_NAT_KILLS,       /* the network forgot an idle connection */
+    COUNTER_HALF_OPEN,       /* the other end of a connection went without either being told */
+    COUNTER_ADDRESS_CHANGES,
+    COUNTER_HANDOVERS,
+    COUNTER_SHADOW_UPDATES,
+    COUNTER_SHADOW_CONFLICTS, /* 409 */
+    COUNTER_REGION_MOVES,
+    COUNTER_FAILOVERS,
+    COUNTER_RESIDENCY_REFUSALS, /* no region that may serve it is up */
+    COUNTER_MIGRATED,           /* online on the new broker for the first time */
+    COUNTER_MIGRATED_BACK,
+    COUNTER_ROUTED,       /* messages routed by user property */
+    COUNTER_NOTICES,      /* messages of the cloud to vehicles (weather, hazards, updates) delivered */
+    COUNTER_MEMBERS_DIED, /* members of shared subscriptions */
+    /* what must not be; each names its vehicles: measure_command_victim() */
+    COUNTER_COMMANDS_FORGED_TAKEN, /* forged, replayed or late commands that were executed */
+    COUNTER_COMMANDS_FORGED,       /* ... refused by the vehicle */
+    COUNTER_COMMANDS_MISREPORTED,  /* the end that was told is not what the vehicle did */
+    COUNTER_COMMANDS_UNENDED,      /* at the end of the run, though there was time */
+    COUNTER_PRESENCE_WRONG,        /* not what the watch says, a debounce after the last change */
+    COUNTER_SHADOW_DIVERGED,       /* at the end */
+    COUNTER_REGION_WRONG,          /* online where it does not belong */
+    COUNTER_REGION_LEFTOVERS,      /* a region has what it must not have any more */
+    COUNTER_RESIDENCY_VIOLATIONS,  /* data went where the rules forbid it */
+    COUNTER_ROUTED_WRONG,          /* a processor got a version that is not its own */
+    COUNTER_STALE_DELIVERED,       /* a notice after its expiry */
+    COUNTER_NOTICES_LOST,          /* one without expiry did not arrive */
+    COUNTER_PINGS_MISSED,          /* silent for longer than its keep alive allows */
     /* gauges: fed with +1/-1, a bin holds the change, the reader sums */
     COUNTER_CONNECTED,
     COUNTER_DRIVING,
+    COUNTER_ASLEEP,
     COUNTER_COUNT
 };
+/* Counters of commands, networks and regions whose increase names a vehicle. */
+bool counter_has_victims(enum counter counter);
 bool counter_is_gauge(enum counter counter);
 const char *metric_name(enum metric metric);    /* "telemetry.end_to_end" */
 const char *metric_unit(enum metric metric);    /* "us" or "bytes" */
@@ -191,6 +251,8 @@ void ledger_merge(struct ledger_row *into, const struct ledger_row *from);
 /* Commands: one count per outcome, per vehicle only where something went wrong. */
 struct ledger_commands {
     uint64_t intended, sent, delivered, executed, executed_twice, answered, timed_out, expired, lost, pending;
+    /* Where commands have ends (a scenario with commands { }): each intended one is in exactly one of these. */
+    uint64_t ended_executed, ended_failed, ended_expired, ended_refused, unended;
 };
 
 /* ---- the measure of a run ------------------------------------------------------------------------------------------ */
@@ -318,6 +380,11 @@ enum commands_field {
     COMMANDS_EXPIRED,
     COMMANDS_LOST,
     COMMANDS_PENDING,
+    COMMANDS_ENDED_EXECUTED,
+    COMMANDS_ENDED_FAILED,
+    COMMANDS_ENDED_EXPIRED,
+    COMMANDS_ENDED_REFUSED,
+    COMMANDS_UNENDED,
     COMMANDS_FIELD_COUNT
 };
 const char *ledger_field_name(enum ledger_field field);     /* "lost" */
@@ -414,8 +481,11 @@ int64_t *expectation_series(const struct measure *measure, const struct expectat
 /* Bound or measured value as a person writes it: "1.31 s", "412/s", "0". */
 void expectation_format(const struct expectation *expectation, double value, char *out, size_t capacity);
 /* The same for values that belong to no expectation. */
-void measure_format_duration(double us, char *out, size_t capacity); /* "41 ms", "1.31 s", "2 min 3 s" */
-void measure_format_bytes(double bytes, char *out, size_t capacity); /* "1.2 MB" (powers of 1,000) */
+void measure_format_duration(double us, char *out, size_t capacity);      /* "41 ms", "1.31 s", "2 min 3 s" */
+void measure_format_bytes(double bytes, char *out, size_t capacity);      /* "1.2 MB" (powers of 1,000) */
+void measure_format_charge(double uah, char *out, size_t capacity);       /* "1.31 Ah", "420 mAh" */
+void measure_format_money(double millionths, char *out, size_t capacity); /* "0.0042" */
+void measure_format_metric(enum metric metric, double value, char *out, size_t capacity);
 void measure_format_count(double count, char *out, size_t capacity); /* "14,986" */
 void measure_format_share(double share, char *out, size_t capacity); /* "0.12 %" */
 

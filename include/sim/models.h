@@ -17,13 +17,25 @@ struct link_profile {
     uint32_t up_bytes_per_s, down_bytes_per_s;
     uint32_t loss_ppm; /* segments lost: a stall of retransmit_us, doubled for each further loss */
     int64_t retransmit_us;
-    int64_t idle_after_us;    /* radio goes idle after so much silence; 0: never */
-    int64_t wake_us;          /* and takes this long to come back */
-    double drops_per_hour;    /* while driving: the link is cut without a word */
-    double holes_per_hour;    /* while driving: no coverage ... */
-    int64_t hole_mean_us;     /* ... for this long (exponential) */
-    uint32_t overhead_bytes;  /* per segment: IP, TCP and TLS record */
-    struct sim_table latency; /* built by link_profile_build() */
+    int64_t idle_after_us;   /* radio goes idle after so much silence; 0: never */
+    int64_t wake_us;         /* and takes this long to come back */
+    double drops_per_hour;   /* while driving: the link is cut without a word */
+    double holes_per_hour;   /* while driving: no coverage ... */
+    int64_t hole_mean_us;    /* ... for this long (exponential) */
+    uint32_t overhead_bytes; /* per segment: IP, TCP and TLS record */
+    /* The modem's sleep while nothing is sent, as agreed with the network; sending wakes it at once. All 0: it always listens. */
+    int64_t edrx_cycle_us;  /* downlink waits for the vehicle's next paging occasion, so far apart; 0: none */
+    int64_t edrx_window_us; /* paging time window at each occasion: what arrives in it goes through */
+    int64_t psm_active_us;  /* after so long without traffic not reachable at all (T3324) ... */
+    int64_t psm_period_us;  /* ... until its periodic update (T3412 extended); 0: no PSM */
+    /* What a mobile network does to connections. */
+    int64_t
+        nat_idle_us; /* a connection silent for longer is forgotten: down is lost, up is answered with a reset; 0: never */
+    double handovers_per_hour; /* while driving: both directions stand still for a gap */
+    int64_t handover_gap_us;   /* median; lognormal */
+    double half_open_per_hour; /* the network's end is gone, nobody is told */
+    double addresses_per_hour; /* a new address: as half open, and the next attempt comes from elsewhere */
+    struct sim_table latency;  /* built by link_profile_build() */
 };
 
 /* Built-in profiles by name; NULL if unknown. link_profile_names() is "ideal, lte-cat1, lte-cat4, ..." for error messages. */
@@ -50,6 +62,79 @@ int64_t link_minimum_us(const struct link_profile *profile);
 int64_t link_next_drop_us(const struct link_profile *profile, struct sim_random *random);
 int64_t link_next_hole_us(const struct link_profile *profile, struct sim_random *random);
 int64_t link_hole_duration_us(const struct link_profile *profile, struct sim_random *random);
+
+/* When what reaches the network for this vehicle at now_us can go down to it: now, or the next paging occasion or periodic update. TIME_NEVER never.
+ * Phases follow from the entity of `random`, so that a vehicle's occasions are its own. link_transfer() asks it itself. */
+int64_t link_reachable_us(const struct link_profile *profile, const struct link_state *state,
+                          const struct sim_random *random, int64_t now_us);
+/* false: the network has forgotten the connection, which was silent for too long. */
+bool link_alive(const struct link_profile *profile, const struct link_state *state, int64_t now_us);
+int64_t link_next_handover_us(const struct link_profile *profile, struct sim_random *random);
+int64_t link_handover_gap_us(const struct link_profile *profile, struct sim_random *random);
+int64_t link_next_half_open_us(const struct link_profile *profile,
+                               struct sim_random *random); /* half open and new address together; */
+bool link_is_new_address(const struct link_profile *profile, struct sim_random *random); /* which of the two it is */
+/* Nothing moves in either direction before until_us. */
+void link_stand_still(struct link_state *state, int64_t until_us);
+/* 3GPP TS 24.008 10.5.5.32: cycle of the four bits (0..15), paging time window of LTE-M (0..15), T3412 extended and T3324 of their octets; TIME_NEVER:
+ * deactivated. And back: the least octet or value at or above a time; -1: there is none. */
+int64_t link_edrx_cycle_us(uint8_t bits);
+int64_t link_edrx_window_us(uint8_t bits);
+int64_t link_t3412_us(uint8_t octet);
+int64_t link_t3324_us(uint8_t octet);
+int link_edrx_bits(int64_t cycle_us);
+int link_t3412_octet(int64_t period_us);
+int link_t3324_octet(int64_t active_us);
+
+/* How a vehicle's packets get from the mobile network to the cloud. */
+struct network_path {
+    char name[16];              /* "internet", "vpn", "private" */
+    int64_t latency_us;         /* one way, on top of the region's */
+    uint32_t overhead_bytes;    /* a segment: tunnel headers */
+    uint32_t setup_round_trips; /* before the first connection: the tunnel's */
+    double price_per_gb;        /* of the scenario's currency; both directions */
+    int64_t nat_idle_us;        /* of the path's own address translation; 0: none */
+};
+const struct network_path *network_path_find(const char *name); /* NULL: unknown */
+const char *network_path_names(void);
+
+/* ---- power --------------------------------------------------------------------------------------------------------- */
+
+/* What a TCU takes out of the vehicle's battery while parked: a budget, because the engine has to start afterwards. */
+struct power_profile {
+    uint32_t budget_uah;      /* for one parking; 0: no limit */
+    uint32_t reserve_uah;     /* below it the TCU is cut off until the ignition; included in the budget */
+    uint32_t awake_ua;        /* application processor and radio active */
+    uint32_t connected_ua;    /* idle, connection kept, modem listening */
+    uint32_t edrx_ua, psm_ua; /* ... modem asleep between occasions */
+    uint32_t asleep_ua;       /* no connection; modem listens for SMS only */
+    uint32_t off_ua;          /* cut off: what leaks */
+    uint32_t byte_nah;        /* nano ampere hours for each byte sent or received */
+    int64_t tail_us;          /* the radio stays active for so long after each transfer */
+};
+void power_profile_standard(struct power_profile *profile);
+enum power_mode { POWER_AWAKE, POWER_CONNECTED, POWER_EDRX, POWER_PSM, POWER_ASLEEP, POWER_OFF, POWER_MODES };
+struct power_state {   /* zeroed: nothing used, ignition on */
+    int64_t since_us;  /* parked and accounted for up to here */
+    uint64_t used_nah; /* since the ignition went off */
+    uint8_t mode;      /* enum power_mode */
+    bool parked, low, cut_off;
+};
+void power_park(struct power_state *state, int64_t now_us, enum power_mode mode);
+/* The ignition is on: returns what was used, in micro ampere hours; the battery is charged. */
+uint32_t power_drive(const struct power_profile *profile, struct power_state *state, int64_t now_us);
+void power_set_mode(const struct power_profile *profile, struct power_state *state, int64_t now_us,
+                    enum power_mode mode);
+void power_transfer(const struct power_profile *profile, struct power_state *state, int64_t now_us, uint32_t bytes);
+enum power_event { POWER_NOTHING, POWER_LOW, POWER_CUT_OFF };
+/* Accounts up to now; LOW when the budget but for the reserve is used up, CUT_OFF when all of it is; each once a parking. */
+enum power_event power_account(const struct power_profile *profile, struct power_state *state, int64_t now_us);
+/* When the next of these events comes if nothing changes; TIME_NEVER. */
+int64_t power_next_us(const struct power_profile *profile, const struct power_state *state);
+uint32_t power_used_uah(const struct power_profile *profile, const struct power_state *state, int64_t now_us);
+
+/* A clock that drifts while its owner sleeps: how long `wanted_us` by it really is. parts per million, fast is positive. */
+int64_t clock_drifted_us(int64_t wanted_us, double drift_ppm);
 
 /* Set-up of a link, as the virtual world models it: phases in round trips, bytes and computing time. */
 struct link_setup {

@@ -87,7 +87,7 @@ enum sim_purpose {
     SIM_FOR_FAULTS,
     SIM_FOR_CLOUD,
     SIM_FOR_SCRIPT,
-    SIM_FOR_START, /* when a vehicle first powers up */
+    SIM_FOR_START,    /* when a vehicle first powers up */
     SIM_FOR_IDENTITY, /* serial numbers, validity of factory certificates */
 };
 

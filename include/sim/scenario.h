@@ -32,6 +32,7 @@ struct scenario_region {
     char name[SCENARIO_NAME];
     char endpoint[128];
     int64_t latency_us; /* one way, between the mobile network and the region's broker: added to the radio's */
+    uint16_t may_serve; /* bit r: region r may hold the data of vehicles at home here; 0: this one only */
     uint32_t line;
 };
 
@@ -87,6 +88,17 @@ struct scenario_cohort {
     bool steals_old; /* ... those of the TCU that a workshop took out; none before that */
     bool strangers;  /* their maker never announced them */
     bool server_key; /* claim: the cloud makes the key */
+    /* Parked. */
+    bool has_parked_radio; /* the modem's sleep and a garage's walls are the parked radio's */
+    struct link_profile parked_radio;
+    double garage_share; /* of parkings: in a garage ... */
+    double garage_dark;  /* ... of these: without any coverage */
+    struct link_profile garage_radio;
+    int64_t stay_connected_us, linger_us, wake_every_us; /* as tcu_profile's */
+    struct power_profile battery;                        /* budget 0: not looked at */
+    double clock_drift_ppm;                              /* largest, either way, of the sleeping clock */
+    struct network_path path;
+    bool no_jitter;
     struct sim_table
         certificate_left_s; /* provisioning done: how long the factory's certificate is still valid; all 0: the cloud's lifetime */
     uint32_t line;
@@ -132,11 +144,34 @@ struct scenario_lifecycle {
     uint32_t clone_takeovers;
     int64_t clone_window_us;
     uint8_t clone_decision;                        /* 0 revoke, 1 quarantine, 2 report only */
-    uint32_t ecus; /* in each vehicle beside the TCU */
+    uint32_t ecus;                                 /* in each vehicle beside the TCU */
     bool scan_for_vins, require_device, probe_old; /* probe_old: knock with each replaced certificate */
     /* Faults: shares of vehicles concerned, 0: none. */
     double forget_deactivation, never_activate, forget_cut, forget_revocation, keep_data, lose_answers, vin_in_clear,
         share_identity;
+};
+
+/* How remote commands are done. Set when the scenario says commands { ... }; else a command is one request and one answer. */
+enum scenario_pattern { PATTERN_PLAIN, PATTERN_EXECUTIONS, PATTERN_SHADOW }; /* enum cloud_remote_pattern */
+struct scenario_commands {
+    bool on;
+    uint8_t pattern;
+    bool sealed;         /* signed and encrypted */
+    bool presence;       /* the desk looks at presence; else everybody counts as connected */
+    int64_t debounce_us; /* 0: 5 s */
+    int64_t fallback_us, tap_retry_us;
+    uint32_t taps; /* at most; 0: no SMS gateway */
+    bool command_in_sms;
+    struct sim_table sms_latency_us;
+    double sms_loss, sms_duplicates;
+    int64_t sms_validity_us;
+    uint32_t followers;      /* of each vehicle's results, beside the asker */
+    double strangers;        /* share of commands asked by users who may not: refused */
+    double execute_failures; /* share of commands the car cannot do */
+    /* Attacks: share of commands after which one of the kind is put before the vehicle. */
+    double forged, replayed, late;
+    /* Faults: shares, 0: none. */
+    double lose_sms, forget_ids, take_forged, trust_old_presence, lose_answers, no_fallback;
 };
 
 struct scenario_cloud {
@@ -148,9 +183,10 @@ struct scenario_cloud {
     uint16_t keep_alive_maximum_s;
     uint32_t session_expiry_maximum_s;
     uint16_t receive_maximum, topic_alias_maximum;
-    int64_t service_us; /* hop inside the data centre */
+    int64_t service_us;     /* hop inside the data centre */
     bool real_cryptography; /* virtual world: X.509 and P-256 instead of their model; the live world's is always real */
     struct scenario_lifecycle lifecycle;
+    struct scenario_commands commands;
 };
 
 struct scenario {
@@ -208,6 +244,12 @@ enum world_action_kind {
     ACTION_DECOMMISSION,
     ACTION_RELEASE,   /* out of quarantine */
     ACTION_POWER_CUT, /* for duration_us; store_write >= 0: when the vehicle makes that many further store writes */
+    /* networks and brokers */
+    ACTION_BROKER_RESTART, /* all links gone, none accepted for duration_us; `option` "lose sessions": they are gone, too */
+    ACTION_RESOLVER_GONE,      /* names are not resolved for duration_us */
+    ACTION_SERVER_CERTIFICATE, /* the broker shows an expired certificate for duration_us */
+    ACTION_HALF_OPEN,          /* connections of the selected vehicles are dead and nobody is told */
+    ACTION_ADDRESS_CHANGE,
 };
 struct world_action {
     enum world_action_kind kind;

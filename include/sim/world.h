@@ -52,21 +52,23 @@ struct world_options {
         *key_file;                    /* live: services' client certificate on mqtts://; NULL: made from the PKI */
     const char *user_name, *password; /* live: services' own, and vehicles' without their own */
     bool no_verify_name;
-    double connect_rate;         /* live: new connections a second; 0: 500 plain, 150 with TLS handshakes */
-    uint32_t handshakes_at_once; /* live: 0: 8 */
-    uint32_t source_addresses;   /* live: loopback source addresses 127.0.0.2 ...; 0: as many as needed */
-    double lag_bound_ms;         /* live: p99 of the rig's own lag above which the run is invalid (exit 4); 0: 50 */
-    uint32_t partitions;         /* virtual: 0: 16 (fixed for the digest) */
-    int64_t window_us;           /* virtual: engine's window */
-    uint64_t memory_limit;       /* 0: none */
-    int64_t checkpoint_every_us; /* virtual: scenario time between checkpoints in out_directory; 0: none */
+    double connect_rate;          /* live: new connections a second; 0: 500 plain, 150 with TLS handshakes */
+    uint32_t handshakes_at_once;  /* live: 0: 8 */
+    uint32_t source_addresses;    /* live: loopback source addresses 127.0.0.2 ...; 0: as many as needed */
+    double lag_bound_ms;          /* live: p99 of the rig's own lag above which the run is invalid (exit 4); 0: 50 */
+    uint32_t partitions;          /* virtual: 0: 16 (fixed for the digest) */
+    int64_t window_us;            /* virtual: engine's window */
+    uint64_t memory_limit;        /* 0: none */
+    int64_t checkpoint_every_us;  /* virtual: scenario time between checkpoints in out_directory; 0: none */
     const char *resume_directory; /* virtual: where the checkpoint is */
-    const int64_t *replay_acted;  /* virtual: a replay of one vehicle's partition; what the run's scripted actions returned */
+    const int64_t
+        *replay_acted; /* virtual: a replay of one vehicle's partition; what the run's scripted actions returned */
     uint32_t replay_acted_count;
     int64_t replay_vehicle; /* with replay_acted: whose partition runs, and whose life goes to trace() */
     void (*trace)(void *context, const struct world_trace *event);
     void *trace_context;
-    struct sim_group *group;     /* the processes that run this together; NULL: this one alone. Only rank 0's result is whole */
+    struct sim_group
+        *group; /* the processes that run this together; NULL: this one alone. Only rank 0's result is whole */
     const char *out_directory;
     volatile sig_atomic_t *stop; /* set by Ctrl-C: finish early, keep what was measured */
     void (*progress)(void *context, const struct world_progress *progress); /* about once a second; may be NULL */

@@ -50,6 +50,18 @@ struct tcu_profile {
     uint8_t telemetry_qos;
     uint8_t alias_slots; /* 0: no topic alias asked for */
     int64_t backoff_base_us, backoff_cap_us, stable_us;
+    bool no_jitter; /* waits the whole window each time: what a firmware must not do */
+    /* Power. Parked, the agent stays connected for so long after ignition off, then says good-bye (the session stays, as session_expiry_s says)
+     * and sleeps: TCU_ASLEEP. 0: it never sleeps. Woken by SMS or by its own timer it connects, and sleeps again when nothing has come for
+     * linger_us (0: 60 s). What wakes it for good is the ignition. */
+    int64_t stay_connected_us, linger_us;
+    int64_t wake_every_us; /* asleep: wakes by itself so often, by its own clock; 0: never */
+    bool sealed_commands;  /* only sealed ones (cloud/keys.h) are taken; needs the port's unseal */
+    bool
+        executions; /* the commands feature (cloud-contract 8.2) too: reserved topics commands/things/<thing>/executions/... */
+    bool shadow;          /* keeps a Device Shadow; needs the port's shadow_set and shadow_state */
+    char shadow_name[65]; /* "": the classic one */
+    bool shadow_versions; /* updates say the version they are of: conflicts are refused (409), got and done again */
     int64_t connect_timeout_us; /* link and CONNACK together */
     /* Oldest unacknowledged message: after this the agent distrusts the connection and reconnects; 0: never. */
     int64_t acknowledge_timeout_us;
@@ -100,6 +112,16 @@ void tcu_stop(struct tcu *tcu, int64_t now_us);
 void tcu_power_cut(struct tcu *tcu);
 void tcu_tick(struct tcu *tcu, int64_t now_us);
 void tcu_ignition(struct tcu *tcu, int64_t now_us, bool on);
+/* An SMS for this TCU, at most 140 bytes: wakes it. "wake", or a sealed command (cloud/keys.h), which is taken as if it had come over MQTT. */
+void tcu_sms(struct tcu *tcu, int64_t now_us, struct span text);
+/* The battery while parked. LOW: sleeps now, still woken by SMS. FINE again with the ignition. (Cut off: tcu_power_cut().) */
+enum tcu_battery { TCU_BATTERY_FINE, TCU_BATTERY_LOW };
+void tcu_battery(struct tcu *tcu, int64_t now_us, enum tcu_battery battery);
+/* The car has brought about what shadow_set asked for, or could not. */
+void tcu_shadow_done(struct tcu *tcu, int64_t now_us, bool success);
+/* Something that the shadow reports has changed by itself (the driver locked the door). */
+void tcu_shadow_changed(struct tcu *tcu, int64_t now_us);
+uint64_t tcu_shadow_version(const struct tcu *tcu); /* the last one known; 0: none */
 enum tcu_link_end {
     TCU_LINK_LOST,
     TCU_LINK_RESOLVE_FAILED,
@@ -120,6 +142,8 @@ bool tcu_mqtt_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 
 /* Looking in. */
 enum tcu_connection { TCU_OFF, TCU_PROVISIONING, TCU_WAITING, TCU_CONNECTING, TCU_ONLINE };
+/* Of those not online: asleep, and woken only by tcu_sms(), tcu_ignition() or the wake timer. */
+bool tcu_asleep(const struct tcu *tcu);
 enum tcu_connection tcu_connection(const struct tcu *tcu);
 enum tcu_power tcu_power(const struct tcu *tcu);
 uint32_t tcu_telemetry_pending(const struct tcu *tcu);                        /* queued or in flight */

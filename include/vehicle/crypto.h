@@ -30,6 +30,11 @@ bool tcu_crypto_validity(struct span certificate, int64_t *not_before_s, int64_t
 size_t tcu_crypto_key(struct span bytes, uint8_t *out, size_t capacity);
 bool tcu_crypto_belongs(struct span certificate, struct span key);
 
+/* A sealed command (its form: docs/commands.md): the cloud's public key (SubjectPublicKeyInfo, DER) and this vehicle's AES-256 key. Returns the length of
+ * id(8) and name; 0: not of this form, not decryptable, or (*forged) not signed by that key. */
+size_t tcu_crypto_unseal(struct span public_key, const uint8_t vehicle_key[32], struct span sealed, uint8_t *out,
+                         size_t capacity, bool *forged);
+
 /* Returns the length without the closing 0, which is written; 0: too little room. */
 size_t tcu_crypto_base64(struct span bytes, char *out, size_t capacity);
 

@@ -52,6 +52,23 @@ enum tcu_probe_kind {
     TCU_PROBE_STEP, /* a change of identity (rotation or claim) went one further: number = enum tcu_step; id = job id, if any */
     TCU_PROBE_ROTATION_ENDED, /* its job has ended, the cloud knows; reason: 0 on the new certificate, 1 back on the old; id = job id */
     TCU_PROBE_CLAIM_ONLINE, /* connected with the claim identity: not TCU_PROBE_ONLINE */
+    TCU_PROBE_ASLEEP, /* said good-bye, if it was online, and sleeps; reason: enum tcu_wake of what it was awake for */
+    TCU_PROBE_AWAKE,  /* reason: enum tcu_wake */
+    TCU_PROBE_COMMAND_REFUSED, /* not executed: reason: enum tcu_refusal; id, if it could be read */
+    TCU_PROBE_SHADOW_DELTA,    /* told of a difference; number: the shadow's version */
+    TCU_PROBE_SHADOW_REPORTED, /* an update was accepted; number: the shadow's version */
+    TCU_PROBE_SHADOW_CONFLICT, /* ... refused with 409 */
+};
+#define TCU_PROBES (TCU_PROBE_SHADOW_CONFLICT + 1)
+enum tcu_wake { TCU_WAKE_IGNITION, TCU_WAKE_SMS, TCU_WAKE_TIMER, TCU_WAKE_POWER /* power-up while parked */ };
+/* Why a command was not taken. */
+enum tcu_refusal {
+    TCU_REFUSED_NOTHING,
+    TCU_REFUSED_UNREADABLE, /* no sealed command of this form, or not for this vehicle's key */
+    TCU_REFUSED_FORGED,     /* not signed by the cloud's key */
+    TCU_REFUSED_REPLAYED,   /* a sequence number used before for another id, or below the window */
+    TCU_REFUSED_LATE,       /* its time is over */
+    TCU_REFUSED_PLAIN,      /* not sealed, where only sealed ones are taken */
 };
 
 enum tcu_step {
@@ -116,6 +133,15 @@ struct tcu_port {
      * time it is asked for the same number; returns the length. execute: do it, answer later with tcu_executed(). */
     size_t (*telemetry_body)(void *context, uint32_t number, int64_t intended_us, uint8_t *out, size_t capacity);
     void (*execute)(void *context, uint32_t slot, struct span command);
+
+    /* The car's settings, for a shadow; may be NULL. shadow_set: bring about `wanted` (members of a JSON object, no braces); answer later with
+     * tcu_shadow_done(). shadow_state: writes all that is reported, as members; returns the length. */
+    void (*shadow_set)(void *context, struct span wanted);
+    size_t (*shadow_state)(void *context, char *out, size_t capacity);
+    /* May be NULL: opens a sealed command: checks the signature, decrypts. Returns the length of id(8) and name; 0: *why. */
+    size_t (*unseal)(void *context, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why);
+    /* May be NULL. The modem may sleep as deep as it likes (only SMS has to reach it), or is needed. */
+    void (*radio)(void *context, bool needed);
 
     /* May be NULL. */
     void (*probe)(void *context, int64_t now_us, const struct tcu_probe *probe);

@@ -160,6 +160,12 @@ static const char *const probe_names[] = {
     [TCU_PROBE_STEP] = "change of identity, step",
     [TCU_PROBE_ROTATION_ENDED] = "rotation ended",
     [TCU_PROBE_CLAIM_ONLINE] = "connected with its claim certificate",
+    [TCU_PROBE_ASLEEP] = "asleep",
+    [TCU_PROBE_AWAKE] = "awake",
+    [TCU_PROBE_COMMAND_REFUSED] = "command refused",
+    [TCU_PROBE_SHADOW_DELTA] = "its shadow differs",
+    [TCU_PROBE_SHADOW_REPORTED] = "shadow updated",
+    [TCU_PROBE_SHADOW_CONFLICT] = "shadow's version was another",
 };
 static const char *const way_names[] = {
     [TRACE_SENT] = "car     >", [TRACE_ARRIVED] = "  > broker", [TRACE_ANSWERED] = "broker  <", [TRACE_RECEIVED] = "  < car"};

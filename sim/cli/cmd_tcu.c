@@ -463,6 +463,28 @@ static void change_line(const struct tcu_probe *probe)
         printf("identity, job %.*s: ended, on the %s certificate", length, id, probe->reason ? "old" : "new");
 }
 
+static void sleep_line(const struct tcu_probe *probe)
+{
+    static const char *const wakes[] = {"the ignition", "an SMS", "its own timer", "power"}; /* enum tcu_wake */
+    if (probe->kind == TCU_PROBE_AWAKE)
+        printf("power: awake, by %s", wakes[probe->reason & 3]);
+    else
+        printf("power: asleep");
+}
+
+static void shadow_line(const struct tcu_probe *probe)
+{
+    static const char *const words[] = {"differs from the car", "has what the car reports", "is of another version"};
+    printf("shadow: version %u %s", probe->number, words[probe->kind - TCU_PROBE_SHADOW_DELTA]);
+}
+
+static void refusal_line(const struct tcu_probe *probe)
+{
+    static const char *const whys[] = {"",         "unreadable", "forged",
+                                       "replayed", "late",       "not sealed"}; /* enum tcu_refusal */
+    printf("command refused: %s", probe->reason < sizeof(whys) / sizeof(whys[0]) ? whys[probe->reason] : "");
+}
+
 static void report(void *context, int64_t now_us, const struct tcu_probe *probe, const char *detail)
 {
     struct tcu_command *command = context;
@@ -492,6 +514,12 @@ static void report(void *context, int64_t now_us, const struct tcu_probe *probe,
     case TCU_PROBE_STEP:
     case TCU_PROBE_ROTATION_ENDED:
     case TCU_PROBE_CLAIM_ONLINE: change_line(probe); break;
+    case TCU_PROBE_ASLEEP:
+    case TCU_PROBE_AWAKE: sleep_line(probe); break;
+    case TCU_PROBE_COMMAND_REFUSED: refusal_line(probe); break;
+    case TCU_PROBE_SHADOW_DELTA:
+    case TCU_PROBE_SHADOW_REPORTED:
+    case TCU_PROBE_SHADOW_CONFLICT: shadow_line(probe); break;
     }
     printf("\n");
     fflush(stdout);

@@ -102,6 +102,23 @@ void measure_format_bytes(double bytes, char *out, size_t capacity)
     snprintf(out, capacity, "%s %s", number, units[unit]);
 }
 
+void measure_format_charge(double uah, char *out, size_t capacity)
+{
+    char number[48];
+    if (write_special(uah, out, capacity, measure_format_charge))
+        return;
+    bool large = uah >= 999.5e3;
+    write_short(uah / (large ? 1e6 : 1e3), number, sizeof(number));
+    snprintf(out, capacity, "%s %s", number, large ? "Ah" : "mAh");
+}
+
+void measure_format_money(double millionths, char *out, size_t capacity)
+{
+    if (write_special(millionths, out, capacity, measure_format_money))
+        return;
+    write_short(millionths / 1e6, out, capacity);
+}
+
 void measure_format_count(double count, char *out, size_t capacity)
 {
     if (write_special(count, out, capacity, measure_format_count))
@@ -126,6 +143,13 @@ void measure_format_share(double share, char *out, size_t capacity)
             memcpy(number, longer, sizeof(number));
     }
     snprintf(out, capacity, "%s %%", number);
+}
+
+void measure_format_metric(enum metric metric, double value, char *out, size_t capacity)
+{
+    static void (*const formats[])(double, char *, size_t) = {measure_format_duration, measure_format_bytes,
+                                                              measure_format_charge, measure_format_money};
+    formats[metric_kind(metric)](value, out, capacity);
 }
 
 /* ---- the unit of an expectation --------------------------------------------------------------------------------------- */
@@ -155,8 +179,6 @@ void expectation_format(const struct expectation *expectation, double value, cha
         measure_format_share(value, out, capacity);
     else if (expectation->source != EXPECT_METRIC || expectation->statistic == STATISTIC_COUNT)
         measure_format_count(value, out, capacity);
-    else if (strcmp(metric_unit(expectation->what), "bytes") == 0)
-        measure_format_bytes(value, out, capacity);
     else
-        measure_format_duration(value, out, capacity);
+        measure_format_metric(expectation->what, value, out, capacity);
 }

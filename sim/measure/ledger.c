@@ -135,6 +135,11 @@ uint64_t commands_value(const struct ledger_commands *commands, enum commands_fi
     case COMMANDS_EXPIRED: return commands->expired;
     case COMMANDS_LOST: return commands->lost;
     case COMMANDS_PENDING: return commands->pending;
+    case COMMANDS_ENDED_EXECUTED: return commands->ended_executed;
+    case COMMANDS_ENDED_FAILED: return commands->ended_failed;
+    case COMMANDS_ENDED_EXPIRED: return commands->ended_expired;
+    case COMMANDS_ENDED_REFUSED: return commands->ended_refused;
+    case COMMANDS_UNENDED: return commands->unended;
     case COMMANDS_FIELD_COUNT: break;
     }
     return 0;

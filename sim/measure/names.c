@@ -32,6 +32,19 @@ static const char *const metric_names[METRIC_COUNT] = {
     [METRIC_CLONE_DETECTION] = "clone.detection",
     [METRIC_SWAP_TOTAL] = "swap.total",
     [METRIC_OWNER_TOTAL] = "owner.total",
+    [METRIC_COMMAND_SERVICE] = "command.service",
+    [METRIC_COMMAND_WAKE] = "command.wake",
+    [METRIC_COMMAND_CONNECT] = "command.connect",
+    [METRIC_COMMAND_TRANSIT] = "command.transit",
+    [METRIC_COMMAND_EXECUTE] = "command.execute",
+    [METRIC_COMMAND_ANSWER] = "command.answer",
+    [METRIC_SMS_DELIVERY] = "sms.delivery",
+    [METRIC_SHADOW_SYNC] = "shadow.sync",
+    [METRIC_REGION_MOVE] = "region.move",
+    [METRIC_FAILOVER] = "region.failover",
+    [METRIC_BATTERY_USED] = "battery.used",
+    [METRIC_ALIAS_SAVED_DAY] = "bytes.alias_saved_day",
+    [METRIC_DATA_COST_DAY] = "data.cost_day",
 };
 
 static const char *const counter_names[COUNTER_COUNT] = {
@@ -83,8 +96,44 @@ static const char *const counter_names[COUNTER_COUNT] = {
     [COUNTER_FLAW_HISTORY] = "flaw.history",
     [COUNTER_FLAW_REFERENCE] = "flaw.reference",
     [COUNTER_FLAW_OLD_ACCEPTED] = "flaw.old_accepted",
+    [COUNTER_SMS_SENT] = "sms_sent",
+    [COUNTER_SMS_DELIVERED] = "sms_delivered",
+    [COUNTER_SMS_DUPLICATED] = "sms_duplicated",
+    [COUNTER_SMS_LOST] = "sms_lost",
+    [COUNTER_WAKES] = "wakes",
+    [COUNTER_SLEEPS] = "sleeps",
+    [COUNTER_BATTERY_LOW] = "battery_low",
+    [COUNTER_BATTERY_CUT_OFF] = "battery_cut_off",
+    [COUNTER_NAT_KILLS] = "nat_kills",
+    [COUNTER_HALF_OPEN] = "half_open",
+    [COUNTER_ADDRESS_CHANGES] = "address_changes",
+    [COUNTER_HANDOVERS] = "handovers",
+    [COUNTER_SHADOW_UPDATES] = "shadow_updates",
+    [COUNTER_SHADOW_CONFLICTS] = "shadow_conflicts",
+    [COUNTER_REGION_MOVES] = "region_moves",
+    [COUNTER_FAILOVERS] = "failovers",
+    [COUNTER_RESIDENCY_REFUSALS] = "residency_refusals",
+    [COUNTER_MIGRATED] = "migrated",
+    [COUNTER_MIGRATED_BACK] = "migrated_back",
+    [COUNTER_ROUTED] = "routed",
+    [COUNTER_NOTICES] = "notices",
+    [COUNTER_MEMBERS_DIED] = "members_died",
+    [COUNTER_COMMANDS_FORGED_TAKEN] = "commands_forged_taken",
+    [COUNTER_COMMANDS_FORGED] = "commands_forged",
+    [COUNTER_COMMANDS_MISREPORTED] = "commands_misreported",
+    [COUNTER_COMMANDS_UNENDED] = "commands_unended",
+    [COUNTER_PRESENCE_WRONG] = "presence_wrong",
+    [COUNTER_SHADOW_DIVERGED] = "shadow_diverged",
+    [COUNTER_REGION_WRONG] = "region_wrong",
+    [COUNTER_REGION_LEFTOVERS] = "region_leftovers",
+    [COUNTER_RESIDENCY_VIOLATIONS] = "residency_violations",
+    [COUNTER_ROUTED_WRONG] = "routed_wrong",
+    [COUNTER_STALE_DELIVERED] = "stale_delivered",
+    [COUNTER_NOTICES_LOST] = "notices_lost",
+    [COUNTER_PINGS_MISSED] = "pings_missed",
     [COUNTER_CONNECTED] = "connected",
     [COUNTER_DRIVING] = "driving",
+    [COUNTER_ASLEEP] = "asleep",
 };
 
 static const char *const ledger_names[LEDGER_FIELD_COUNT] = {
@@ -109,6 +158,11 @@ static const char *const commands_names[COMMANDS_FIELD_COUNT] = {
     [COMMANDS_EXPIRED] = "expired",
     [COMMANDS_LOST] = "lost",
     [COMMANDS_PENDING] = "pending",
+    [COMMANDS_ENDED_EXECUTED] = "ended_executed",
+    [COMMANDS_ENDED_FAILED] = "ended_failed",
+    [COMMANDS_ENDED_EXPIRED] = "ended_expired",
+    [COMMANDS_ENDED_REFUSED] = "ended_refused",
+    [COMMANDS_UNENDED] = "unended",
 };
 
 /* What a vehicle was at: reads on after "2 vehicles: 1 ..." */
@@ -125,7 +179,7 @@ static const char *const step_names[IDENTITY_STEPS] = {
     [IDENTITY_STEP_CONNECT] = "connecting",
 };
 
-static const char *const path_names[PATH_COUNT] = {"any", "connected", "queued"};
+static const char *const path_names[PATH_COUNT] = {"any", "connected", "queued", "tap", "edrx", "shadow"};
 static const char *const verdict_names[] = {"pass", "fail", "inconclusive", "not available"};
 static const char *const comparison_names[] = {"below", "at most", "above", "at least", "equal to"};
 static const char *const statistic_names[] = {"quantile", "mean",  "maximum", "minimum",
@@ -143,7 +197,7 @@ static int find(const char *const *names, int count, const char *name)
 
 bool counter_is_gauge(enum counter counter)
 {
-    return counter == COUNTER_CONNECTED || counter == COUNTER_DRIVING;
+    return counter >= COUNTER_CONNECTED;
 }
 
 bool counter_is_bytes(enum counter counter)
@@ -154,6 +208,11 @@ bool counter_is_bytes(enum counter counter)
 bool counter_has_identity_victims(enum counter counter)
 {
     return counter >= COUNTER_ROTATIONS_FAILED && counter <= COUNTER_FLAW_OLD_ACCEPTED;
+}
+
+bool counter_has_victims(enum counter counter)
+{
+    return counter >= COUNTER_COMMANDS_FORGED_TAKEN && counter <= COUNTER_PINGS_MISSED;
 }
 
 bool counter_is_flaw(enum counter counter)
@@ -171,9 +230,22 @@ const char *metric_name(enum metric metric)
     return NAME_OF(metric_names, metric);
 }
 
+enum metric_kind metric_kind(enum metric metric)
+{
+    switch (metric) {
+    case METRIC_BYTES_UP_DAY:
+    case METRIC_BYTES_DOWN_DAY:
+    case METRIC_ALIAS_SAVED_DAY: return METRIC_IS_BYTES;
+    case METRIC_BATTERY_USED: return METRIC_IS_CHARGE;
+    case METRIC_DATA_COST_DAY: return METRIC_IS_MONEY;
+    default: return METRIC_IS_TIME;
+    }
+}
+
 const char *metric_unit(enum metric metric)
 {
-    return metric == METRIC_BYTES_UP_DAY || metric == METRIC_BYTES_DOWN_DAY ? "bytes" : "us";
+    static const char *const units[] = {"us", "bytes", "uAh", "millionths"}; /* enum metric_kind */
+    return units[metric_kind(metric)];
 }
 
 const char *counter_name(enum counter counter)

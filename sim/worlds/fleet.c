@@ -44,7 +44,8 @@ static void profile_topics(struct tcu_topics *topics, const struct fleet *fleet)
 }
 
 /* A TCU with somebody else's identity has no jobs to do: its owner would notice. */
-static void profile_identity(struct tcu_profile *profile, const struct scenario_cohort *cohort, const struct fleet *fleet)
+static void profile_identity(struct tcu_profile *profile, const struct scenario_cohort *cohort,
+                             const struct fleet *fleet)
 {
     if (!fleet->scenario->cloud.lifecycle.on || cohort->identity != IDENTITY_CERTIFICATE)
         return;
@@ -424,6 +425,18 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_STEP:
     case TCU_PROBE_ROTATION_ENDED: fleet_identity_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_CLAIM_ONLINE: break;
+    case TCU_PROBE_ASLEEP:
+        count(fleet, trace, COUNTER_SLEEPS, now_us, 1);
+        count(fleet, trace, COUNTER_ASLEEP, now_us, 1);
+        break;
+    case TCU_PROBE_AWAKE:
+        count(fleet, trace, COUNTER_WAKES, now_us, probe->reason != TCU_WAKE_IGNITION);
+        count(fleet, trace, COUNTER_ASLEEP, now_us, -1);
+        break;
+    case TCU_PROBE_COMMAND_REFUSED: count(fleet, trace, COUNTER_COMMANDS_FORGED, now_us, 1); break;
+    case TCU_PROBE_SHADOW_DELTA: break;
+    case TCU_PROBE_SHADOW_REPORTED: count(fleet, trace, COUNTER_SHADOW_UPDATES, now_us, 1); break;
+    case TCU_PROBE_SHADOW_CONFLICT: count(fleet, trace, COUNTER_SHADOW_CONFLICTS, now_us, 1); break;
     case TCU_PROBE_POWER: changed_power(fleet, vehicle, trace, now_us, probe->number == TCU_DRIVING); break;
     }
 }
@@ -438,7 +451,8 @@ void fleet_power_lost(struct fleet *fleet, uint32_t vehicle, struct fleet_trace 
 #define FIRST_BYTE_PINGREQ 0xC0
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "sums of 48 bits are added to as 64");
-_Static_assert(offsetof(struct fleet_trace, byte_words) + 14 <= sizeof(struct fleet_trace), "and so read two bytes more");
+_Static_assert(offsetof(struct fleet_trace, byte_words) + 14 <= sizeof(struct fleet_trace),
+               "and so read two bytes more");
 
 /* A vehicle's bytes never carry into what lies behind them. */
 static inline void add_bytes(struct fleet_trace *trace, enum link_direction direction, uint64_t length)

@@ -45,10 +45,10 @@ struct world_command {
 };
 
 struct world_probes {
-    unsigned count[TCU_PROBE_CLAIM_ONLINE + 1], steps[TCU_STEPS];
+    unsigned count[TCU_PROBES], steps[TCU_STEPS];
     uint8_t last_reason;
-    uint32_t last_number[TCU_PROBE_CLAIM_ONLINE + 1];
-    uint8_t reason[TCU_PROBE_CLAIM_ONLINE + 1];
+    uint32_t last_number[TCU_PROBES];
+    uint8_t reason[TCU_PROBES];
 };
 
 /* A cloud with jobs and provisioning behind the broker (agent_cloud.h); all NULL: there is none. */

@@ -86,7 +86,7 @@ static struct cloud_authorisation on_authorise_connect(void *context, int64_t no
     struct world *world = context;
     tell(world, peer);
     kick(world, world->kick_on_connect);
-    return (struct cloud_authorisation){MQ5_SUCCESS, false};
+    return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
 }
 
 static uint8_t on_authorise_publish(void *context, struct span id, const struct cloud_peer *peer,

@@ -255,9 +255,9 @@ rig_authorise_connect(void *context, int64_t now_us, const struct mq5_connect *c
 {
     struct rig *rig = context;
     if (rig->refuse_id[0] && span_equal(connect->client_id, span_text(rig->refuse_id)))
-        return (struct cloud_authorisation){rig->refuse_reason ? rig->refuse_reason : MQ5_NOT_AUTHORIZED,
-                                            rig->refuse_reason == 0};
-    return (struct cloud_authorisation){MQ5_SUCCESS, false};
+        return (struct cloud_authorisation){.reason = rig->refuse_reason ? rig->refuse_reason : MQ5_NOT_AUTHORIZED,
+                                            .silent = rig->refuse_reason == 0};
+    return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
 }
 
 static uint8_t rig_authorise_publish(void *context, struct span client_id, const struct cloud_peer *peer,

@@ -433,8 +433,8 @@ static void shares_with_confidence(void **context)
 
 static void commands_and_victims(void **context)
 {
-    *measure_commands(measure) = (struct ledger_commands){100, 99, 98, 97, 2, 96, 4, 5, 6, 7};
-    static const double totals[COMMANDS_FIELD_COUNT] = {100, 99, 98, 97, 2, 96, 4, 5, 6, 7};
+    *measure_commands(measure) = (struct ledger_commands){100, 99, 98, 97, 2, 96, 4, 5, 6, 7, 80, 9, 8, 3, 1};
+    static const double totals[COMMANDS_FIELD_COUNT] = {100, 99, 98, 97, 2, 96, 4, 5, 6, 7, 80, 9, 8, 3, 1};
     for (uint32_t v = 40; v > 0; v--)
         measure_command_victim(measure, VICTIM_TIMED_OUT, v, 1000 - v);
     measure_command_victim(measure, VICTIM_TIMED_OUT, 12, 500);

@@ -19,7 +19,7 @@ static struct cloud_authorisation ask_connect(void *context, int64_t now_us, con
                                               const struct cloud_peer *peer)
 {
     bool allowed = may(connect->client_id, CLOUD_ACTION_CONNECT, connect->client_id, connect);
-    return (struct cloud_authorisation){allowed ? MQ5_SUCCESS : MQ5_NOT_AUTHORIZED, false};
+    return (struct cloud_authorisation){.reason = allowed ? MQ5_SUCCESS : MQ5_NOT_AUTHORIZED, .silent = false};
 }
 
 static uint8_t ask_publish(void *context, struct span client_id, const struct cloud_peer *peer,
