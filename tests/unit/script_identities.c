@@ -328,7 +328,7 @@ static void every_expectation(void **context)
         assert_non_null(strstr(rig_error, "() needs lifecycle { ... } in the file"));
         assert_memory_equal(rig_error, "FILE:4: ", 8);
     }
-    for (int metric = METRIC_ROTATION_NOTICE; metric < METRIC_COUNT; metric++)
+    for (int metric = METRIC_ROTATION_NOTICE; metric <= METRIC_OWNER_TOTAL; metric++)
         if (!metrics[metric])
             fail_msg("no expectation reads %s", metric_name(metric));
     for (int counter = COUNTER_ROTATIONS; counter <= COUNTER_FLAW_OLD_ACCEPTED; counter++)
