@@ -458,7 +458,7 @@ static inline unsigned cloud_check_end(struct world *w)
     assert_int_equal(w->store[TCU_STORE_ROTATION].length, 0);
     assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
     assert_int_equal(w->identity, second ? TCU_OPERATIONAL_SECOND : TCU_OPERATIONAL);
-    assert_null(w->tcu->rotation);
+    assert_null(agent_rotation(w->tcu));
     return (unsigned)(current - cloud->certificates);
 }
 

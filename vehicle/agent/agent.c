@@ -75,8 +75,8 @@ static int64_t next_deadline(const struct tcu *tcu)
     int64_t at_us = agent_min(agent_timer(tcu), tcu->telemetry_due_us);
     if (tcu->state >= TCU_CONNECTING)
         at_us = agent_min(at_us, agent_mqtt_next_deadline(tcu));
-    if (tcu->rotation && tcu->state == TCU_ONLINE)
-        at_us = agent_min(at_us, tcu->rotation->timer_us);
+    if (agent_rotation(tcu) && tcu->state == TCU_ONLINE)
+        at_us = agent_min(at_us, agent_rotation(tcu)->timer_us);
     return tcu->state == TCU_ONLINE ? agent_min(at_us, agent_distrust_at(tcu)) : at_us;
 }
 
@@ -84,7 +84,7 @@ void agent_settle(struct tcu *tcu)
 {
     if (tcu->state == TCU_ONLINE && (tcu->want_subscribe | tcu->want_presence))
         agent_connection_pump(tcu);
-    if (tcu->rotation || tcu->want_rotation)
+    if (agent_rotation(tcu) || tcu->want_rotation)
         agent_rotation_settle(tcu);
     if (tcu->state == TCU_ONLINE && !agent_claiming(tcu)) {
         if (tcu->slots)
@@ -349,7 +349,7 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
         hash = mix(hash, tcu->slots ? tcu->slots->slot[i].state : SLOT_FREE);
     if (tcu->second)
         hash = mix(hash, TCU_OPERATIONAL_SECOND);
-    if (tcu->rotation)
-        hash = mix(hash, (uint64_t)tcu->rotation->phase << 8 | tcu->rotation->step);
+    if (agent_rotation(tcu))
+        hash = mix(hash, (uint64_t)agent_rotation(tcu)->phase << 8 | agent_rotation(tcu)->step);
     return hash;
 }

@@ -17,7 +17,8 @@
  *   memory.c      what is reserved, what is taken when needed
  *
  * Memory: [struct tcu][struct mq5_client, or struct agent_other], and on a platform without memory_take behind it
- * [struct agent_recent][struct agent_slots][queue_capacity records][struct agent_rotation, if there may be jobs][the session's memory].
+ * [struct agent_recent][struct agent_slots][queue_capacity records][struct agent_more and
+ * struct agent_rotation, if there may be need of them][the session's memory].
  */
 #ifndef AGENT_INTERNAL_H
 #define AGENT_INTERNAL_H
@@ -172,6 +173,16 @@ struct agent_rotation {
     char text[AGENT_REQUEST_MAX]; /* the request's payload */
 };
 
+struct agent_shadow; /* shadow.c */
+
+/* What few vehicles need, or seldom: there while something is in it, and all the time where the profile says that the vehicle sleeps or
+ * keeps a shadow. */
+struct agent_more {
+    struct agent_rotation *rotation; /* NULL: no job, and the identity stays; agent_rotation() */
+    struct agent_shadow *shadow;     /* NULL: keeps none, or no memory yet */
+    int64_t power_due_us; /* awake: falls asleep then, if nothing holds it; asleep: wakes; TIME_NEVER: neither */
+};
+
 /* 160 bytes, and a fleet has very many: what most vehicles do not need most of the time lies behind pointers. */
 struct tcu {
     /* Read at every event. */
@@ -184,11 +195,11 @@ struct tcu {
         int64_t online_since_us; /* online: nothing is waited for */
     };
     int64_t telemetry_due_us;
-    int64_t now_us;                  /* of the event being handled */
-    struct agent_recent *recent;     /* NULL: no command yet */
-    struct agent_slots *slots;       /* NULL: no command under way */
-    struct agent_rotation *rotation; /* NULL: no job, and the identity stays */
-    union {                          /* telemetry not yet acknowledged */
+    int64_t now_us;              /* of the event being handled */
+    struct agent_recent *recent; /* NULL: no command yet */
+    struct agent_slots *slots;   /* NULL: no command under way */
+    struct agent_more *more;     /* NULL: nothing of that */
+    union {                      /* telemetry not yet acknowledged */
         struct agent_record one;
         struct agent_record *queue; /* queue_capacity > 1 */
     };
@@ -235,6 +246,11 @@ static inline struct mq5_client *agent_session(const struct tcu *tcu)
 static inline struct agent_other *agent_other(const struct tcu *tcu)
 {
     return (struct agent_other *)(uintptr_t)(tcu + 1);
+}
+
+static inline struct agent_rotation *agent_rotation(const struct tcu *tcu)
+{
+    return tcu->more ? tcu->more->rotation : NULL;
 }
 
 /* Telemetry record at a position, the oldest first. */
@@ -407,6 +423,8 @@ bool agent_store_save(struct tcu *tcu);
 /* memory.c. need: the block, taken now if there is none; NULL: no memory. */
 struct agent_recent *agent_recent_need(struct tcu *tcu);
 struct agent_slots *agent_slots_need(struct tcu *tcu);
+struct agent_more *agent_more_need(struct tcu *tcu);
+void agent_more_settle(struct tcu *tcu); /* gives it back when there is nothing in it */
 struct agent_rotation *agent_rotation_need(struct tcu *tcu);
 void agent_rotation_give(struct tcu *tcu);
 bool agent_queue_room(struct tcu *tcu); /* false: the queue is as long as it may be, or as there is memory for */

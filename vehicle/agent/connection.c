@@ -176,7 +176,7 @@ static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint
             agent_tell(tcu, TCU_PROBE_REFUSED, event == AGENT_TIMEOUT ? MQ5_KEEP_ALIVE_TIMEOUT : reason, detail);
         if (from == TCU_CONNECTING && may_have_lost_subscription(event, reason, detail))
             tcu->subscribed = 0;
-        if (from == TCU_CONNECTING && tcu->rotation)
+        if (from == TCU_CONNECTING && agent_rotation(tcu))
             agent_rotation_refused(tcu, event, reason, detail);
     }
     wait_jittered(tcu);
@@ -218,7 +218,7 @@ static void go_online(struct tcu *tcu, bool resumed)
         tcu->want_rotation = 1;                                      /* what was notified meanwhile is lost */
     tcu->want_presence = topics->presence[0] && !tcu->presence_sent; /* else it has just been resent */
     agent_tell(tcu, TCU_PROBE_ONLINE, 0, resumed);
-    if (tcu->rotation)
+    if (agent_rotation(tcu))
         agent_rotation_online(tcu);
     agent_identity_accepted(tcu);
     set_ping_interval(tcu);

@@ -24,7 +24,7 @@ bool agent_identity_ready(const struct tcu *tcu)
 /* A new certificate is shown from the moment it is to be tried, a claimed one never before. */
 enum tcu_identity agent_identity_wanted(const struct tcu *tcu)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     bool claims = tcu->profile->provisioning == TCU_PROVISION_CLAIM;
     if (rotation && rotation->phase == PHASE_TRYING)
         return agent_slot_identity(rotation->target);

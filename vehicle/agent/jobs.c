@@ -56,7 +56,7 @@ static bool same(const struct agent_rotation *rotation, const struct job *job)
 
 static void take_job(struct tcu *tcu, const struct job *job)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     struct span operation, template;
     char name[sizeof(rotation->template)];
     size_t length = 0;
@@ -80,7 +80,7 @@ static void notified(struct tcu *tcu, struct span payload)
 {
     struct job job;
     enum agent_json found = read_job(payload, &job);
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     bool there = found == AGENT_JSON_FOUND;
     if (found == AGENT_JSON_BAD)
         return;
@@ -108,7 +108,7 @@ static void notified(struct tcu *tcu, struct span payload)
 
 static void described(struct tcu *tcu, enum agent_json found, const struct job *job)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     bool there = found == AGENT_JSON_FOUND;
     if (rotation->phase == PHASE_NONE) {
         if (there && job->in_progress)
@@ -143,7 +143,7 @@ static void asked(struct tcu *tcu, bool accepted, struct span payload)
             return;
         if (agent_json_is(code, "RequestThrottled") || agent_json_is(code, "InternalError"))
             agent_step_later(tcu);
-        else if (tcu->rotation->step == DO_START)
+        else if (agent_rotation(tcu)->step == DO_START)
             started(tcu, AGENT_JSON_NONE, NULL);
         else
             described(tcu, AGENT_JSON_NONE, NULL);
@@ -153,7 +153,7 @@ static void asked(struct tcu *tcu, bool accepted, struct span payload)
     if (found == AGENT_JSON_BAD)
         return;
     tcu->want_rotation = 0;
-    if (tcu->rotation->step == DO_START)
+    if (agent_rotation(tcu)->step == DO_START)
         started(tcu, found, &job);
     else
         described(tcu, found, &job);
@@ -181,7 +181,7 @@ static enum verdict judge(struct span payload, int64_t *version)
 
 static void updated(struct tcu *tcu, bool accepted, struct span payload)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     struct span ignored;
     int64_t version = 0;
     if (agent_json_member(payload, "timestamp", &ignored) == AGENT_JSON_BAD)
@@ -210,7 +210,7 @@ static bool answers(struct span topic, const char *verb, bool *accepted)
 
 void agent_jobs_heard(struct tcu *tcu, struct span topic, struct span payload)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     bool accepted;
     if (agent_claiming(tcu))
         return;

@@ -13,6 +13,17 @@ static size_t queue_bytes(const struct tcu_profile *profile)
     return profile->queue_capacity > 1 ? profile->queue_capacity * sizeof(struct agent_record) : 0;
 }
 
+/* Vehicles that have it for good. */
+static bool keeps_more(const struct tcu_profile *profile)
+{
+    return profile->stay_connected_us > 0 || profile->shadow;
+}
+
+static size_t more_bytes(const struct tcu_profile *profile)
+{
+    return keeps_more(profile) || profile->topics.reserved[0] ? sizeof(struct agent_more) : 0;
+}
+
 static size_t rotation_bytes(const struct tcu_profile *profile)
 {
     return profile->topics.reserved[0] ? sizeof(struct agent_rotation) : 0;
@@ -30,7 +41,8 @@ size_t tcu_memory(const struct tcu_profile *profile, const struct tcu_port *port
     size_t bytes = sizeof(struct tcu) + (builtin_session ? sizeof(struct mq5_client) : sizeof(struct agent_other));
     if (port->memory_take)
         return bytes;
-    bytes += sizeof(struct agent_recent) + sizeof(struct agent_slots) + queue_bytes(profile) + rotation_bytes(profile);
+    bytes += sizeof(struct agent_recent) + sizeof(struct agent_slots) + queue_bytes(profile);
+    bytes += more_bytes(profile) + rotation_bytes(profile);
     return bytes + (builtin_session ? mq5_client_memory(&profile->mqtt) : 0);
 }
 
@@ -48,6 +60,13 @@ static void slots_init(struct agent_slots *slots)
         slots->slot[i].recent = AGENT_NO_RECENT;
 }
 
+static struct agent_more *more_init(struct agent_more *more)
+{
+    memset(more, 0, sizeof(*more));
+    more->power_due_us = TIME_NEVER;
+    return more;
+}
+
 void agent_memory_init(struct tcu *tcu)
 {
     uint8_t *at = reserved_memory(tcu);
@@ -63,7 +82,10 @@ void agent_memory_init(struct tcu *tcu)
             tcu->queue = (struct agent_record *)(void *)at;
             tcu->queue_capacity = tcu->profile->queue_capacity;
         }
-        at += queue_bytes(tcu->profile) + rotation_bytes(tcu->profile);
+        at += queue_bytes(tcu->profile);
+        if (more_bytes(tcu->profile) > 0)
+            tcu->more = more_init((struct agent_more *)(void *)at);
+        at += more_bytes(tcu->profile) + rotation_bytes(tcu->profile);
     }
     if (tcu->builtin)
         agent_session_init(tcu, tcu->on_demand ? NULL : at);
@@ -94,27 +116,46 @@ static void give(struct tcu *tcu, void *block, size_t size)
     tcu->port->memory_give(tcu->port_context, block, size);
 }
 
+struct agent_more *agent_more_need(struct tcu *tcu)
+{
+    if (tcu->more)
+        return tcu->more;
+    struct agent_more *more = tcu->port->memory_take(tcu->port_context, sizeof(*more));
+    return more ? tcu->more = more_init(more) : NULL;
+}
+
+void agent_more_settle(struct tcu *tcu)
+{
+    if (!tcu->on_demand || !tcu->more || keeps_more(tcu->profile) || tcu->more->rotation || tcu->more->shadow)
+        return;
+    give(tcu, tcu->more, sizeof(*tcu->more));
+    tcu->more = NULL;
+}
+
 struct agent_rotation *agent_rotation_need(struct tcu *tcu)
 {
-    ASSERT(!tcu->rotation && tcu->profile->topics.reserved[0]);
-    struct agent_rotation *rotation;
+    ASSERT(!agent_rotation(tcu) && tcu->profile->topics.reserved[0]);
+    struct agent_more *more = agent_more_need(tcu);
+    if (!more)
+        return NULL;
+    struct agent_rotation *rotation = (struct agent_rotation *)(void *)(more + 1); /* where it is reserved */
     if (tcu->on_demand)
         rotation = tcu->port->memory_take(tcu->port_context, sizeof(*rotation));
-    else
-        rotation = (struct agent_rotation *)(void *)(reserved_memory(tcu) + sizeof(struct agent_recent) +
-                                                     sizeof(struct agent_slots) + queue_bytes(tcu->profile));
-    if (!rotation)
+    if (!rotation) {
+        agent_more_settle(tcu);
         return NULL;
+    }
     memset(rotation, 0, sizeof(*rotation));
     rotation->timer_us = TIME_NEVER;
-    return tcu->rotation = rotation;
+    return more->rotation = rotation;
 }
 
 void agent_rotation_give(struct tcu *tcu)
 {
     if (tcu->on_demand)
-        give(tcu, tcu->rotation, sizeof(*tcu->rotation));
-    tcu->rotation = NULL;
+        give(tcu, tcu->more->rotation, sizeof(*tcu->more->rotation));
+    tcu->more->rotation = NULL;
+    agent_more_settle(tcu);
 }
 
 static bool queue_grow(struct tcu *tcu)
@@ -162,7 +203,7 @@ void agent_memory_release(struct tcu *tcu)
 {
     if (tcu->builtin)
         mq5_client_release(agent_session(tcu));
-    if (tcu->rotation)
+    if (agent_rotation(tcu))
         agent_rotation_give(tcu);
     if (!tcu->on_demand)
         return;
@@ -172,6 +213,9 @@ void agent_memory_release(struct tcu *tcu)
         give(tcu, tcu->slots, sizeof(*tcu->slots));
     if (tcu->recent)
         give(tcu, tcu->recent, sizeof(*tcu->recent));
+    if (tcu->more)
+        give(tcu, tcu->more, sizeof(*tcu->more));
+    tcu->more = NULL;
     tcu->slots = NULL;
     tcu->recent = NULL;
     tcu->queue_count = tcu->queue_inflight = 0;

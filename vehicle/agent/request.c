@@ -30,8 +30,8 @@ struct span agent_request_filter(const struct tcu *tcu, char *out)
 static const char *template_of(const struct tcu *tcu)
 {
     const struct tcu_profile *profile = tcu->profile;
-    const char *named = tcu->rotation->claim ? profile->claim_template : profile->rotation_template;
-    return named[0] ? named : tcu->rotation->claim ? "claim" : "rotation";
+    const char *named = agent_rotation(tcu)->claim ? profile->claim_template : profile->rotation_template;
+    return named[0] ? named : agent_rotation(tcu)->claim ? "claim" : "rotation";
 }
 
 /* Nothing in it is longer than its place. */
@@ -46,7 +46,7 @@ static char *job_topic(const struct tcu *tcu, char *at, struct span job, const c
 
 static char *provision_topic(const struct tcu *tcu, char *at)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     at = agent_text_literal(at, "provisioning-templates/");
     if (rotation->template_length > 0)
         at = agent_text_copy(at, span_of(rotation->template, rotation->template_length));
@@ -57,7 +57,7 @@ static char *provision_topic(const struct tcu *tcu, char *at)
 
 static struct span topic(const struct tcu *tcu, char *out)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     struct span none = {NULL, 0}, job = span_of(rotation->job, rotation->job_length);
     bool server_key = rotation->claim && tcu->profile->server_key;
     if (rotation->step == DO_DEACTIVATE)
@@ -141,7 +141,7 @@ static char *put_request(char *at, const char *end, struct span csr)
 
 bool agent_request_create(struct tcu *tcu, struct span csr)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     const char *end = rotation->text + sizeof(rotation->text);
     char *at = agent_json_put(rotation->text, end, "{");
     if (csr.length > 0) {
@@ -153,7 +153,7 @@ bool agent_request_create(struct tcu *tcu, struct span csr)
 
 bool agent_request_provision(struct tcu *tcu, struct span token)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     char device[DEVICE_MAX];
     size_t length = tcu->port->device ? tcu->port->device(tcu->port_context, device, sizeof(device)) : 0;
     const char *end = rotation->text + sizeof(rotation->text);
@@ -182,7 +182,7 @@ static void build(struct agent_rotation *rotation)
 
 void agent_step_enter(struct tcu *tcu, enum agent_step step)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     rotation->step = (uint8_t)step;
     rotation->tries = 0;
     rotation->due = 1;
@@ -192,7 +192,7 @@ void agent_step_enter(struct tcu *tcu, enum agent_step step)
 
 void agent_step_later(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     rotation->due = 0;
     rotation->timer_us = tcu->now_us + agent_jitter(tcu, rotation->tries);
     if (rotation->tries < UINT8_MAX)
@@ -201,7 +201,7 @@ void agent_step_later(struct tcu *tcu)
 
 static void time_out_after(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     int64_t timeout_us = tcu->profile->step_timeout_us ? tcu->profile->step_timeout_us : 30 * US_PER_S;
     rotation->timer_us = tcu->now_us + timeout_us + (rotation->tries ? agent_jitter(tcu, rotation->tries - 1u) : 0);
     if (rotation->tries < UINT8_MAX)
@@ -211,7 +211,7 @@ static void time_out_after(struct tcu *tcu)
 /* At QoS 0 it counts as acknowledged before the call is over, and the step may be another one. */
 void agent_request_send(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     uint8_t tries = rotation->tries, step = rotation->step;
     build(rotation);
     rotation->due = 0;
@@ -227,12 +227,12 @@ void agent_request_send(struct tcu *tcu)
 
 static bool current(const struct tcu *tcu, uint32_t token)
 {
-    return tcu->rotation && token == TOKEN_REQUEST + tcu->rotation->serial;
+    return agent_rotation(tcu) && token == TOKEN_REQUEST + agent_rotation(tcu)->serial;
 }
 
 bool agent_request_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     if (!current(tcu, token))
         return false;
     bool empty = rotation->step == DO_DESCRIBE || rotation->step == DO_START;
@@ -248,7 +248,7 @@ void agent_request_published(struct tcu *tcu, uint32_t token, uint8_t reason)
 {
     if (!current(tcu, token) || reason >= MQ5_UNSPECIFIED_ERROR)
         return;
-    if (tcu->rotation->step == DO_DEACTIVATE || tcu->rotation->step == DO_ANNOUNCE)
+    if (agent_rotation(tcu)->step == DO_DEACTIVATE || agent_rotation(tcu)->step == DO_ANNOUNCE)
         agent_rotation_acknowledged(tcu);
 }
 
@@ -256,8 +256,8 @@ void agent_request_dropped(struct tcu *tcu, uint32_t token)
 {
     if (!current(tcu, token))
         return;
-    tcu->rotation->due = 1;
-    tcu->rotation->timer_us = TIME_NEVER;
+    agent_rotation(tcu)->due = 1;
+    agent_rotation(tcu)->timer_us = TIME_NEVER;
 }
 
 bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish)
@@ -270,7 +270,7 @@ bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish)
     size_t length = (size_t)(job_topic(tcu, text, (struct span){NULL, 0}, "") - text);
     if (rest.length > length && memcmp(rest.data, text, length) == 0)
         agent_jobs_heard(tcu, span_of(rest.data + length, rest.length - length), publish->payload);
-    else if (tcu->rotation)
+    else if (agent_rotation(tcu))
         agent_rotation_answered(tcu, rest, publish->payload);
     return true;
 }

@@ -20,14 +20,14 @@ enum { ITEM_VERSION = 1, ITEM_HEAD = 11, ITEM_CLAIM = 1, ITEM_SLOT = 2, SWITCH_A
 
 static void tell_step(struct tcu *tcu, enum tcu_step step)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     if (tcu->port->probe)
         agent_probe(tcu, TCU_PROBE_STEP, 0, step, 0, span_of(rotation->job, rotation->job_length));
 }
 
 static void tell_ended(struct tcu *tcu, bool on_the_old_one)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     if (tcu->port->probe)
         agent_probe(tcu, TCU_PROBE_ROTATION_ENDED, on_the_old_one, 0, 0, span_of(rotation->job, rotation->job_length));
 }
@@ -66,7 +66,7 @@ static size_t put_text(uint8_t *out, size_t at, struct span text)
 /* The phase changes when it is in the store, not before. */
 static bool record(struct tcu *tcu, enum agent_phase phase, struct span token)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     uint8_t item[ITEM_MAX];
     size_t length = ITEM_HEAD;
     item[0] = ITEM_VERSION;
@@ -125,7 +125,7 @@ static bool read_record(struct agent_rotation *rotation, struct span item, struc
 static void enter_committed(struct tcu *tcu)
 {
     const struct tcu_topics *topics = &tcu->profile->topics;
-    if (tcu->rotation->claim)
+    if (agent_rotation(tcu)->claim)
         agent_step_enter(tcu, topics->active[0] ? DO_ANNOUNCE : DO_CLEAN);
     else
         agent_step_enter(tcu, topics->deactivate[0] ? DO_DEACTIVATE : DO_SUCCEED);
@@ -134,7 +134,7 @@ static void enter_committed(struct tcu *tcu)
 /* Begun anew after a wait, with a fresh key. */
 static void restart(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     agent_step_enter(tcu, DO_KEY);
     rotation->again = 1;
     rotation->tries = rotation->restarts;
@@ -145,7 +145,7 @@ static void restart(struct tcu *tcu)
 
 static void make_key(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     bool ready = (rotation->recorded || record(tcu, PHASE_KEY, (struct span){NULL, 0})) &&
                  (!rotation->again || erase_item(tcu, certificate_item(rotation->target)));
     if (!ready) {
@@ -167,13 +167,13 @@ static void make_key(struct tcu *tcu)
 
 static void provisioning_failed(struct tcu *tcu, int64_t status)
 {
-    if (tcu->rotation->claim)
+    if (agent_rotation(tcu)->claim)
         agent_tell(tcu, TCU_PROBE_PROVISIONING_FAILED, 0, (uint32_t)status);
 }
 
 bool agent_rotation_csr(struct tcu *tcu, struct span csr)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     if (!rotation)
         return false;
     if (rotation->step != DO_KEY || rotation->due || tcu->state == TCU_OFF)
@@ -213,7 +213,7 @@ static bool keep_server_key(struct tcu *tcu, struct span answer)
     uint8_t key[TCU_STORE_MAX];
     size_t length;
     return read_text(answer, "privateKey", key, sizeof(key), &length) &&
-           write_item(tcu, key_item(tcu->rotation->target), span_of(key, length));
+           write_item(tcu, key_item(agent_rotation(tcu)->target), span_of(key, length));
 }
 
 static bool keep_certificate(struct tcu *tcu, struct span answer)
@@ -221,13 +221,13 @@ static bool keep_certificate(struct tcu *tcu, struct span answer)
     uint8_t certificate[TCU_STORE_MAX];
     size_t length;
     return read_text(answer, "certificatePem", certificate, sizeof(certificate), &length) &&
-           write_item(tcu, certificate_item(tcu->rotation->target), span_of(certificate, length));
+           write_item(tcu, certificate_item(agent_rotation(tcu)->target), span_of(certificate, length));
 }
 
 /* An answer that is none, or that the store does not take (a certificate for another key, say an earlier one), is as good as lost. */
 static void created(struct tcu *tcu, struct span answer)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     char token[AGENT_TOKEN_MAX], id[sizeof(rotation->certificate_id)];
     size_t token_length, id_length;
     if (!read_text(answer, "certificateOwnershipToken", token, sizeof(token), &token_length) ||
@@ -268,7 +268,7 @@ static void provisioned(struct tcu *tcu, struct span answer)
     if (found == AGENT_JSON_NONE || !record(tcu, PHASE_TRYING, (struct span){NULL, 0}))
         return;
     tell_step(tcu, TCU_STEP_REGISTERED);
-    tcu->rotation->refused = 0;
+    agent_rotation(tcu)->refused = 0;
     agent_step_enter(tcu, DO_SWITCH);
 }
 
@@ -288,8 +288,8 @@ void agent_rotation_answered(struct tcu *tcu, struct span topic, struct span pay
 {
     struct span value;
     int64_t status = 0;
-    bool create = tcu->rotation->step == DO_CREATE && starts(topic, "certificates/create");
-    bool provision = tcu->rotation->step == DO_PROVISION && starts(topic, "provisioning-templates/");
+    bool create = agent_rotation(tcu)->step == DO_CREATE && starts(topic, "certificates/create");
+    bool provision = agent_rotation(tcu)->step == DO_PROVISION && starts(topic, "provisioning-templates/");
     if (!create && !provision)
         return;
     if (ends(topic, "/json/accepted")) {
@@ -308,7 +308,7 @@ void agent_rotation_answered(struct tcu *tcu, struct span topic, struct span pay
 
 static bool flip(struct tcu *tcu)
 {
-    const struct agent_rotation *rotation = tcu->rotation;
+    const struct agent_rotation *rotation = agent_rotation(tcu);
     if (tcu->second == rotation->target)
         return true;
     tcu->second = rotation->target;
@@ -327,14 +327,14 @@ static void commit(struct tcu *tcu)
     }
     tcu->has_certificate = 1;
     tell_step(tcu, TCU_STEP_SWITCHED);
-    if (tcu->rotation->claim)
+    if (agent_rotation(tcu)->claim)
         agent_tell(tcu, TCU_PROBE_PROVISIONED, 0, 0);
     enter_committed(tcu);
 }
 
 void agent_rotation_online(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     if (rotation->step == DO_SWITCH && tcu->identity == agent_identity_wanted(tcu))
         commit(tcu);
     if (rotation->step != DO_FAIL || rotation->told)
@@ -357,7 +357,7 @@ static bool refusal(enum agent_event event, uint8_t reason, uint32_t link_end)
 
 void agent_rotation_refused(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32_t link_end)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     unsigned enough = tcu->profile->switch_attempts ? tcu->profile->switch_attempts : SWITCH_ATTEMPTS;
     bool trying = rotation->step == DO_SWITCH && rotation->phase == PHASE_TRYING;
     if (!trying || (!rotation->claim && tcu->second == rotation->target) || !refusal(event, reason, link_end))
@@ -378,7 +378,7 @@ void agent_rotation_refused(struct tcu *tcu, enum agent_event event, uint8_t rea
 
 void agent_rotation_acknowledged(struct tcu *tcu)
 {
-    if (tcu->rotation->step == DO_DEACTIVATE) {
+    if (agent_rotation(tcu)->step == DO_DEACTIVATE) {
         tell_step(tcu, TCU_STEP_DEACTIVATED);
         agent_step_enter(tcu, DO_SUCCEED);
     } else {
@@ -389,7 +389,7 @@ void agent_rotation_acknowledged(struct tcu *tcu)
 void agent_rotation_reported(struct tcu *tcu)
 {
     tell_step(tcu, TCU_STEP_REPORTED);
-    tell_ended(tcu, tcu->rotation->phase == PHASE_FAILED);
+    tell_ended(tcu, agent_rotation(tcu)->phase == PHASE_FAILED);
     agent_step_enter(tcu, DO_CLEAN);
 }
 
@@ -403,7 +403,8 @@ void agent_rotation_drop(struct tcu *tcu)
 static void clean(struct tcu *tcu)
 {
     bool other = !tcu->second;
-    if (!tcu->rotation->claim && (!erase_item(tcu, certificate_item(other)) || !erase_item(tcu, key_item(other)))) {
+    if (!agent_rotation(tcu)->claim &&
+        (!erase_item(tcu, certificate_item(other)) || !erase_item(tcu, key_item(other)))) {
         agent_step_later(tcu);
         return;
     }
@@ -411,7 +412,7 @@ static void clean(struct tcu *tcu)
         agent_step_later(tcu);
         return;
     }
-    tcu->rotation->phase = PHASE_NONE;
+    agent_rotation(tcu)->phase = PHASE_NONE;
     agent_step_enter(tcu, DO_NOTHING);
 }
 
@@ -419,7 +420,7 @@ static void clean(struct tcu *tcu)
 
 void agent_rotation_begin(struct tcu *tcu, struct span template)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     rotation->target = !tcu->second;
     rotation->template_length = (uint8_t)(agent_text_copy(rotation->template, template) - rotation->template);
     tell_step(tcu, TCU_STEP_JOB);
@@ -441,7 +442,7 @@ static void begin_claim(struct tcu *tcu)
 
 void agent_rotation_resume(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     switch ((enum agent_phase)rotation->phase) {
     case PHASE_KEY: agent_step_enter(tcu, DO_KEY); break;
     case PHASE_ISSUED: agent_step_enter(tcu, DO_PROVISION); break;
@@ -461,7 +462,7 @@ static bool slot_filled(struct tcu *tcu, bool second)
 /* While the new certificate has not been tried, whether the job is still wanted is asked first. */
 static void power_up(struct tcu *tcu, struct span token)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     bool undecided = rotation->phase == PHASE_KEY || rotation->phase == PHASE_ISSUED;
     if (rotation->phase == PHASE_TRYING && !rotation->claim && rotation->target == tcu->second)
         rotation->phase = PHASE_COMMITTED;
@@ -485,14 +486,14 @@ bool agent_rotation_load(struct tcu *tcu)
     if (!tcu->profile->topics.reserved[0])
         return true;
     tcu->want_rotation = 1;
-    if (tcu->rotation)
+    if (agent_rotation(tcu))
         return true;
     size_t length = tcu->port->store_read(tcu->port_context, TCU_STORE_ROTATION, item, sizeof(item));
     if (length == 0)
         return true;
     if (!agent_rotation_need(tcu))
         return false;
-    if (read_record(tcu->rotation, span_of(item, length), &token))
+    if (read_record(agent_rotation(tcu), span_of(item, length), &token))
         power_up(tcu, token);
     else
         agent_rotation_give(tcu);
@@ -514,7 +515,7 @@ static void begin_something(struct tcu *tcu)
 
 static void run(struct tcu *tcu)
 {
-    struct agent_rotation *rotation = tcu->rotation;
+    struct agent_rotation *rotation = agent_rotation(tcu);
     if (tcu->now_us >= rotation->timer_us) {
         rotation->timer_us = TIME_NEVER;
         rotation->due = 1;
@@ -533,18 +534,18 @@ static void run(struct tcu *tcu)
 /* false: that is all for now. */
 static bool go_on(struct tcu *tcu)
 {
-    if (tcu->rotation && tcu->rotation->step == DO_NOTHING)
+    if (agent_rotation(tcu) && agent_rotation(tcu)->step == DO_NOTHING)
         agent_rotation_give(tcu);
-    if (tcu->state == TCU_ONLINE && !tcu->rotation && tcu->want_rotation)
+    if (tcu->state == TCU_ONLINE && !agent_rotation(tcu) && tcu->want_rotation)
         begin_something(tcu);
-    if (tcu->state != TCU_ONLINE || !tcu->rotation)
+    if (tcu->state != TCU_ONLINE || !agent_rotation(tcu))
         return false;
-    uint8_t step = tcu->rotation->step;
+    uint8_t step = agent_rotation(tcu)->step;
     if (tcu->identity != agent_identity_wanted(tcu))
         agent_enter(tcu, AGENT_RECONNECT, 0, 0);
     else
         run(tcu);
-    return tcu->rotation->step != step;
+    return agent_rotation(tcu)->step != step;
 }
 
 void agent_rotation_settle(struct tcu *tcu)
