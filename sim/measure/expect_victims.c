@@ -28,8 +28,9 @@ static const struct worst_list *victims_of(const struct measure *measure, const 
                                            uint32_t i)
 {
     enum counter counter = concern_of(measure, expectation, i);
-    return counter == COUNTER_COMMANDS_TIMED_OUT || counter_has_identity_victims(counter) ? measure->victims[counter]
-                                                                                          : NULL;
+    bool named =
+        counter == COUNTER_COMMANDS_TIMED_OUT || counter_has_identity_victims(counter) || counter_has_victims(counter);
+    return named ? measure->victims[counter] : NULL;
 }
 
 static bool is_windowed(const struct expectation *expectation)
@@ -123,12 +124,22 @@ static void add(struct who_where *where, uint32_t counter, uint32_t step, uint64
     where->somewhere += step == IDENTITY_STEP_NONE ? 0 : count;
 }
 
-/* Of everybody, if that is what was measured. */
+/* What the expectation was measured by, if it has no window. */
+static int64_t counted(const struct measure *measure, const struct expectation *expectation, enum counter counter)
+{
+    int64_t excluded = expectation->with_excluded ? 0 : measure_total_excluded(measure, counter, expectation->filter);
+    return measure_total(measure, counter, expectation->filter) - excluded;
+}
+
+/* Of everybody, if that is what was measured. Commands, networks and regions know no steps: their counters are the whole. */
 static void count_all(const struct measure *measure, const struct expectation *expectation, struct who_where *where)
 {
     for (uint32_t i = 0; i <= expectation->also_count; i++) {
         uint64_t steps[IDENTITY_STEPS];
-        measure_identity_steps(measure, concern_of(measure, expectation, i), expectation->filter, steps);
+        enum counter counter = concern_of(measure, expectation, i);
+        measure_identity_steps(measure, counter, expectation->filter, steps);
+        if (counter_has_victims(counter))
+            steps[IDENTITY_STEP_NONE] = (uint64_t)counted(measure, expectation, counter);
         for (uint32_t step = 0; step < IDENTITY_STEPS; step++)
             add(where, i, step, steps[step]);
     }
@@ -151,12 +162,8 @@ static bool is_of_everybody(const struct measure *measure, const struct expectat
                             const struct who_where *where)
 {
     int64_t total = 0;
-    for (uint32_t i = 0; i <= expectation->also_count; i++) {
-        enum counter counter = concern_of(measure, expectation, i);
-        total += measure_total(measure, counter, expectation->filter);
-        if (!expectation->with_excluded)
-            total -= measure_total_excluded(measure, counter, expectation->filter);
-    }
+    for (uint32_t i = 0; i <= expectation->also_count; i++)
+        total += counted(measure, expectation, concern_of(measure, expectation, i));
     return !is_windowed(expectation) && total == (int64_t)where->all;
 }
 
@@ -167,6 +174,10 @@ static void say_how_many(struct words *words, const struct expectation *expectat
     bool one_each = expectation->also_count == 0 && counter_is_flaw(expectation->what);
     uint64_t vehicles = one_each ? all : known;
     complete = complete || one_each;
+    if (vehicles == 0) { /* counted, but of nobody in particular */
+        say(words, "%llu time%s", (unsigned long long)all, all == 1 ? "" : "s");
+        return;
+    }
     if (!complete || vehicles != all)
         say(words, "%llu time%s, ", (unsigned long long)all, all == 1 ? "" : "s");
     say(words, "%llu vehicle%s%s", (unsigned long long)vehicles, vehicles == 1 ? "" : "s", complete ? "" : " or more");
