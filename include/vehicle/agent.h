@@ -53,7 +53,9 @@ struct tcu_profile {
     bool no_jitter; /* waits the whole window each time: what a firmware must not do */
     /* Power. Parked, the agent stays connected for so long after ignition off, then says good-bye (the session stays, as session_expiry_s says)
      * and sleeps: TCU_ASLEEP. 0: it never sleeps. Woken by SMS or by its own timer it connects, and sleeps again when nothing has come for
-     * linger_us (0: 60 s). What wakes it for good is the ignition. */
+     * linger_us (0: 60 s), counted from when it is online. What wakes it for good is the ignition. Waking is worth a telemetry message at once,
+     * and then one a period; asleep none is due. Commands, telemetry, a change of identity or an attempt under way hold it awake for at most 10
+     * linger_us more online, 1 offline. */
     int64_t stay_connected_us, linger_us;
     int64_t wake_every_us; /* asleep: wakes by itself so often, by its own clock; 0: never */
     bool sealed_commands;  /* only sealed ones (cloud/keys.h) are taken; needs the port's unseal */
@@ -112,9 +114,10 @@ void tcu_stop(struct tcu *tcu, int64_t now_us);
 void tcu_power_cut(struct tcu *tcu);
 void tcu_tick(struct tcu *tcu, int64_t now_us);
 void tcu_ignition(struct tcu *tcu, int64_t now_us, bool on);
-/* An SMS for this TCU, at most 140 bytes: wakes it. "wake", or a sealed command (cloud/keys.h), which is taken as if it had come over MQTT. */
+/* An SMS for this TCU, at most 140 bytes: wakes it; awake, it stays so for linger_us more, and makes the attempt it is waiting for now. "wake", or a sealed command (cloud/keys.h), which is taken as if it had come over MQTT. */
 void tcu_sms(struct tcu *tcu, int64_t now_us, struct span text);
-/* The battery while parked. LOW: sleeps now, still woken by SMS. FINE again with the ignition. (Cut off: tcu_power_cut().) */
+/* The battery while parked. LOW: sleeps now, whatever is under way, and is woken by SMS and ignition only. FINE again with the ignition. One
+ * that never sleeps takes no notice. (Cut off: tcu_power_cut().) */
 enum tcu_battery { TCU_BATTERY_FINE, TCU_BATTERY_LOW };
 void tcu_battery(struct tcu *tcu, int64_t now_us, enum tcu_battery battery);
 /* The car has brought about what shadow_set asked for, or could not. */
@@ -142,7 +145,7 @@ bool tcu_mqtt_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 
 /* Looking in. */
 enum tcu_connection { TCU_OFF, TCU_PROVISIONING, TCU_WAITING, TCU_CONNECTING, TCU_ONLINE };
-/* Of those not online: asleep, and woken only by tcu_sms(), tcu_ignition() or the wake timer. */
+/* Of those TCU_WAITING: asleep, and woken only by tcu_sms(), tcu_ignition() or the wake timer. */
 bool tcu_asleep(const struct tcu *tcu);
 enum tcu_connection tcu_connection(const struct tcu *tcu);
 enum tcu_power tcu_power(const struct tcu *tcu);

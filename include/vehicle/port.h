@@ -53,7 +53,7 @@ enum tcu_probe_kind {
     TCU_PROBE_ROTATION_ENDED, /* its job has ended, the cloud knows; reason: 0 on the new certificate, 1 back on the old; id = job id */
     TCU_PROBE_CLAIM_ONLINE, /* connected with the claim identity: not TCU_PROBE_ONLINE */
     TCU_PROBE_ASLEEP, /* said good-bye, if it was online, and sleeps; reason: enum tcu_wake of what it was awake for */
-    TCU_PROBE_AWAKE,  /* reason: enum tcu_wake */
+    TCU_PROBE_AWAKE, /* reason: enum tcu_wake. Only after ASLEEP: a power-up begins awake without a word, whatever was before the power cut */
     TCU_PROBE_COMMAND_REFUSED, /* not executed: reason: enum tcu_refusal; id, if it could be read */
     TCU_PROBE_SHADOW_DELTA,    /* told of a difference; number: the shadow's version */
     TCU_PROBE_SHADOW_REPORTED, /* an update was accepted; number: the shadow's version */
@@ -140,7 +140,8 @@ struct tcu_port {
     size_t (*shadow_state)(void *context, char *out, size_t capacity);
     /* May be NULL: opens a sealed command: checks the signature, decrypts. Returns the length of id(8) and name; 0: *why. */
     size_t (*unseal)(void *context, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why);
-    /* May be NULL. The modem may sleep as deep as it likes (only SMS has to reach it), or is needed. */
+    /* May be NULL. The modem may sleep as deep as it likes (only SMS has to reach it), or is needed. At each change; of a TCU that sleeps
+     * also at each power-up, when it is needed. */
     void (*radio)(void *context, bool needed);
 
     /* May be NULL. */

@@ -22,6 +22,8 @@ static const char *const expected[AGENT_EVENTS] = {
     [AGENT_DISCONNECTED] = "...WW",
     [AGENT_DISTRUST]     = "!!!!W",
     [AGENT_RECONNECT]    = "!!!!W",
+    [AGENT_SLEEP]        = "!WWWW",
+    [AGENT_WAKE]         = "!.W..",
 };
 /* clang-format on */
 
@@ -57,7 +59,7 @@ static void every_cell(void **state)
                 assert_int_equal(tcu_connection(w->tcu),
                                  cell == '.' ? from : (unsigned)(strchr(letters, cell) - letters));
                 assert_true(cell != '.' || hash == tcu_state_hash(w->tcu));
-                if (tcu_connection(w->tcu) == TCU_OFF)
+                if (tcu_connection(w->tcu) == TCU_OFF || event == AGENT_SLEEP)
                     assert_int_equal(w->deadline_us, TIME_NEVER);
                 else /* nowhere can it get stuck */
                     assert_true(w->deadline_us != TIME_NEVER);

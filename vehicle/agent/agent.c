@@ -77,6 +77,8 @@ static int64_t next_deadline(const struct tcu *tcu)
         at_us = agent_min(at_us, agent_mqtt_next_deadline(tcu));
     if (agent_rotation(tcu) && tcu->state == TCU_ONLINE)
         at_us = agent_min(at_us, agent_rotation(tcu)->timer_us);
+    if (tcu->more)
+        at_us = agent_min(at_us, agent_power_next_deadline(tcu));
     return tcu->state == TCU_ONLINE ? agent_min(at_us, agent_distrust_at(tcu)) : at_us;
 }
 
@@ -92,6 +94,8 @@ void agent_settle(struct tcu *tcu)
         if (tcu->queue_inflight < tcu->queue_count)
             agent_telemetry_pump(tcu);
     }
+    if (tcu->more)
+        agent_power_settle(tcu);
     if (tcu->on_demand && (tcu->queue_capacity > 1 || tcu->slots))
         agent_memory_settle(tcu);
     int64_t at_us = next_deadline(tcu);
@@ -107,13 +111,13 @@ void tcu_start(struct tcu *tcu, int64_t now_us, enum tcu_power power)
         return;
     agent_begin(tcu, now_us);
     bool loaded = tcu->loaded || (agent_store_load(tcu) && agent_rotation_load(tcu));
-    if (!loaded) {
+    tcu->loaded = loaded;
+    tcu->power = power & 1;
+    if (!loaded || !agent_power_start(tcu)) {
         agent_end(tcu);
         return;
     }
-    tcu->loaded = 1;
     agent_identity_load(tcu);
-    tcu->power = power & 1;
     agent_tell(tcu, TCU_PROBE_POWER, 0, (uint32_t)power);
     agent_enter(tcu, AGENT_START, 0, 0);
     agent_telemetry_schedule(tcu);
@@ -128,6 +132,7 @@ void tcu_stop(struct tcu *tcu, int64_t now_us)
     if (agent_enter(tcu, AGENT_STOP, 0, 0)) {
         tcu->numbers_left = 0;
         agent_store_save(tcu);
+        agent_power_stop(tcu);
     }
     agent_end(tcu);
 }
@@ -154,6 +159,8 @@ void tcu_tick(struct tcu *tcu, int64_t now_us)
     if (tcu->state == TCU_OFF)
         return;
     agent_begin(tcu, now_us);
+    if (tcu->more)
+        agent_power_tick(tcu);
     agent_telemetry_run(tcu);
     agent_timer_run(tcu);
     if (tcu->state >= TCU_CONNECTING)
@@ -216,6 +223,8 @@ static void dropped(struct tcu *tcu, uint32_t token)
 
 static void message(struct tcu *tcu, const struct mq5_publish *publish)
 {
+    if (tcu->more)
+        agent_power_stay(tcu);
     if (!agent_request_message(tcu, publish) && !agent_claiming(tcu))
         agent_command_message(tcu, publish);
 }
@@ -351,5 +360,7 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
         hash = mix(hash, TCU_OPERATIONAL_SECOND);
     if (agent_rotation(tcu))
         hash = mix(hash, (uint64_t)agent_rotation(tcu)->phase << 8 | agent_rotation(tcu)->step);
+    if (tcu->profile->stay_connected_us > 0 && tcu->more)
+        hash = mix(hash, (uint64_t)tcu->more->power_due_us << 1 | tcu->more->asleep);
     return hash;
 }

@@ -5,7 +5,7 @@
  *   identity.c    from nothing to an operational certificate
  *   telemetry.c   what is measured when, kept until acknowledged
  *   command.c     requests, at most one execution each, answers
- *   power.c       ignition
+ *   power.c       ignition, sleep and what wakes from it
  *   store.c       the few bytes that outlive a power cut
  *   session.c     struct tcu_mqtt on the session of vehicle/mqtt5
  *   text.c        numbers, topic templates, the command scanner
@@ -62,6 +62,8 @@ enum agent_event {
     AGENT_DISCONNECTED, /* by DISCONNECT, protocol error or silence of the peer */
     AGENT_DISTRUST,     /* acknowledgements are overdue */
     AGENT_RECONNECT,    /* new keep alive wanted */
+    AGENT_SLEEP,        /* waiting from now on, with no end */
+    AGENT_WAKE,         /* the wait is over now */
     AGENT_EVENTS,
 };
 
@@ -76,6 +78,7 @@ enum agent_action {
     ACTION_BACK_OFF,
     ACTION_RECONNECT,
     ACTION_STOP,
+    ACTION_SLEEP,
 };
 
 struct agent_cell {
@@ -181,6 +184,10 @@ struct agent_more {
     struct agent_rotation *rotation; /* NULL: no job, and the identity stays; agent_rotation() */
     struct agent_shadow *shadow;     /* NULL: keeps none, or no memory yet */
     int64_t power_due_us; /* awake: falls asleep then, if nothing holds it; asleep: wakes; TIME_NEVER: neither */
+    uint8_t asleep : 1;
+    uint8_t awake_for : 3;   /* enum tcu_wake */
+    uint8_t reached : 1;     /* online since it woke */
+    uint8_t battery_low : 1; /* its own timer does not wake it */
 };
 
 /* 160 bytes, and a fleet has very many: what most vehicles do not need most of the time lies behind pointers. */
@@ -415,6 +422,15 @@ void agent_command_published(struct tcu *tcu, uint32_t token);
 void agent_command_dropped(struct tcu *tcu, uint32_t token);
 bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 uint32_t agent_command_oldest_sent(const struct tcu *tcu);
+
+/* power.c: nothing here does anything for a profile that does not sleep. */
+bool agent_power_start(struct tcu *tcu); /* begins awake; false: no memory */
+void agent_power_stop(struct tcu *tcu);
+void agent_power_tick(struct tcu *tcu);   /* wakes, if it is time */
+void agent_power_settle(struct tcu *tcu); /* falls asleep, if it is time and nothing holds it */
+void agent_power_online(struct tcu *tcu);
+void agent_power_stay(struct tcu *tcu); /* something came: awake for linger_us more at least */
+int64_t agent_power_next_deadline(const struct tcu *tcu);
 
 /* store.c */
 bool agent_store_load(struct tcu *tcu);

@@ -5,7 +5,9 @@
  * [0, min(cap, base * 2^n)]. */
 #include "agent_internal.h"
 
-/* Late answers of the outside (a link that comes up after its time-out, an HTTP response after a stop) are ignored
+/* Asleep is WAITING without an end: no attempt is made before AGENT_WAKE.
+ *
+ * Late answers of the outside (a link that comes up after its time-out, an HTTP response after a stop) are ignored
  * by the table. */
 /* clang-format off */
 const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
@@ -25,6 +27,8 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_DISCONNECTED] = {TCU_OFF, ACTION_IGNORE},
         [AGENT_DISTRUST] = {TCU_OFF, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_OFF, ACTION_BROKEN},
+        [AGENT_SLEEP] = {TCU_OFF, ACTION_BROKEN},
+        [AGENT_WAKE] = {TCU_OFF, ACTION_BROKEN},
     },
     [TCU_PROVISIONING] = {
         [AGENT_START] = {TCU_PROVISIONING, ACTION_IGNORE},
@@ -42,6 +46,8 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_DISCONNECTED] = {TCU_PROVISIONING, ACTION_IGNORE},
         [AGENT_DISTRUST] = {TCU_PROVISIONING, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_PROVISIONING, ACTION_BROKEN},
+        [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
+        [AGENT_WAKE] = {TCU_PROVISIONING, ACTION_IGNORE},
     },
     [TCU_WAITING] = {
         [AGENT_START] = {TCU_WAITING, ACTION_IGNORE},
@@ -59,6 +65,8 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_IGNORE},
         [AGENT_DISTRUST] = {TCU_WAITING, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_WAITING, ACTION_BROKEN},
+        [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
+        [AGENT_WAKE] = {TCU_WAITING, ACTION_WAIT_NONE},
     },
     [TCU_CONNECTING] = {
         [AGENT_START] = {TCU_CONNECTING, ACTION_IGNORE},
@@ -76,6 +84,8 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_DISTRUST] = {TCU_CONNECTING, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_CONNECTING, ACTION_BROKEN},
+        [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
+        [AGENT_WAKE] = {TCU_CONNECTING, ACTION_IGNORE},
     },
     [TCU_ONLINE] = {
         [AGENT_START] = {TCU_ONLINE, ACTION_IGNORE},
@@ -93,6 +103,8 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_DISTRUST] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_RECONNECT] = {TCU_WAITING, ACTION_RECONNECT},
+        [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
+        [AGENT_WAKE] = {TCU_ONLINE, ACTION_IGNORE},
     },
 };
 /* clang-format on */
@@ -134,6 +146,8 @@ int64_t agent_jitter(struct tcu *tcu, unsigned exponent)
     int64_t window_us = profile->backoff_cap_us;
     if (exponent < 32 && profile->backoff_base_us <= profile->backoff_cap_us >> exponent)
         window_us = profile->backoff_base_us << exponent;
+    if (profile->no_jitter)
+        return window_us;
     uint32_t draw = tcu->port->random(tcu->port_context);
     return (int64_t)(((unsigned __int128)draw * (uint64_t)(window_us + 1)) >> 32);
 }
@@ -221,15 +235,18 @@ static void go_online(struct tcu *tcu, bool resumed)
     if (agent_rotation(tcu))
         agent_rotation_online(tcu);
     agent_identity_accepted(tcu);
+    agent_power_online(tcu);
     set_ping_interval(tcu);
 }
 
-/* A clean good-bye takes the will with it: say "offline" ourselves. */
+/* A clean good-bye takes the will with it: say "offline" ourselves. A CONNECT nobody has answered yet: as in back_off(). */
 static void stop(struct tcu *tcu, uint8_t from)
 {
     tcu->telemetry_due_us = TIME_NEVER;
-    if (from == TCU_CONNECTING)
+    if (from == TCU_CONNECTING) {
         agent_mqtt_abort(tcu);
+        tcu->subscribed = 0;
+    }
     if (from == TCU_ONLINE) {
         if (tcu->profile->topics.presence[0] && !agent_claiming(tcu))
             agent_mqtt_publish(tcu, TOKEN_ABSENCE, 0);
@@ -263,7 +280,8 @@ bool agent_enter(struct tcu *tcu, enum agent_event event, uint8_t reason, uint32
     case ACTION_ONLINE: go_online(tcu, detail != 0); break;
     case ACTION_BACK_OFF: back_off(tcu, from, event, reason, detail); break;
     case ACTION_RECONNECT: reconnect(tcu); break;
-    case ACTION_STOP: stop(tcu, from); break;
+    case ACTION_STOP:
+    case ACTION_SLEEP: stop(tcu, from); break;
     case ACTION_STAY:
     case ACTION_IGNORE:
     case ACTION_BROKEN: break;
