@@ -22,6 +22,9 @@ struct cloud_keys *cloud_keys_modelled(uint64_t seed);
 struct cloud_keys *cloud_keys_real(struct span private_key, const uint8_t master[32], char *error,
                                    size_t error_capacity);
 void cloud_keys_destroy(struct cloud_keys *keys);
+/* Sequences begin at `first` (1 if not said) for things that have none yet. A service opened again with the same master must begin above all it has
+ * given before (microseconds since 1970 do): a vehicle refuses the others, and a nonce must not come twice under one key. */
+void cloud_keys_begin(struct cloud_keys *keys, uint64_t first);
 /* What the factory puts into the vehicle. */
 void cloud_keys_vehicle(const struct cloud_keys *keys, struct span thing, uint8_t out[CLOUD_VEHICLE_KEY]);
 size_t cloud_keys_public(const struct cloud_keys *keys, uint8_t *out,

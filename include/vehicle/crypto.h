@@ -34,6 +34,9 @@ bool tcu_crypto_belongs(struct span certificate, struct span key);
  * id(8) and name; 0: not of this form, not decryptable, or (*forged) not signed by that key. */
 size_t tcu_crypto_unseal(struct span public_key, const uint8_t vehicle_key[32], struct span sealed, uint8_t *out,
                          size_t capacity, bool *forged);
+/* Its keys from files: a public key on an elliptic curve (PEM or DER) to DER; 32 bytes, as they are or as 64 hexadecimal digits. 0, false: *error. */
+size_t tcu_crypto_read_public_key(const char *path, uint8_t *out, size_t capacity, char *error, size_t error_capacity);
+bool tcu_crypto_read_vehicle_key(const char *path, uint8_t out[32], char *error, size_t error_capacity);
 
 /* Returns the length without the closing 0, which is written; 0: too little room. */
 size_t tcu_crypto_base64(struct span bytes, char *out, size_t capacity);

@@ -22,6 +22,9 @@ struct tcu_run_options {
     const char *pin_file;     /* first line: the user's PIN; NULL: the token asks for none */
     const char *reserved; /* prefix of jobs and provisioning, '%' for the name: "$aws/", "convoy/%/"; NULL: no jobs */
     const char *device;   /* serial number its maker gave the TCU; NULL: the name */
+    /* Files; both or neither. The cloud's public key (PEM or DER) and this vehicle's own (32 bytes, or 64 hexadecimal digits): only sealed commands
+     * are taken. NULL: plain ones. */
+    const char *command_key, *vehicle_key;
     const char *store_directory;      /* made when missing */
     const char *user_name, *password; /* NULL: none */
     uint16_t keep_alive_s;

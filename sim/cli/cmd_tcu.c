@@ -28,6 +28,8 @@ enum {
     OPTION_TOKEN,
     OPTION_TOKEN_MODULE,
     OPTION_PIN_FILE,
+    OPTION_COMMAND_KEY,
+    OPTION_VEHICLE_KEY,
     OPTION_PROFILE,
     OPTION_DEVICE,
     OPTION_FACTORY,
@@ -54,6 +56,8 @@ static const struct option long_options[] = {
     {"token", required_argument, NULL, OPTION_TOKEN},
     {"token-module", required_argument, NULL, OPTION_TOKEN_MODULE},
     {"pin-file", required_argument, NULL, OPTION_PIN_FILE},
+    {"command-key", required_argument, NULL, OPTION_COMMAND_KEY},
+    {"vehicle-key", required_argument, NULL, OPTION_VEHICLE_KEY},
     {"profile", required_argument, NULL, OPTION_PROFILE},
     {"device", required_argument, NULL, OPTION_DEVICE},
     {"factory", required_argument, NULL, OPTION_FACTORY},
@@ -85,6 +89,10 @@ static const char help[] =
     "                         make keys in that PKCS#11 token, which they never leave, instead of in the store; a\n"
     "                         certificate above without its --...-key has it there\n"
     "  --token-module FILE    the token's library (default: $PKCS11_MODULE_PATH, or all that p11-kit knows)\n"
+    "  --command-key FILE --vehicle-key FILE\n"
+    "                         the cloud's public key (PEM or DER) and the vehicle's own (32 bytes, or 64 hexadecimal "
+    "digits):\n"
+    "                         only sealed commands are taken\n"
     "  --profile aws-iot|plain   where jobs and provisioning are: $aws/ or convoy/NAME/ (default: no jobs; with a "
     "claim\n"
     "                         certificate aws-iot)\n"
@@ -162,6 +170,8 @@ static bool take(int option, char *argument, struct tcu_command *command)
     case OPTION_TOKEN: run->token = argument; break;
     case OPTION_TOKEN_MODULE: run->token_module = argument; break;
     case OPTION_PIN_FILE: run->pin_file = argument; break;
+    case OPTION_COMMAND_KEY: run->command_key = argument; break;
+    case OPTION_VEHICLE_KEY: run->vehicle_key = argument; break;
     case OPTION_DEVICE: run->device = argument; break;
     case OPTION_PROFILE: return profile(argument, run);
     case OPTION_FACTORY: command->factory = argument; break;
@@ -238,6 +248,14 @@ static bool fits_token(const struct tcu_run_options *run)
     return false;
 }
 
+static bool fits_commands(const struct tcu_run_options *run)
+{
+    if (!run->command_key == !run->vehicle_key)
+        return true;
+    cli_complain("--command-key and --vehicle-key belong together");
+    return false;
+}
+
 static void complain_option(char **argv)
 {
     if (optopt >= OPTION_BROKER)
@@ -277,7 +295,7 @@ static bool parse(int argc, char **argv, struct tcu_command *command, int *code)
     if (command->run.claim_certificate && !command->run.reserved)
         command->run.reserved = "$aws/";
     return name_is_good(command->run.name) && fits_profile(&command->run) && fits_claim(&command->run) &&
-           fits_token(&command->run);
+           fits_token(&command->run) && fits_commands(&command->run);
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------ */

@@ -38,6 +38,8 @@ struct program {
     bool request_ready, no_answer;
     uint32_t executing; /* a bit a slot */
     char commands[SLOTS][COMMAND_MAX];
+    uint8_t command_key[TCU_KEY_MAX], vehicle_key[32]; /* of sealed commands */
+    size_t command_key_length;                         /* 0: none */
     char detail[256];
     _Alignas(64) uint8_t scratch[SCRATCH];
 };
@@ -131,6 +133,18 @@ static void port_execute(void *context, uint32_t slot, struct span command)
     program->executing |= UINT32_C(1) << slot;
 }
 
+static size_t port_unseal(void *context, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why)
+{
+    const struct program *program = context;
+    bool forged = false;
+    size_t length = program->command_key_length
+                        ? tcu_crypto_unseal(span_of(program->command_key, program->command_key_length),
+                                            program->vehicle_key, sealed, out, capacity, &forged)
+                        : 0;
+    *why = length ? TCU_REFUSED_NOTHING : forged ? TCU_REFUSED_FORGED : TCU_REFUSED_UNREADABLE;
+    return length;
+}
+
 static void port_probe(void *context, int64_t now_us, const struct tcu_probe *probe)
 {
     struct program *program = context;
@@ -153,6 +167,7 @@ static const struct tcu_port port = {
     .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
+    .unseal = port_unseal,
     .probe = port_probe,
 };
 
@@ -285,6 +300,7 @@ static void fill_profile(struct program *program)
     snprintf(profile->encoding, sizeof(profile->encoding), "json");
     snprintf(profile->user_name, sizeof(profile->user_name), "%s", options->user_name ? options->user_name : "");
     snprintf(profile->password, sizeof(profile->password), "%s", options->password ? options->password : "");
+    profile->sealed_commands = options->command_key != NULL;
     profile->telemetry_payload_max = BODY_MAX;
     profile->scratch = program->scratch;
     profile->scratch_size = sizeof(program->scratch);
@@ -325,6 +341,17 @@ static bool open_token(struct program *program, char *error, size_t error_capaci
            has_key(program->token, options->claim_certificate, options->claim_key, error, error_capacity);
 }
 
+static bool read_command_keys(struct program *program, char *error, size_t error_capacity)
+{
+    const struct tcu_run_options *options = program->options;
+    if (!options->command_key)
+        return true;
+    program->command_key_length = tcu_crypto_read_public_key(options->command_key, program->command_key,
+                                                             sizeof(program->command_key), error, error_capacity);
+    return program->command_key_length &&
+           tcu_crypto_read_vehicle_key(options->vehicle_key, program->vehicle_key, error, error_capacity);
+}
+
 static bool open_parts(struct program *program, char *error, size_t error_capacity)
 {
     const struct tcu_run_options *options = program->options;
@@ -333,7 +360,7 @@ static bool open_parts(struct program *program, char *error, size_t error_capaci
         !readable("attestation key", options->attestation_key, error, error_capacity) ||
         !readable("claim certificate", options->claim_certificate, error, error_capacity) ||
         !readable("claim key", options->claim_key, error, error_capacity) ||
-        !open_token(program, error, error_capacity) ||
+        !read_command_keys(program, error, error_capacity) || !open_token(program, error, error_capacity) ||
         !ports_store_open(&program->store, options->store_directory, program->token, error, error_capacity))
         return false;
     program->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
