@@ -26,8 +26,12 @@ void html_bar(struct page *page, double share, const char *class);      /* 0..1;
 const char *html_verdict_class(enum verdict verdict);
 /* "3 certificates revoked": what an identity's counter counts, for people. */
 const char *html_identity_title(enum counter counter);
+/* "SMS lost": what any other counter counts; identities' as above. */
+const char *html_counter_title(enum counter counter);
 /* "command round trip" for people. */
 const char *html_metric_title(enum metric metric);
+/* "woken by SMS" */
+const char *html_path_title(enum metric_path path);
 /* A row of a vehicle: name, cohort, region, firmware, value, time. */
 void html_vehicle_row(const struct report_run *run, struct page *page, const struct measure_worst *worst,
                       const char *value);

@@ -19,7 +19,10 @@ static const struct journey {
      7},
     {"Telemetry", {METRIC_TELEMETRY_ACK, METRIC_TELEMETRY_END_TO_END, METRIC_SEND_LAG}, 3},
     {"Command", {METRIC_COMMAND_DELIVERY, METRIC_COMMAND_ROUND_TRIP}, 2},
-    {"Traffic of a vehicle", {METRIC_BYTES_UP_DAY, METRIC_BYTES_DOWN_DAY}, 2},
+    {"Traffic of a vehicle", {METRIC_BYTES_UP_DAY, METRIC_BYTES_DOWN_DAY, METRIC_ALIAS_SAVED_DAY}, 3},
+    {"Asleep and elsewhere", {METRIC_SMS_DELIVERY, METRIC_SHADOW_SYNC, METRIC_REGION_MOVE, METRIC_FAILOVER}, 4},
+    {"Battery of the TCU", {METRIC_BATTERY_USED}, 1},
+    {"Cost of a vehicle's data", {METRIC_DATA_COST_DAY}, 1},
 };
 #define JOURNEYS (sizeof(journeys) / sizeof(journeys[0]))
 
@@ -71,10 +74,7 @@ static void write_row(void *context, enum metric metric, const char *kind, const
     }
     char text[64];
     page_format(table->page, "<tr%s><th>", whole ? "" : " class=\"part\"");
-    page_escape(table->page, whole                                    ? html_metric_title(metric)
-                             : by_path && strcmp(name, "queued") == 0 ? "vehicle was offline"
-                             : by_path                                ? "vehicle was online"
-                                                                      : name);
+    page_escape(table->page, whole ? html_metric_title(metric) : by_path ? html_path_title(filter.path) : name);
     if (summary.excluded && whole)
         page_add(table->page, " <span class=\"dim\">(warm-up)</span>");
     measure_format_count((double)summary.count, text, sizeof(text));
@@ -115,6 +115,118 @@ static void write_table(struct journey_table *table, const struct journey *journ
     page_add(table->page, "</table></div>\n");
 }
 
+/* ---- commands by path ----------------------------------------------------------------------------------------------------- */
+
+#define COMMAND_STEPS (METRIC_COMMAND_ANSWER - METRIC_COMMAND_SERVICE + 1)
+
+/* What there is outside the warm-up, or else in it. */
+static void read_path(const struct report_run *run, enum metric metric, enum metric_path path, struct histogram *out)
+{
+    struct measure_dimension filter = {MEASURE_ANY, MEASURE_ANY, (uint8_t)path};
+    measure_histogram(run->result->measure, metric, filter, false, out);
+    if (!out->count)
+        measure_histogram(run->result->measure, metric, filter, true, out);
+}
+
+/* Each step's part of all the time that the path's commands took. */
+static void write_steps(const struct report_run *run, struct page *page, enum metric_path path,
+                        const struct histogram *whole)
+{
+    struct histogram step;
+    double at = 0, sum = histogram_sum(whole);
+    page_add(page, "<td class=\"bar-cell\"><svg class=\"steps\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" "
+                   "role=\"img\" aria-label=\"parts of the round trip\">");
+    for (int i = 0; i < COMMAND_STEPS && sum > 0; i++) {
+        char share[48];
+        enum metric metric = (enum metric)(METRIC_COMMAND_SERVICE + i);
+        read_path(run, metric, path, &step);
+        double part = histogram_sum(&step) / sum, width = fmin(part * 100, 100 - at);
+        if (!step.count || !(width > 0))
+            continue;
+        measure_format_share(part, share, sizeof(share));
+        page_format(page, "<rect x=\"%.2f\" width=\"%.2f\" height=\"10\" class=\"s%d\"><title>%s: %s</title></rect>",
+                    at, width, i, html_metric_title(metric), share);
+        at += width;
+    }
+    page_add(page, "</svg></td>");
+}
+
+static void write_path_row(const struct report_run *run, struct page *page, enum metric_path path,
+                           const struct histogram *whole)
+{
+    static const double quantiles[] = {0.5, 0.9, 0.99, 0.999};
+    char text[64];
+    measure_format_count((double)whole->count, text, sizeof(text));
+    page_format(page, "<tr><th>%s</th><td class=\"n dim\">%s</td>", html_path_title(path), text);
+    write_steps(run, page, path, whole);
+    for (size_t i = 0; i <= sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+        bool last = i == sizeof(quantiles) / sizeof(quantiles[0]);
+        int64_t value = last ? whole->maximum : histogram_quantile(whole, quantiles[i]);
+        report_metric_text(METRIC_COMMAND_ROUND_TRIP, (double)value, text, sizeof(text));
+        html_cell(page, "n", text);
+    }
+    page_add(page, "</tr>\n");
+}
+
+static void write_path_picture(struct page *page, enum metric_path path, const struct histogram *whole)
+{
+    char text[64], median[80];
+    double middle = (double)histogram_quantile(whole, 0.5);
+    report_metric_text(METRIC_COMMAND_ROUND_TRIP, middle, text, sizeof(text));
+    snprintf(median, sizeof(median), "median %s", text);
+    struct distribution distribution = {.histogram = whole,
+                                        .metric = METRIC_COMMAND_ROUND_TRIP,
+                                        .comparison = EQUALS,
+                                        .bound = NAN,
+                                        .measured = middle,
+                                        .low = NAN,
+                                        .high = NAN,
+                                        .bound_text = "",
+                                        .measured_text = median};
+    page_format(page, "<article class=\"card\"><h3>%s</h3><figure>", html_path_title(path));
+    svg_distribution(page, &distribution);
+    page_add(page, "</figure></article>\n");
+}
+
+/* Nothing, where no command took a path that is known. */
+static void write_commands_by_path(const struct report_run *run, struct page *page)
+{
+    struct histogram whole;
+    uint32_t rows = 0;
+    for (int path = PATH_CONNECTED; path < PATH_COUNT; path++) {
+        read_path(run, METRIC_COMMAND_ROUND_TRIP, path, &whole);
+        if (!whole.count)
+            continue;
+        if (!rows++)
+            page_add(page,
+                     "<div class=\"scroll\"><table class=\"journey\" id=\"commands-by-path\">\n<thead><tr><th>Commands "
+                     "by path</th><th class=\"n\">samples</th><th class=\"bar-cell\">where the time "
+                     "went</th><th class=\"n\">p50</th><th class=\"n\">p90</th><th class=\"n\">p99</th><th "
+                     "class=\"n\">p99.9</th><th class=\"n\">max</th></tr></thead>\n");
+        write_path_row(run, page, path, &whole);
+    }
+    if (!rows)
+        return;
+    page_add(page, "</table>\n");
+    read_path(run, METRIC_COMMAND_SERVICE, PATH_ANY, &whole);
+    if (whole.count) {
+        page_add(page, "<p class=\"dim\">Parts of the round trip, one after the other:");
+        for (int i = 0; i < COMMAND_STEPS; i++)
+            page_format(
+                page,
+                "<svg class=\"step-key\" viewBox=\"0 0 1 1\"><rect width=\"1\" height=\"1\" class=\"s%d\"/></svg>%s", i,
+                html_metric_title((enum metric)(METRIC_COMMAND_SERVICE + i)));
+        page_add(page, "</p>\n");
+    }
+    page_add(page, "</div>\n<div class=\"cards\">\n");
+    for (int path = PATH_CONNECTED; path < PATH_COUNT; path++) {
+        read_path(run, METRIC_COMMAND_ROUND_TRIP, path, &whole);
+        if (whole.count)
+            write_path_picture(page, path, &whole);
+    }
+    page_add(page, "</div>\n");
+}
+
 void html_journeys(const struct report_run *run, struct page *page)
 {
     html_section(page, "journeys", "Journeys",
@@ -132,5 +244,6 @@ void html_journeys(const struct report_run *run, struct page *page)
         write_table(&table, &journeys[i]);
         page_add(page, "</details>\n");
     }
+    write_commands_by_path(run, page);
     page_add(page, "</section>\n");
 }

@@ -78,8 +78,72 @@ const char *html_metric_title(enum metric metric)
         [METRIC_CLONE_DETECTION] = "clone found out",
         [METRIC_SWAP_TOTAL] = "new TCU online",
         [METRIC_OWNER_TOTAL] = "back with the new owner",
+        [METRIC_COMMAND_SERVICE] = "left the cloud",
+        [METRIC_COMMAND_WAKE] = "SMS at the vehicle",
+        [METRIC_COMMAND_CONNECT] = "vehicle online",
+        [METRIC_COMMAND_TRANSIT] = "command at the vehicle",
+        [METRIC_COMMAND_EXECUTE] = "executed",
+        [METRIC_COMMAND_ANSWER] = "the app knows",
+        [METRIC_SMS_DELIVERY] = "SMS delivered",
+        [METRIC_SHADOW_SYNC] = "shadow in step again",
+        [METRIC_REGION_MOVE] = "serving commands in the new region",
+        [METRIC_FAILOVER] = "online in another region",
+        [METRIC_BATTERY_USED] = "charge used a parking",
+        [METRIC_ALIAS_SAVED_DAY] = "bytes topic aliases saved a day",
+        [METRIC_DATA_COST_DAY] = "cost of data a day",
     };
     return (size_t)metric < METRIC_COUNT && titles[metric] ? titles[metric] : metric_name(metric);
+}
+
+const char *html_path_title(enum metric_path path)
+{
+    static const char *const titles[PATH_COUNT] = {
+        [PATH_ANY] = "all commands", [PATH_CONNECTED] = "vehicle was online", [PATH_QUEUED] = "vehicle was offline",
+        [PATH_TAP] = "woken by SMS", [PATH_EDRX] = "online, modem asleep",    [PATH_SHADOW] = "through its shadow",
+    };
+    return (size_t)path < PATH_COUNT && titles[path] ? titles[path] : metric_path_name(path);
+}
+
+const char *html_counter_title(enum counter counter)
+{
+    static const char *const titles[COUNTER_COUNT] = {
+        [COUNTER_SMS_SENT] = "SMS sent",
+        [COUNTER_SMS_DELIVERED] = "SMS delivered",
+        [COUNTER_SMS_DUPLICATED] = "SMS delivered twice",
+        [COUNTER_SMS_LOST] = "SMS lost",
+        [COUNTER_WAKES] = "woken, by SMS or timer",
+        [COUNTER_SLEEPS] = "gone to sleep",
+        [COUNTER_BATTERY_LOW] = "battery budget used up",
+        [COUNTER_BATTERY_CUT_OFF] = "off until the ignition",
+        [COUNTER_NAT_KILLS] = "idle connections forgotten by the network",
+        [COUNTER_HALF_OPEN] = "connections gone untold",
+        [COUNTER_ADDRESS_CHANGES] = "changes of address",
+        [COUNTER_HANDOVERS] = "handovers",
+        [COUNTER_SHADOW_UPDATES] = "shadow updates",
+        [COUNTER_SHADOW_CONFLICTS] = "shadow updates in conflict",
+        [COUNTER_REGION_MOVES] = "moved to another region",
+        [COUNTER_FAILOVERS] = "taken over by another region",
+        [COUNTER_RESIDENCY_REFUSALS] = "refused: no region may serve it",
+        [COUNTER_MIGRATED] = "on the new broker",
+        [COUNTER_MIGRATED_BACK] = "back on the old broker",
+        [COUNTER_ROUTED] = "messages routed by version",
+        [COUNTER_NOTICES] = "notices delivered",
+        [COUNTER_MEMBERS_DIED] = "members of shared subscriptions died",
+        [COUNTER_COMMANDS_FORGED_TAKEN] = "forged, replayed or late commands executed",
+        [COUNTER_COMMANDS_FORGED] = "forged, replayed or late commands refused",
+        [COUNTER_COMMANDS_MISREPORTED] = "commands whose end was told wrongly",
+        [COUNTER_COMMANDS_UNENDED] = "commands without an end",
+        [COUNTER_PRESENCE_WRONG] = "presence told wrongly",
+        [COUNTER_SHADOW_DIVERGED] = "shadows out of step at the end",
+        [COUNTER_REGION_WRONG] = "online where they do not belong",
+        [COUNTER_REGION_LEFTOVERS] = "left behind in a region",
+        [COUNTER_RESIDENCY_VIOLATIONS] = "data where the rules forbid it",
+        [COUNTER_ROUTED_WRONG] = "messages routed to the wrong version",
+        [COUNTER_STALE_DELIVERED] = "notices delivered after their expiry",
+        [COUNTER_NOTICES_LOST] = "notices lost",
+        [COUNTER_PINGS_MISSED] = "silent for longer than the keep alive",
+    };
+    return (size_t)counter < COUNTER_COUNT && titles[counter] ? titles[counter] : html_identity_title(counter);
 }
 
 /* ---- vehicles ---------------------------------------------------------------------------------------------------------- */

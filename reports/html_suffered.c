@@ -6,7 +6,9 @@
 #define SHOWN 8
 
 static const enum metric suffering[] = {METRIC_COMMAND_ROUND_TRIP,   METRIC_RECONNECT,       METRIC_TELEMETRY_ACK,
-                                        METRIC_TELEMETRY_END_TO_END, METRIC_PROVISION_TOTAL, METRIC_CONNECT_TOTAL};
+                                        METRIC_TELEMETRY_END_TO_END, METRIC_PROVISION_TOTAL, METRIC_CONNECT_TOTAL,
+                                        METRIC_SHADOW_SYNC,          METRIC_REGION_MOVE,     METRIC_FAILOVER,
+                                        METRIC_BATTERY_USED};
 
 static void open_group(struct page *page, const char *title, uint32_t *groups)
 {
@@ -67,16 +69,19 @@ static void write_commands(const struct report_run *run, struct page *page, uint
     }
 }
 
-static void write_identities(const struct report_run *run, struct page *page, uint32_t *groups)
+/* Of identities, and of commands, networks and regions. */
+static void write_counters(const struct report_run *run, struct page *page, uint32_t *groups)
 {
     for (int counter = 0; counter < COUNTER_COUNT; counter++) {
         struct measure_worst worst[MEASURE_WORST];
         char title[96];
-        uint32_t count =
-            counter_has_identity_victims(counter) ? measure_command_victims(run->result->measure, counter, worst) : 0;
+        bool identity = counter_has_identity_victims(counter), named = identity || counter_has_victims(counter);
+        uint32_t count = named ? measure_command_victims(run->result->measure, counter, worst) : 0;
         if (!count)
             continue;
-        snprintf(title, sizeof(title), "Identities: %s", html_identity_title(counter));
+        snprintf(title, sizeof(title), "%s%s", identity ? "Identities: " : "", html_counter_title(counter));
+        if (!identity && title[0] >= 'a' && title[0] <= 'z')
+            title[0] = (char)(title[0] - 'a' + 'A');
         open_group(page, title, groups);
         write_rows(run, page, worst, count, -1);
     }
@@ -88,7 +93,7 @@ void html_suffered(const struct report_run *run, struct page *page)
     html_section(page, "suffered", "Who suffered",
                  "The worst moment of each of the worst vehicles, and what they have in common.");
     write_commands(run, page, &groups);
-    write_identities(run, page, &groups);
+    write_counters(run, page, &groups);
     write_ledgers(run, page, &groups);
     for (size_t i = 0; i < sizeof(suffering) / sizeof(suffering[0]); i++) {
         struct measure_worst worst[MEASURE_WORST];

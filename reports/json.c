@@ -62,6 +62,23 @@ static void add_vehicles(const struct report_run *run, cJSON *object, const stru
     }
 }
 
+/* What it looks at, so that programs can find the distribution: source, name, and who. null: everybody. */
+static void add_subject(const struct scenario *scenario, cJSON *object, const struct expectation *expectation)
+{
+    static const char *const sources[] = {"metric", "counter", "ledger", "commands"};
+    const struct measure_dimension *filter = &expectation->filter;
+    add_text(object, "source", sources[expectation->source]);
+    add_text(object, "what",
+             expectation->source == EXPECT_METRIC    ? metric_name(expectation->what)
+             : expectation->source == EXPECT_COUNTER ? counter_name(expectation->what)
+             : expectation->source == EXPECT_LEDGER  ? ledger_field_name(expectation->what)
+                                                     : commands_field_name(expectation->what));
+    add_text(object, "path", metric_path_name(filter->path));
+    cJSON_AddBoolToObject(object, "excluded_phases_too", expectation->with_excluded);
+    add_text(object, "cohort", filter->cohort < scenario->cohort_count ? scenario->cohorts[filter->cohort].name : NULL);
+    add_text(object, "region", filter->region < scenario->region_count ? scenario->regions[filter->region].name : NULL);
+}
+
 static void add_expectation(const struct report_run *run, cJSON *array, uint32_t index)
 {
     const struct expectation *expectation = &run->scenario->expectations[index];
@@ -77,6 +94,7 @@ static void add_expectation(const struct report_run *run, cJSON *array, uint32_t
     add_number(one, "low", known ? result->low : NAN);
     add_number(one, "high", known ? result->high : NAN);
     add_number(one, "bound", expectation->bound);
+    add_subject(run->scenario, one, expectation);
     add_text(one, "comparison", comparison_name(expectation->comparison));
     add_text(one, "unit", report_unit(expectation));
     add_text(one, "statistic", statistic_name(expectation->statistic));

@@ -107,10 +107,22 @@ static void write_expectations(const struct report_run *run, struct page *page)
 
 /* ---- metrics as summaries: durations in seconds, the unit of the format ------------------------------------------------- */
 
+struct family {
+    const char *name, *unit, *help;
+    double scale;
+    bool always; /* even when nothing was sampled */
+};
+static const struct family families[] = {
+    [METRIC_IS_TIME] = {"duration_seconds", "seconds", "Durations from the intended moment, by metric.", 1e-6, true},
+    [METRIC_IS_BYTES] = {"bytes_day", NULL, "Bytes a vehicle and day, by direction.", 1, true},
+    [METRIC_IS_CHARGE] = {"parking_ampere_hours", "ampere_hours", "Charge a vehicle used in a parking.", 1e-6, false},
+    [METRIC_IS_MONEY] = {"cost_day", NULL, "Cost of data a vehicle and day, in the scenario's currency.", 1e-6, false},
+};
+
 struct summary_target {
     const struct report_run *run;
     struct page *page;
-    bool bytes;
+    const struct family *family;
 };
 
 static void write_summary(void *context, enum metric metric, const char *kind, const char *name,
@@ -128,9 +140,9 @@ static void write_summary(void *context, enum metric metric, const char *kind, c
                      {"0.99", summary.p99},
                      {"0.999", summary.p999},
                      {"1.0", summary.maximum}};
-    const char *family = target->bytes ? "bytes_day" : "duration_seconds";
-    double scale = target->bytes ? 1 : 1e-6;
-    char part[24];
+    const char *family = target->family->name;
+    double scale = target->family->scale;
+    char part[40];
     for (int i = 0; i < 7; i++) {
         snprintf(part, sizeof(part), "%s%s", family, i == 5 ? "_count" : i == 6 ? "_sum" : "");
         open_sample(target->run, target->page, part);
@@ -146,15 +158,24 @@ static void write_summary(void *context, enum metric metric, const char *kind, c
     }
 }
 
+static bool has_samples(const struct report_run *run, enum metric_kind kind)
+{
+    struct summary summary;
+    for (int metric = 0; metric < METRIC_COUNT; metric++)
+        if (metric_kind(metric) == kind && report_summary(run->result->measure, metric, MEASURE_EVERYBODY, &summary))
+            return true;
+    return false;
+}
+
 static void write_metrics(const struct report_run *run, struct page *page)
 {
-    for (int bytes = 0; bytes < 2; bytes++) {
-        struct summary_target target = {run, page, bytes};
-        write_family(page, bytes ? "bytes_day" : "duration_seconds", "summary", bytes ? NULL : "seconds",
-                     bytes ? "Bytes a vehicle and day, by direction."
-                           : "Durations from the intended moment, by metric.");
+    for (int kind = 0; kind < (int)(sizeof(families) / sizeof(families[0])); kind++) {
+        struct summary_target target = {run, page, &families[kind]};
+        if (!target.family->always && !has_samples(run, kind))
+            continue;
+        write_family(page, target.family->name, "summary", target.family->unit, target.family->help);
         for (int metric = 0; metric < METRIC_COUNT; metric++)
-            if ((strcmp(metric_unit(metric), "bytes") == 0) == (bytes == 1))
+            if ((int)metric_kind(metric) == kind)
                 report_each_part(run, metric, write_summary, &target);
     }
 }

@@ -344,7 +344,7 @@ static void fill_counters(struct table *table)
         fill_series(table, counter);
 }
 
-/* Victims of identities' counters: all of them by step, and those that are remembered. */
+/* Victims of identities' counters: all of them by step, and those that are remembered; of commands, networks and regions the latter. */
 static void fill_identities(struct table *table)
 {
     const struct measure *measure = table->run->result->measure;
@@ -364,7 +364,8 @@ static void fill_identities(struct table *table)
     prepare(table, "INSERT INTO identity_vehicle VALUES(?, ?, ?, ?, ?, ?, ?)");
     for (int counter = 0; counter < COUNTER_COUNT; counter++) {
         struct measure_worst worst[MEASURE_WORST];
-        uint32_t count = counter_has_identity_victims(counter) ? measure_command_victims(measure, counter, worst) : 0;
+        bool named = counter_has_identity_victims(counter) || counter_has_victims(counter);
+        uint32_t count = named ? measure_command_victims(measure, counter, worst) : 0;
         for (uint32_t rank = 0; rank < count; rank++) {
             put_integer(table, counter);
             put_vehicle(table, rank, &worst[rank]);

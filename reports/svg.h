@@ -72,6 +72,7 @@ struct distribution {
     double bound, measured, low,
         high; /* low, high: NAN when no confidence was asked; bound, measured: NAN when they are no value of a sample */
     const char *bound_text, *measured_text;
+    const struct histogram *other; /* drawn over it as a line, in shares of its own samples; NULL: none */
 };
 void svg_distribution(struct page *page, const struct distribution *distribution);
 

@@ -13,6 +13,10 @@ static void find_range(const struct distribution *distribution, struct frame *fr
 {
     const struct histogram *histogram = distribution->histogram;
     double from = fmax((double)histogram->minimum, 1), to = fmax((double)histogram->maximum, from);
+    if (distribution->other) {
+        from = fmin(from, fmax((double)distribution->other->minimum, 1));
+        to = fmax(to, (double)distribution->other->maximum);
+    }
     const double shown[] = {distribution->bound, distribution->measured};
     for (size_t i = 0; i < 2; i++)
         if (isfinite(shown[i]) && shown[i] >= 1) {
@@ -61,12 +65,25 @@ static bool is_wrong(const struct distribution *distribution, double value)
     return false;
 }
 
+/* A staircase over the bars, on their scale. */
+static void draw_other(struct page *page, const struct frame *frame, const double bars[BARS], double largest)
+{
+    double base = frame->height - frame->bottom, room = base - frame->top,
+           width = (frame->width - frame->left - frame->right) / BARS;
+    page_format(page, "<path class=\"other\" d=\"M%.1f %.1f", frame->left, base);
+    for (int i = 0; i < BARS; i++)
+        page_format(page, "V%.1fH%.1f", base - room * sqrt(bars[i] / largest), frame->left + (i + 1) * width);
+    page_format(page, "V%.1f\"/>", base);
+}
+
 static void draw_bars(struct page *page, const struct frame *frame, const struct distribution *distribution)
 {
-    double bars[BARS] = {0}, largest = 0;
+    double bars[BARS] = {0}, others[BARS] = {0}, largest = 0;
     fill_bars(distribution->histogram, frame, bars);
+    if (distribution->other)
+        fill_bars(distribution->other, frame, others);
     for (int i = 0; i < BARS; i++)
-        largest = fmax(largest, bars[i]);
+        largest = fmax(largest, fmax(bars[i], others[i]));
     double base = frame->height - frame->bottom, room = base - frame->top,
            width = (frame->width - frame->left - frame->right) / BARS;
     for (int i = 0; i < BARS; i++) {
@@ -78,6 +95,8 @@ static void draw_bars(struct page *page, const struct frame *frame, const struct
                     frame->left + i * width, base - height, width - 0.7, height,
                     is_wrong(distribution, middle) ? "bar wrong" : "bar");
     }
+    if (distribution->other)
+        draw_other(page, frame, others, largest);
 }
 
 /* Ticks a person would choose: 1, 2, 5 times a power of ten; durations from ten seconds on as clocks have them. Major ones first. */
@@ -152,8 +171,8 @@ void svg_distribution(struct page *page, const struct distribution *distribution
                           .logarithmic = true};
     char label[256];
     find_range(distribution, &frame);
-    snprintf(label, sizeof(label), "Distribution of %s: measured %s, bound %s", metric_name(distribution->metric),
-             distribution->measured_text, distribution->bound_text);
+    snprintf(label, sizeof(label), "Distribution of %s: measured %s%s%s", metric_name(distribution->metric),
+             distribution->measured_text, distribution->bound_text[0] ? ", bound " : "", distribution->bound_text);
     svg_open(page, WIDTH, HEIGHT, label);
     if (isfinite(distribution->low) && distribution->high > distribution->low) {
         double from = frame_x(&frame, fmax(distribution->low, 1)),
