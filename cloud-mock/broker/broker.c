@@ -224,6 +224,52 @@ void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us)
     broker_leave(broker);
 }
 
+bool cloud_broker_redirect(struct cloud_broker *broker, int64_t now_us, struct span client_id, struct span reference,
+                           bool for_good)
+{
+    struct session *session = broker_session_find(broker, client_id);
+    if (!session || !broker_link_of(session))
+        return false;
+    broker_enter(broker);
+    broker_link_redirect(broker, session->connection, now_us, reference, for_good);
+    broker_leave(broker);
+    return true;
+}
+
+/* All links first, so that no will is sent over one that is gone; what was retained before the wills, which belong to the new life. */
+void cloud_broker_restart(struct cloud_broker *broker, int64_t now_us, bool keep_sessions)
+{
+    broker_enter(broker);
+    const struct cloud_connection *earlier = broker_link_drop_all(broker);
+    if (!keep_sessions)
+        broker_retained_forget_all(broker);
+    broker_link_tell_dropped(broker, broker->dead_connections, earlier, now_us, CLOUD_CLOSED_SERVER);
+    for (uint32_t i = 0; !keep_sessions && i < broker->session_table_size; i++) {
+        struct session *session = broker->session_table[i];
+        while (session) { /* as for a shutdown; who has come back meanwhile is in the new life */
+            bool gone = !broker_link_of(session);
+            if (gone)
+                broker_session_end(broker, session, now_us);
+            session = gone ? broker->session_table[i] : session->chain;
+        }
+    }
+    broker_leave(broker);
+}
+
+bool cloud_broker_forget(struct cloud_broker *broker, int64_t now_us, struct span client_id)
+{
+    struct session *session = broker_session_find(broker, client_id);
+    if (!session)
+        return false;
+    broker_enter(broker);
+    if (broker_link_of(session))
+        broker_link_fail(broker, session->connection, now_us, MQ5_ADMINISTRATIVE_ACTION, NULL, CLOUD_CLOSED_SERVER);
+    if (!(session->flags & SESSION_DEAD) && !broker_link_of(session))
+        broker_session_end(broker, session, now_us);
+    broker_leave(broker);
+    return true;
+}
+
 const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, struct span client_id)
 {
     const struct session *session = broker_session_find(broker, client_id);

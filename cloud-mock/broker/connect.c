@@ -11,14 +11,16 @@ static uint8_t code_311(uint8_t reason)
     case MQ5_CLIENT_IDENTIFIER_NOT_VALID: return 2;
     case MQ5_SERVER_UNAVAILABLE:
     case MQ5_SERVER_BUSY:
+    case MQ5_USE_ANOTHER_SERVER:
+    case MQ5_SERVER_MOVED:
     case MQ5_QUOTA_EXCEEDED: return 3;
     case MQ5_BAD_USER_NAME_OR_PASSWORD: return 4;
     default: return 5;
     }
 }
 
-void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
-                           uint8_t version, uint8_t reason, const char *what, enum cloud_close_reason close_reason)
+static void refuse(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t version,
+                   uint8_t reason, const char *what, struct span reference, enum cloud_close_reason close_reason)
 {
     struct mq5_packet packet = {.type = MQ5_CONNACK};
     if (version == MQ5_V5) {
@@ -29,6 +31,10 @@ void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection 
             packet.connack.properties.present = MQ5_BIT(MQ5_REASON_STRING);
             packet.connack.properties.reason_string = span_text(what);
         }
+        if (reference.length > 0) {
+            packet.connack.properties.present |= MQ5_BIT(MQ5_SERVER_REFERENCE);
+            packet.connack.properties.server_reference = reference;
+        }
     } else {
         packet.connack.reason = code_311(reason);
     }
@@ -37,6 +43,18 @@ void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection 
         broker_send(broker, connection, &packet);
     }
     broker_link_end(broker, connection, now_us, close_reason, true);
+}
+
+void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                           uint8_t version, uint8_t reason, const char *what, enum cloud_close_reason close_reason)
+{
+    refuse(broker, connection, now_us, version, reason, what, (struct span){NULL, 0}, close_reason);
+}
+
+void broker_redirect_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                             uint8_t version, uint8_t reason, struct span reference)
+{
+    refuse(broker, connection, now_us, version, reason, NULL, reference, CLOUD_CLOSED_SERVER);
 }
 
 static bool given(const struct mq5_connect *connect, int property)
@@ -223,8 +241,11 @@ static bool authorised(struct cloud_broker *broker, struct cloud_connection *con
         return false;
     if (answer.reason == MQ5_SUCCESS)
         return true;
+    bool elsewhere = answer.reason == MQ5_USE_ANOTHER_SERVER || answer.reason == MQ5_SERVER_MOVED;
     if (answer.silent)
         broker_link_end(broker, connection, now_us, CLOUD_CLOSED_NOT_AUTHORISED, true);
+    else if (elsewhere)
+        broker_redirect_connect(broker, connection, now_us, connect->version, answer.reason, answer.server_reference);
     else
         broker_refuse_connect(broker, connection, now_us, connect->version, answer.reason, NULL,
                               CLOUD_CLOSED_NOT_AUTHORISED);

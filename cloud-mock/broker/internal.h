@@ -461,6 +461,7 @@ uint8_t broker_retained_store(struct cloud_broker *broker, int64_t now_us, const
                               const struct topic_levels *levels, struct routed *routed);
 void broker_retained_send(struct cloud_broker *broker, int64_t now_us, struct session *session, struct span filter);
 void broker_retained_expire(struct cloud_broker *broker, struct retained_node *node);
+void broker_retained_forget_all(struct cloud_broker *broker);
 void broker_retained_destroy(struct cloud_broker *broker);
 uint64_t broker_retained_hash(const struct cloud_broker *broker);
 
@@ -519,6 +520,9 @@ void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection 
                            const struct mq5_packet *packet);
 void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                            uint8_t version, uint8_t reason, const char *what, enum cloud_close_reason close_reason);
+/* `reference`: of the server to go to, with 0x9C and 0x9D; may be empty. */
+void broker_redirect_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                             uint8_t version, uint8_t reason, struct span reference);
 
 /* link.c: the life of a link, and its bytes */
 void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
@@ -529,6 +533,14 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
 /* Version 5: DISCONNECT with the reason first. */
 void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason,
                       const char *what, enum cloud_close_reason close_reason);
+/* Version 5: DISCONNECT 0x9C or 0x9D first. */
+void broker_link_redirect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                          struct span reference, bool for_good);
+/* All links at once, without a word to anybody; then, from broker->dead_connections to what this returned, the hooks are told and the sessions
+ * go on without: nobody may be sent anything in between. */
+struct cloud_connection *broker_link_drop_all(struct cloud_broker *broker);
+void broker_link_tell_dropped(struct cloud_broker *broker, struct cloud_connection *last,
+                              const struct cloud_connection *earlier, int64_t now_us, enum cloud_close_reason reason);
 void broker_link_free(struct cloud_broker *broker, struct cloud_connection *connection);
 struct link_more *broker_link_more(struct cloud_broker *broker,
                                    struct cloud_connection *connection); /* NULL: no memory */

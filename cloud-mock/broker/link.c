@@ -63,11 +63,8 @@ static void give_back_more(struct cloud_broker *broker, struct cloud_connection 
     connection->more = NULL;
 }
 
-void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
-                     enum cloud_close_reason reason, bool tell_door)
+static void let_go(struct cloud_broker *broker, struct cloud_connection *connection)
 {
-    if (connection->flags & LINK_DEAD)
-        return;
     struct session *session = connection->session;
     connection->flags |= LINK_DEAD;
     broker->connection_count--;
@@ -78,8 +75,12 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
         session->flags &= ~SESSION_LINKED;
         session->expires_us = TIME_NEVER;
     }
-    if (tell_door)
-        broker->ops.close(broker->context, connection->link, reason);
+}
+
+static void tell_gone(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                      enum cloud_close_reason reason)
+{
+    struct session *session = connection->session;
     if (!session)
         return;
     if (broker->ops.disconnected)
@@ -89,8 +90,43 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
         broker_session_away(broker, session, now_us);
 }
 
+void broker_link_end(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                     enum cloud_close_reason reason, bool tell_door)
+{
+    if (connection->flags & LINK_DEAD)
+        return;
+    let_go(broker, connection);
+    if (tell_door)
+        broker->ops.close(broker->context, connection->link, reason);
+    tell_gone(broker, connection, now_us, reason);
+}
+
+struct cloud_connection *broker_link_drop_all(struct cloud_broker *broker)
+{
+    struct cloud_connection *earlier = broker->dead_connections;
+    for (uint32_t i = 0; i < broker->session_table_size; i++) {
+        for (struct session *session = broker->session_table[i]; session; session = session->chain) {
+            if (!broker_link_of(session))
+                continue;
+            let_go(broker, session->connection);
+            broker_flow_link_lost(session);
+        }
+    }
+    for (struct cloud_connection *at; (at = broker_timer_link(broker));)
+        let_go(broker, at);
+    return earlier;
+}
+
+/* What is told may end further links: they come before `last`. */
+void broker_link_tell_dropped(struct cloud_broker *broker, struct cloud_connection *last,
+                              const struct cloud_connection *earlier, int64_t now_us, enum cloud_close_reason reason)
+{
+    for (struct cloud_connection *at = last; at != earlier; at = at->next_dead)
+        tell_gone(broker, at, now_us, reason);
+}
+
 static void send_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, uint8_t reason,
-                            const char *what)
+                            const char *what, struct span reference)
 {
     struct mq5_packet packet = {.type = MQ5_DISCONNECT};
     packet.disconnect.reason =
@@ -98,6 +134,10 @@ static void send_disconnect(struct cloud_broker *broker, struct cloud_connection
     if (what && !(connection->flags & LINK_NO_PROBLEM_INFORMATION)) {
         packet.disconnect.properties.present = MQ5_BIT(MQ5_REASON_STRING);
         packet.disconnect.properties.reason_string = span_text(what);
+    }
+    if (reference.length > 0) {
+        packet.disconnect.properties.present |= MQ5_BIT(MQ5_SERVER_REFERENCE);
+        packet.disconnect.properties.server_reference = reference;
     }
     if (!broker_send(broker, connection, &packet)) { /* 3.14.2-3 */
         packet.disconnect.properties.present = 0;
@@ -111,8 +151,16 @@ void broker_link_fail(struct cloud_broker *broker, struct cloud_connection *conn
     if (connection->flags & LINK_DEAD)
         return;
     if (connection->session && (connection->flags & LINK_V5))
-        send_disconnect(broker, connection, reason, what);
+        send_disconnect(broker, connection, reason, what, (struct span){NULL, 0});
     broker_link_end(broker, connection, now_us, close_reason, true);
+}
+
+void broker_link_redirect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                          struct span reference, bool for_good)
+{
+    if (connection->flags & LINK_V5)
+        send_disconnect(broker, connection, for_good ? MQ5_SERVER_MOVED : MQ5_USE_ANOTHER_SERVER, NULL, reference);
+    broker_link_end(broker, connection, now_us, CLOUD_CLOSED_SERVER, true);
 }
 
 static void handle_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,

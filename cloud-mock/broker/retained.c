@@ -116,6 +116,19 @@ void broker_retained_expire(struct cloud_broker *broker, struct retained_node *n
     forget(broker, node);
 }
 
+void broker_retained_forget_all(struct cloud_broker *broker)
+{
+    for (uint32_t i = 0; i < broker->retained_table_size; i++) {
+        struct retained_node *node = broker->retained_table[i];
+        while (node) { /* others of this bucket may go with it: from the start again */
+            bool found = node->message;
+            if (found)
+                forget(broker, node);
+            node = found ? broker->retained_table[i] : node->chain;
+        }
+    }
+}
+
 static struct retained_node *find(const struct cloud_broker *broker, const struct topic_levels *levels)
 {
     struct retained_node *node = broker->retained_root;

@@ -128,13 +128,18 @@ bool cloud_broker_kick(struct cloud_broker *broker, int64_t now_us, struct span 
 /* The same to one link, whoever uses it; close() is called for it inside. */
 void cloud_broker_cut(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us, uint8_t reason);
 void cloud_broker_shutdown(struct cloud_broker *broker, int64_t now_us); /* DISCONNECT 0x8B to all */
-/* Sends a client to another server: DISCONNECT 0x9C (for now) or 0x9D (for good) with Server Reference; 3.1.1: the link is closed. false: not connected. */
+/* Sends a client to another server: DISCONNECT 0x9C (for now) or 0x9D (for good) with Server Reference (left out when the client's maximum packet
+ * size has no room for it); 3.1.1: the link is closed. CLOUD_CLOSED_SERVER. The session stays. false: not connected. */
 bool cloud_broker_redirect(struct cloud_broker *broker, int64_t now_us, struct span client_id, struct span reference,
                            bool for_good);
-/* A restart or the loss of a node: every link is gone without a word (the door must forget them all, no close() is called), wills are published as the
- * standard says for a lost connection. keep_sessions false: sessions, queues and retained messages of clients are gone, too. Services attached in-process stay. */
+/* A restart or the loss of a node: every link is gone without a word (no close() is called: the door forgets them all when this returns), at once, then
+ * disconnected() is told of each with CLOUD_CLOSED_SERVER, and wills are published as the standard says for a lost connection. keep_sessions false:
+ * sessions with their queues and all retained messages are gone, too; delayed wills are published as their sessions end, and
+ * what wills leave retained stays. Services attached in-process stay attached and subscribed. A client that comes back from inside a hook
+ * has come after the restart. */
 void cloud_broker_restart(struct cloud_broker *broker, int64_t now_us, bool keep_sessions);
-/* A session and everything in it, connected or not; false: there is none. */
+/* A session and everything in it, connected (DISCONNECT 0x98, CLOUD_CLOSED_SERVER) or not; its will is published, as when a session ends. Of a client
+ * that comes back from inside disconnected() the new session stays. false: there is none. */
 bool cloud_broker_forget(struct cloud_broker *broker, int64_t now_us, struct span client_id);
 
 /* Services in-process: no bytes, same routing. deliver() may publish and subscribe. */
