@@ -7,7 +7,9 @@
  *   a! lost                          the link is lost
  *   +1500                            time passes (ms), deadlines fire on their time
  *   L> SUB q1 t/#                    L..Z are services in the same process; L< q1 t/a=payload is what they get
- *   kick x 98, shutdown, deny topic, refuse id reason
+ *   kick x 98, shutdown, deny topic, refuse id reason [server reference]
+ *   redirect x reference [for_good], forget x; restart, restart lose: every link is gone, without a word
+ *   retained 3, sessions 2           so many there are now
  *   hook receive, hook reserved      hooks that are not there otherwise (before the first other line)
  *   mute topic                       no client may receive it
  *   reserve 83                       what the service behind "$..." answers; R< x q1 $t=payload is what it gets from client x;
@@ -53,7 +55,7 @@ struct rig {
     const char *script;
     int line;
     struct cloud_broker_ops ops;
-    char deny[256], mute[256], refuse_id[64];
+    char deny[256], mute[256], refuse_id[64], refuse_reference[64];
     uint8_t refuse_reason, reserve_reason;
     long allocations, fail_at;
     long blocks;
@@ -152,6 +154,7 @@ static void rig_put_properties(struct rig_link *link, const struct mq5_propertie
     rig_put_text(link, p, MQ5_ASSIGNED_CLIENT_IDENTIFIER, "assigned", p->assigned_client_id);
     rig_put_number(link, p, MQ5_TOPIC_ALIAS_MAXIMUM, "tam", p->topic_alias_maximum);
     rig_put_text(link, p, MQ5_REASON_STRING, "why", p->reason_string);
+    rig_put_text(link, p, MQ5_SERVER_REFERENCE, "ref", p->server_reference);
     rig_put_number(link, p, MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE, "wa", p->wildcard_available);
     rig_put_number(link, p, MQ5_SUBSCRIPTION_IDENTIFIER_AVAILABLE, "sia", p->subscription_id_available);
     rig_put_number(link, p, MQ5_SHARED_SUBSCRIPTION_AVAILABLE, "sha", p->shared_available);
@@ -209,7 +212,11 @@ static void rig_put_packet(struct rig_link *link, const struct mq5_packet *packe
             rig_put(link, " %02X", packet->suback.reasons.data[i]);
         rig_put_properties(link, &packet->suback.properties);
         break;
-    case MQ5_DISCONNECT: rig_put(link, " %02X", packet->disconnect.reason); break;
+    case MQ5_DISCONNECT:
+        rig_put(link, " %02X", packet->disconnect.reason);
+        rig_put_text(link, &packet->disconnect.properties, MQ5_SERVER_REFERENCE, "ref",
+                     packet->disconnect.properties.server_reference);
+        break;
     default: break;
     }
     rig_put(link, "\n");
@@ -256,7 +263,8 @@ rig_authorise_connect(void *context, int64_t now_us, const struct mq5_connect *c
     struct rig *rig = context;
     if (rig->refuse_id[0] && span_equal(connect->client_id, span_text(rig->refuse_id)))
         return (struct cloud_authorisation){.reason = rig->refuse_reason ? rig->refuse_reason : MQ5_NOT_AUTHORIZED,
-                                            .silent = rig->refuse_reason == 0};
+                                            .silent = rig->refuse_reason == 0,
+                                            .server_reference = span_text(rig->refuse_reference)};
     return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
 }
 
@@ -508,10 +516,56 @@ static void rig_option(struct rig *rig, const char *text)
 #undef RIG_OPTION
 }
 
+/* The restarted broker calls no close(): the door forgets its links. */
+static void rig_restart(struct rig *rig, bool keep_sessions)
+{
+    bool open[RIG_LINKS];
+    for (int i = 0; i < RIG_LINKS; i++)
+        open[i] = rig->link[i].open;
+    cloud_broker_restart(rig->broker, rig->now_us, keep_sessions);
+    for (int i = 0; i < RIG_LINKS; i++) {
+        if (rig->link[i].open != open[i])
+            rig_fail(rig, "a restart closed %c", rig->link[i].name);
+        rig->link[i].open = false;
+    }
+}
+
+static void rig_counted(struct rig *rig, const char *what, uint64_t count, const char *expected)
+{
+    if (count != strtoull(expected, NULL, 10))
+        rig_fail(rig, "%llu %s, expected %s", (unsigned long long)count, what, expected);
+}
+
+static bool rig_administer(struct rig *rig, const struct rig_words *words)
+{
+    struct cloud_broker_counts counts;
+    struct span id = span_text(words->count > 1 ? words->word[1] : "");
+    cloud_broker_count(rig->broker, &counts);
+    if (strcmp(words->word[0], "redirect") == 0) {
+        if (!cloud_broker_redirect(rig->broker, rig->now_us, id, span_text(words->word[2]),
+                                   rig_flag(words, "for_good")))
+            rig_fail(rig, "nobody to redirect");
+    } else if (strcmp(words->word[0], "forget") == 0) {
+        if (!cloud_broker_forget(rig->broker, rig->now_us, id))
+            rig_fail(rig, "nobody to forget");
+    } else if (strcmp(words->word[0], "restart") == 0) {
+        rig_restart(rig, !rig_flag(words, "lose"));
+    } else if (strcmp(words->word[0], "retained") == 0) {
+        rig_counted(rig, "retained", counts.retained, words->word[1]);
+    } else if (strcmp(words->word[0], "sessions") == 0) {
+        rig_counted(rig, "sessions", counts.sessions, words->word[1]);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static void rig_command(struct rig *rig, const char *line)
 {
     struct rig_words words;
     rig_split(line, &words);
+    if (rig_administer(rig, &words))
+        return;
     if (strcmp(words.word[0], "kick") == 0) {
         if (!cloud_broker_kick(rig->broker, rig->now_us, span_text(words.word[1]),
                                (uint8_t)strtoul(words.word[2], NULL, 16)))
@@ -527,6 +581,7 @@ static void rig_command(struct rig *rig, const char *line)
     } else if (strcmp(words.word[0], "refuse") == 0) {
         snprintf(rig->refuse_id, sizeof(rig->refuse_id), "%s", words.word[1]);
         rig->refuse_reason = (uint8_t)strtoul(words.word[2], NULL, 16);
+        snprintf(rig->refuse_reference, sizeof(rig->refuse_reference), "%s", words.count > 3 ? words.word[3] : "");
     } else {
         rig_fail(rig, "unknown line: %s", line);
     }
