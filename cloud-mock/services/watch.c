@@ -155,10 +155,11 @@ enum age { AGE_OLDER, AGE_SAME, AGE_NEWER }; /* of an event's connection against
 static enum age age_of(const struct client *client, const struct event *event)
 {
     int64_t later_ms = event->stamp_ms - client->stamp_ms;
-    if (event->version == client->version && event->connected)
-        return later_ms > RESTART_MS ? AGE_NEWER : AGE_SAME;
-    if (event->version == client->version) /* long after its "connected" as may be, but not before it */
-        return later_ms < -RESTART_MS ? AGE_OLDER : AGE_SAME;
+    if (event->version == client->version) {
+        if (!event->connected && later_ms < -RESTART_MS)
+            return AGE_OLDER; /* no connection ends before it begins */
+        return later_ms > RESTART_MS && (event->connected || client->down) ? AGE_NEWER : AGE_SAME;
+    }
     if (event->version > client->version)
         return later_ms < -RESTART_MS ? AGE_OLDER : AGE_NEWER;
     return later_ms > RESTART_MS ? AGE_NEWER : AGE_OLDER;
@@ -188,12 +189,8 @@ static void apply(struct cloud_watch *watch, int64_t now_us, const struct event 
         watch->counts.late++;
         return;
     }
-    if (age == AGE_SAME && !is_news(watch, client, event)) {
-        if (!event->connected && event->stamp_ms > client->stamp_ms && !client->waiting)
-            client->stamp_ms =
-                event->stamp_ms; /* the same number an hour later: the end of a connection not told yet */
+    if (age == AGE_SAME && !is_news(watch, client, event))
         return;
-    }
     client->version = event->version;
     client->stamp_ms = event->stamp_ms;
     if (event->connected)
