@@ -455,7 +455,7 @@ static inline bool world_step(struct world *w, int64_t until_us)
     if (w->dead) {
         world_power_cut(w);
         w->now_us += 5 * US_PER_S;
-        world_start(w, TCU_DRIVING);
+        world_start(w, w->restarts_parked ? TCU_PARKED : TCU_DRIVING);
     }
     return true;
 }

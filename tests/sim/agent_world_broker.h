@@ -80,6 +80,7 @@ struct world {
     int64_t deadline_us;
     uint32_t life;
     bool dead; /* power went inside a call: nothing leaves any more */
+    bool restarts_parked;
     struct {
         uint8_t data[TCU_STORE_MAX];
         size_t length;
