@@ -78,7 +78,7 @@ static int64_t next_deadline(const struct tcu *tcu)
     if (agent_rotation(tcu) && tcu->state == TCU_ONLINE)
         at_us = agent_min(at_us, agent_rotation(tcu)->timer_us);
     if (tcu->more)
-        at_us = agent_min(at_us, agent_power_next_deadline(tcu));
+        at_us = agent_min(at_us, agent_min(agent_shadow_deadline(tcu), agent_power_next_deadline(tcu)));
     return tcu->state == TCU_ONLINE ? agent_min(at_us, agent_distrust_at(tcu)) : at_us;
 }
 
@@ -91,6 +91,8 @@ void agent_settle(struct tcu *tcu)
     if (tcu->state == TCU_ONLINE && !agent_claiming(tcu)) {
         if (tcu->slots)
             agent_command_pump(tcu);
+        if (tcu->profile->shadow && agent_shadow_kept(tcu))
+            agent_shadow_settle(tcu);
         if (tcu->queue_inflight < tcu->queue_count)
             agent_telemetry_pump(tcu);
     }
@@ -217,6 +219,8 @@ static void dropped(struct tcu *tcu, uint32_t token)
         tcu->subscribe_sent = 0;
     else if (token & TOKEN_REQUEST & ~TOKEN_OTHER)
         agent_request_dropped(tcu, token);
+    else if (token & TOKEN_SHADOW & ~TOKEN_OTHER)
+        agent_shadow_dropped(tcu, token);
     else
         agent_command_dropped(tcu, token);
 }
@@ -271,6 +275,8 @@ bool agent_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
         return agent_telemetry_load(tcu, token, out);
     if (token & TOKEN_REQUEST & ~TOKEN_OTHER)
         return agent_request_load(tcu, token, out);
+    if (token & TOKEN_SHADOW & ~TOKEN_OTHER)
+        return agent_shadow_load(tcu, token, out);
     if (token != TOKEN_PRESENCE && token != TOKEN_ABSENCE)
         return agent_command_load(tcu, token, out);
     agent_presence_load(tcu, token, out);
@@ -360,6 +366,10 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
         hash = mix(hash, TCU_OPERATIONAL_SECOND);
     if (agent_rotation(tcu))
         hash = mix(hash, (uint64_t)agent_rotation(tcu)->phase << 8 | agent_rotation(tcu)->step);
+    if (tcu->profile->shadow && tcu->more && tcu->more->shadow)
+        hash = mix(hash, tcu->more->shadow->version << 8 | tcu->more->shadow->asked << 1 | tcu->more->shadow->setting);
+    if (tcu->profile->sealed_commands && tcu->more)
+        hash = mix(mix(hash, tcu->more->sealed_highest), tcu->more->sealed_seen);
     if (tcu->profile->stay_connected_us > 0 && tcu->more)
         hash = mix(hash, (uint64_t)tcu->more->power_due_us << 1 | tcu->more->asleep);
     return hash;

@@ -12,13 +12,14 @@
  *   jobs.c        what the cloud wants done, and telling it how it went
  *   rotation.c    a change of identity, by job or by claim, over power cuts
  *   request.c     what a change of identity asks of the cloud, repeated until answered
+ *   shadow.c      the vehicle's side of its Device Shadow
  *   json.c        members of objects, text with escapes
  *
  *   memory.c      what is reserved, what is taken when needed
  *
  * Memory: [struct tcu][struct mq5_client, or struct agent_other], and on a platform without memory_take behind it
  * [struct agent_recent][struct agent_slots][queue_capacity records][struct agent_more and
- * struct agent_rotation, if there may be need of them][the session's memory].
+ * struct agent_rotation, if there may be need of them][struct agent_shadow, if it keeps one][the session's memory].
  */
 #ifndef AGENT_INTERNAL_H
 #define AGENT_INTERNAL_H
@@ -30,6 +31,7 @@
 #define AGENT_TEXT_BYTES  192 /* topics, ids and names of the commands in the slots, packed */
 #define AGENT_COMMAND_MAX 48
 #define AGENT_TOPIC_MAX   128  /* expanded */
+#define AGENT_FILTER_MAX  304  /* the longest: a named shadow's */
 #define AGENT_SCRATCH     512  /* beside the payload's body: properties, topic, JSON around the body */
 #define AGENT_REQUEST_MAX 1280 /* a request of a change of identity: a P-256 CSR as PEM is some 450 */
 #define AGENT_TOKEN_MAX   512  /* ownership token */
@@ -44,6 +46,7 @@
 #define TOKEN_ABSENCE   (TOKEN_OTHER | 0x21)
 #define TOKEN_SUBSCRIBE (TOKEN_OTHER | 0x30)
 #define TOKEN_REQUEST   (TOKEN_OTHER | 0x100) /* + number of the request, a byte */
+#define TOKEN_SHADOW    (TOKEN_OTHER | 0x200) /* ... of the shadow's */
 
 /* Everything that can move the connection; the table in connection.c says what each does in each state. */
 enum agent_event {
@@ -102,6 +105,9 @@ enum agent_status {
     AGENT_EXPIRED,
 };
 
+/* Which way a command came, and its answer goes. */
+enum agent_origin { ORIGIN_TOPIC, ORIGIN_SHADOW, ORIGIN_EXECUTION /* the id is the execution's */ };
+
 enum agent_slot_state { SLOT_FREE, SLOT_EXECUTING, SLOT_READY, SLOT_SENT };
 
 struct agent_slot {
@@ -109,7 +115,9 @@ struct agent_slot {
     uint32_t sent_at;
     uint8_t topic_length, id_length, command_length; /* in `text`, slot by slot in this order; topic 0: the profile's */
     uint8_t state : 2, status : 3, id_in_payload : 1;
-    uint8_t recent; /* whose outcome this is; AGENT_NO_RECENT */
+    uint8_t recent;  /* whose outcome this is; AGENT_NO_RECENT */
+    uint8_t origin;  /* enum agent_origin */
+    uint8_t refusal; /* enum tcu_refusal */
 };
 
 /* Commands of the past, kept for good once there was one. */
@@ -131,6 +139,7 @@ struct agent_answer {
     struct span topic, id, command;
     enum agent_status status;
     bool id_in_payload;
+    uint8_t origin, refusal;
     int64_t wall_us;
 };
 
@@ -176,13 +185,35 @@ struct agent_rotation {
     char text[AGENT_REQUEST_MAX]; /* the request's payload */
 };
 
-struct agent_shadow; /* shadow.c */
+/* There where a shadow is kept, since the vehicle was online first. */
+struct agent_shadow {
+    int64_t timer_us; /* asked, not due: asked again then */
+    int64_t get_us;   /* wanted: not asked before */
+    int64_t pause_us; /* the car is not asked before for what it was asked for last */
+    uint64_t version; /* the last one known */
+    uint64_t handled; /* of the last difference handed to the car */
+    uint32_t nonce;   /* of this power-up, in tokens */
+    uint32_t wanted_hash;
+    uint8_t asked, tries; /* shadow.c */
+    uint8_t serial;       /* of the request sent last */
+    uint8_t conflicts;    /* in a row */
+    uint8_t rounds;       /* the car was asked for the same so often */
+    uint8_t command_status, command_refusal;
+    uint8_t due : 1, want_get : 1, want_report : 1;
+    uint8_t setting : 1;       /* the car is at it */
+    uint8_t held : 1;          /* ... and something newer is wanted */
+    uint8_t command_known : 1; /* a command's end is to be reported */
+    uint8_t command_sent : 1;  /* ... and is in the update under way */
+    char command[16];          /* its id */
+};
 
 /* What few vehicles need, or seldom: there while something is in it, and all the time where the profile says that the vehicle sleeps or
  * keeps a shadow. */
 struct agent_more {
     struct agent_rotation *rotation; /* NULL: no job, and the identity stays; agent_rotation() */
     struct agent_shadow *shadow;     /* NULL: keeps none, or no memory yet */
+    uint64_t sealed_highest;         /* sequence of sealed commands; 0: none yet */
+    uint64_t sealed_seen;            /* bit n: highest - n was taken */
     int64_t power_due_us; /* awake: falls asleep then, if nothing holds it; asleep: wakes; TIME_NEVER: neither */
     uint8_t asleep : 1;
     uint8_t awake_for : 3;   /* enum tcu_wake */
@@ -391,10 +422,27 @@ bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish);
 /* What to subscribe to for answers and notifications; empty: nothing. `out` holds AGENT_TOPIC_MAX bytes. */
 struct span agent_request_filter(const struct tcu *tcu, char *out);
 
+/* shadow.c. settle: asks what is to be asked, if it may. */
+bool agent_shadow_kept(const struct tcu *tcu); /* the profile and the port say so */
+bool agent_shadow_busy(const struct tcu *tcu);
+struct span agent_shadow_filter(const struct tcu *tcu, char *out); /* out holds AGENT_FILTER_MAX bytes */
+void agent_shadow_online(struct tcu *tcu, bool resumed);
+void agent_shadow_settle(struct tcu *tcu);
+int64_t agent_shadow_deadline(const struct tcu *tcu);
+bool agent_shadow_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
+void agent_shadow_dropped(struct tcu *tcu, uint32_t token);
+/* Topic without the prefix; true: it is the shadow's. */
+bool agent_shadow_heard(struct tcu *tcu, struct span topic, struct span payload);
+void agent_shadow_executed(struct tcu *tcu,
+                           const struct agent_answer *answer); /* a command of the shadow's has ended */
+
 /* json.c */
 enum agent_json { AGENT_JSON_BAD, AGENT_JSON_NONE, AGENT_JSON_FOUND };
 /* BAD: no whole object. value: as it is written, with quotes and brackets. */
 enum agent_json agent_json_member(struct span object, const char *name, struct span *value);
+/* All members of a whole object, without its braces; those but one, copied. false: no object, or no room. */
+struct span agent_json_members(struct span object);
+bool agent_json_without(struct span object, const char *name, char *out, size_t capacity, size_t *length);
 bool agent_json_text(struct span value, void *out, size_t capacity, size_t *length); /* false: no string, or too long */
 bool agent_json_is(struct span value, const char *text);
 bool agent_json_number(struct span value, int64_t *number); /* whole, not negative; also in quotes */
@@ -422,6 +470,13 @@ void agent_command_published(struct tcu *tcu, uint32_t token);
 void agent_command_dropped(struct tcu *tcu, uint32_t token);
 bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 uint32_t agent_command_oldest_sent(const struct tcu *tcu);
+/* The other ways: id of 16 hexadecimal digits; a sealed one; topic behind "executions/". */
+void agent_command_shadow(struct tcu *tcu, struct span id, struct span name);
+void agent_command_sms(struct tcu *tcu, struct span sealed);
+void agent_command_execution(struct tcu *tcu, struct span topic, const struct mq5_publish *publish);
+struct span agent_command_execution_filter(const struct tcu *tcu, char *out); /* out holds AGENT_FILTER_MAX bytes */
+const char *agent_status_name(enum agent_status status);
+const char *agent_refusal_name(enum tcu_refusal refusal);
 
 /* power.c: nothing here does anything for a profile that does not sleep. */
 bool agent_power_start(struct tcu *tcu); /* begins awake; false: no memory */
@@ -443,6 +498,7 @@ struct agent_more *agent_more_need(struct tcu *tcu);
 void agent_more_settle(struct tcu *tcu); /* gives it back when there is nothing in it */
 struct agent_rotation *agent_rotation_need(struct tcu *tcu);
 void agent_rotation_give(struct tcu *tcu);
+struct agent_shadow *agent_shadow_need(struct tcu *tcu);
 bool agent_queue_room(struct tcu *tcu); /* false: the queue is as long as it may be, or as there is memory for */
 void agent_memory_init(struct tcu *tcu);
 void agent_memory_settle(struct tcu *tcu); /* gives back what is empty */

@@ -4,6 +4,9 @@
  * with their outcome, over power cuts too, and an id is on record before the car is told. Not executed: retained
  * messages (nobody asked now), expired ones, repetitions without an id (nobody could tell whether they ran), what is
  * no command. A command beyond AGENT_SLOTS is answered "busy" and forgotten, so that it may be asked again.
+ * A sealed command (cloud/keys.h) is one that the port has opened: its own id counts, not the one around it. Its sequence number is taken together with
+ * its id, in one write, when the car is told; a number taken before is refused unless the id is remembered.
+ * The same id may come on several ways (by topic, SMS, shadow, as an execution): it is written as 8 bytes or as 16 digits, and is remembered as the same.
  * Answers wait in slots at QoS 1; one that finds no slot is sent once at QoS 0: whoever misses it asks again. */
 #include "agent_internal.h"
 
@@ -13,6 +16,33 @@ static const char *const status_names[] = {
     [AGENT_UNKNOWN] = "failed",    [AGENT_SUCCEEDED] = "succeeded", [AGENT_FAILED] = "failed",
     [AGENT_REJECTED] = "rejected", [AGENT_BUSY] = "busy",           [AGENT_EXPIRED] = "expired",
 };
+
+static const char *const refusal_names[] = {
+    [TCU_REFUSED_NOTHING] = "",      [TCU_REFUSED_UNREADABLE] = "unreadable",
+    [TCU_REFUSED_FORGED] = "forged", [TCU_REFUSED_REPLAYED] = "replayed",
+    [TCU_REFUSED_LATE] = "late",     [TCU_REFUSED_PLAIN] = "plain",
+};
+
+/* A sealed command's head; what follows is ciphertext, tag and signature. */
+enum { ID_BYTES = 8, SEALED_HEAD = 16, SEALED_LEAST = SEALED_HEAD + ID_BYTES + 16 + 64, WINDOW = 64 };
+
+/* A command, and what else decides about it. */
+struct asked {
+    struct agent_answer answer;
+    uint64_t hash; /* of its id; 0: none */
+    uint64_t sequence;
+    bool sealed, expired, retained, again /* DUP */;
+};
+
+const char *agent_status_name(enum agent_status status)
+{
+    return status_names[status];
+}
+
+const char *agent_refusal_name(enum tcu_refusal refusal)
+{
+    return refusal_names[refusal];
+}
 
 static void tell(struct tcu *tcu, enum tcu_probe_kind kind, uint8_t reason, struct span id)
 {
@@ -28,6 +58,27 @@ static uint64_t hash_id(struct span id)
     for (uint32_t i = 0; i < id.length; i++)
         hash = (hash ^ id.data[i]) * UINT64_C(0x100000001B3);
     return hash ? hash : 1;
+}
+
+static int hex_value(uint8_t byte)
+{
+    return byte >= '0' && byte <= '9' ? byte - '0' : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+/* 16 digits are the 8 bytes they stand for, where an id may come either way. */
+static uint64_t hash_either(const struct tcu *tcu, struct span id)
+{
+    const struct tcu_profile *profile = tcu->profile;
+    uint8_t bytes[ID_BYTES];
+    if (id.length != 2 * ID_BYTES || !(profile->sealed_commands || profile->shadow || profile->executions))
+        return id.length > 0 ? hash_id(id) : 0;
+    for (unsigned i = 0; i < ID_BYTES; i++) {
+        int high = hex_value(id.data[2 * i]), low = hex_value(id.data[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return hash_id(id);
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return hash_id(span_of(bytes, sizeof(bytes)));
 }
 
 static unsigned recent_find(const struct agent_recent *recent, uint64_t hash)
@@ -90,6 +141,8 @@ static struct agent_answer slot_answer(const struct tcu *tcu, unsigned index)
         .command = span_of(text + slot->topic_length + slot->id_length, slot->command_length),
         .status = (enum agent_status)slot->status,
         .id_in_payload = slot->id_in_payload,
+        .origin = slot->origin,
+        .refusal = slot->refusal,
         .wall_us = slot->wall_us,
     };
 }
@@ -134,6 +187,8 @@ static unsigned slot_take(struct tcu *tcu, const struct agent_answer *request)
     slot->id_length = (uint8_t)request->id.length;
     slot->command_length = (uint8_t)request->command.length;
     slot->id_in_payload = request->id_in_payload;
+    slot->origin = request->origin;
+    slot->refusal = request->refusal;
     return index;
 }
 
@@ -149,12 +204,16 @@ static void slot_finish(struct tcu *tcu, unsigned index, enum agent_status statu
 
 static void answer(struct tcu *tcu, struct agent_answer *request, enum agent_status status)
 {
+    request->status = status;
+    if (request->origin == ORIGIN_SHADOW) {
+        agent_shadow_executed(tcu, request);
+        return;
+    }
     unsigned index = status == AGENT_BUSY ? AGENT_SLOTS : slot_take(tcu, request);
     if (index < AGENT_SLOTS) {
         slot_finish(tcu, index, status);
         return;
     }
-    request->status = status;
     request->wall_us = tcu->port->wall_us(tcu->port_context, tcu->now_us);
     memcpy(tcu->profile->scratch, request, sizeof(*request));
     tcu->direct = 1;
@@ -167,6 +226,10 @@ static struct span answer_payload(const struct agent_answer *answered, char *out
 {
     char *at = agent_text_literal(out, "{\"status\":\"");
     at = agent_text_copy(at, span_text(status_names[answered->status]));
+    if (answered->refusal) {
+        at = agent_text_literal(at, "\",\"reason\":\"");
+        at = agent_text_copy(at, span_text(refusal_names[answered->refusal]));
+    }
     at = agent_text_literal(at, "\",\"command\":\"");
     at = agent_text_copy(at, answered->command);
     at = agent_text_literal(at, "\",\"ts\":");
@@ -180,6 +243,58 @@ static struct span answer_payload(const struct agent_answer *answered, char *out
     return span_of(out, (size_t)(at - out));
 }
 
+/* Executions (cloud-contract 8.2): status and, for what went wrong, a code. */
+static struct span execution_payload(const struct agent_answer *answered, char *out)
+{
+    static const char *const reasons[] = {
+        [TCU_REFUSED_UNREADABLE] = "UNREADABLE", [TCU_REFUSED_FORGED] = "FORGED",
+        [TCU_REFUSED_REPLAYED] = "REPLAYED",     [TCU_REFUSED_LATE] = "LATE",
+        [TCU_REFUSED_PLAIN] = "PLAIN",
+    };
+    static const struct {
+        const char *status, *reason;
+    } rows[] = {
+        [AGENT_UNKNOWN] = {"FAILED", "INTERRUPTED"}, [AGENT_SUCCEEDED] = {"SUCCEEDED", NULL},
+        [AGENT_FAILED] = {"FAILED", "FAILED"},       [AGENT_REJECTED] = {"REJECTED", "REJECTED"},
+        [AGENT_BUSY] = {"REJECTED", "BUSY"},         [AGENT_EXPIRED] = {"TIMED_OUT", "EXPIRED"},
+    };
+    const char *reason = answered->refusal ? reasons[answered->refusal] : rows[answered->status].reason;
+    char *at = agent_text_literal(out, "{\"status\":\"");
+    at = agent_text_copy(at, span_text(rows[answered->status].status));
+    if (reason) {
+        at = agent_text_literal(at, "\",\"statusReason\":{\"reasonCode\":\"");
+        at = agent_text_copy(at, span_text(reason));
+        at = agent_text_literal(at, "\"}}");
+    } else {
+        at = agent_text_literal(at, "\"}");
+    }
+    return span_of(out, (size_t)(at - out));
+}
+
+static char *execution_topic(const struct tcu *tcu, char *at)
+{
+    at += agent_text_expand(tcu->profile->topics.reserved, tcu_name(tcu), at).length;
+    return at + agent_text_expand("commands/things/%/executions/", tcu_name(tcu), at).length;
+}
+
+struct span agent_command_execution_filter(const struct tcu *tcu, char *out)
+{
+    bool of_our_own = strchr(tcu->profile->topics.reserved, '%') != NULL; /* then subscribed to already */
+    if (!tcu->profile->topics.reserved[0] || of_our_own)
+        return (struct span){NULL, 0};
+    char *at = agent_text_literal(execution_topic(tcu, out), "+/request/json");
+    return span_of(out, (size_t)(at - out));
+}
+
+static void execution_load(const struct tcu *tcu, const struct agent_answer *answered, struct mq5_publish *out)
+{
+    char *scratch = (char *)tcu->profile->scratch;
+    char *at = agent_text_copy(execution_topic(tcu, scratch), answered->id);
+    at = agent_text_literal(at, "/response/json");
+    out->topic = span_of(scratch, (size_t)(at - scratch));
+    out->payload = execution_payload(answered, at);
+}
+
 bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out)
 {
     unsigned index = token - TOKEN_ANSWER;
@@ -191,11 +306,15 @@ bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out
         answered = slot_answer(tcu, index);
     else
         return false;
+    out->qos = token != TOKEN_DIRECT && tcu->peer_qos > 0 ? 1 : 0;
+    if (answered.origin == ORIGIN_EXECUTION) {
+        execution_load(tcu, &answered, out);
+        return true;
+    }
     if (answered.topic.length == 0)
         answered.topic = agent_text_expand(tcu->profile->topics.command_response, tcu_name(tcu), scratch);
     out->topic = answered.topic;
     out->payload = answer_payload(&answered, scratch + AGENT_TOPIC_MAX);
-    out->qos = token != TOKEN_DIRECT && tcu->peer_qos > 0 ? 1 : 0;
     if (answered.id.length > 0 && !answered.id_in_payload) {
         out->properties.present = MQ5_BIT(MQ5_CORRELATION_DATA);
         out->properties.correlation_data = answered.id;
@@ -207,6 +326,11 @@ static void send_answer(struct tcu *tcu, unsigned index)
 {
     struct agent_slot *slot = &tcu->slots->slot[index];
     struct agent_answer answered = slot_answer(tcu, index);
+    if (answered.origin == ORIGIN_SHADOW) {
+        agent_shadow_executed(tcu, &answered);
+        slot_free(tcu->slots, index);
+        return;
+    }
     slot_set_state(tcu->slots, index, SLOT_SENT);
     slot->sent_at = agent_stamp(tcu->now_us);
     enum mq5_client_result result = agent_mqtt_publish(tcu, TOKEN_ANSWER + index, 0);
@@ -251,22 +375,62 @@ uint32_t agent_command_oldest_sent(const struct tcu *tcu)
     return oldest;
 }
 
+/* Sequence numbers of sealed commands. */
+
+static bool sequence_used(const struct agent_more *more, uint64_t sequence)
+{
+    uint64_t below = more->sealed_highest - sequence;
+    if (sequence == 0)
+        return true;
+    return sequence <= more->sealed_highest && (below >= WINDOW || (more->sealed_seen >> below & 1));
+}
+
+static void sequence_take(struct agent_more *more, uint64_t sequence)
+{
+    if (sequence > more->sealed_highest) {
+        uint64_t steps = sequence - more->sealed_highest;
+        more->sealed_seen = (steps < WINDOW ? more->sealed_seen << steps : 0) | 1;
+        more->sealed_highest = sequence;
+    } else {
+        more->sealed_seen |= UINT64_C(1) << (more->sealed_highest - sequence);
+    }
+}
+
 /* Requests. */
 
-static void execute(struct tcu *tcu, struct agent_answer *request, uint64_t hash)
+/* Id and sequence are on record, in one write. AGENT_NO_RECENT: they are not, and nothing has changed. */
+static unsigned promise(struct tcu *tcu, const struct asked *asked)
 {
+    struct agent_more before = {.rotation = NULL};
+    unsigned place = recent_add(tcu, asked->hash, AGENT_UNKNOWN);
+    if (place == AGENT_NO_RECENT)
+        return place;
+    if (asked->sealed) {
+        before = *tcu->more;
+        sequence_take(tcu->more, asked->sequence);
+    }
+    if (agent_store_save(tcu))
+        return place;
+    tcu->recent->hash[place] = 0;
+    if (asked->sealed) {
+        tcu->more->sealed_highest = before.sealed_highest;
+        tcu->more->sealed_seen = before.sealed_seen;
+    }
+    return AGENT_NO_RECENT;
+}
+
+static void execute(struct tcu *tcu, struct asked *asked)
+{
+    struct agent_answer *request = &asked->answer;
     unsigned index = slot_take(tcu, request);
     if (index == AGENT_SLOTS) {
         bool never = request->topic.length + request->id.length + request->command.length > AGENT_TEXT_BYTES;
         answer(tcu, request, never ? AGENT_REJECTED : AGENT_BUSY);
         return;
     }
-    if (hash != 0) {
-        unsigned place = recent_add(tcu, hash, AGENT_UNKNOWN);
-        bool promised = place < AGENT_RECENT && agent_store_save(tcu);
-        if (!promised) { /* "never twice" */
-            if (place < AGENT_RECENT)
-                tcu->recent->hash[place] = 0;
+    if (asked->hash != 0) {
+        unsigned place = promise(tcu, asked);
+        if (place == AGENT_NO_RECENT) { /* "never twice" */
             slot_finish(tcu, index, AGENT_REJECTED);
             return;
         }
@@ -285,23 +449,124 @@ static void repeated(struct tcu *tcu, struct agent_answer *request, unsigned rec
     answer(tcu, request, (enum agent_status)tcu->recent->status[recent]);
 }
 
-static void requested(struct tcu *tcu, struct agent_answer *request, const struct mq5_publish *publish)
+/* Answered where it can be said what is refused. */
+static void refuse(struct tcu *tcu, struct agent_answer *request, enum tcu_refusal why)
 {
-    bool expires = publish->properties.present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL);
-    uint64_t hash = request->id.length > 0 ? hash_id(request->id) : 0;
-    unsigned recent = hash ? recent_find(tcu->recent, hash) : AGENT_RECENT;
-    tell(tcu, TCU_PROBE_COMMAND_RECEIVED, 0, request->id);
-    if (publish->retain || request->command.length == 0 || (publish->dup && hash == 0)) {
-        answer(tcu, request, AGENT_REJECTED);
-    } else if (recent < AGENT_RECENT) {
-        repeated(tcu, request, recent);
-    } else if (expires && publish->properties.message_expiry_s == 0) {
-        if (hash)
-            recent_add(tcu, hash, AGENT_EXPIRED);
-        answer(tcu, request, AGENT_EXPIRED);
-    } else {
-        execute(tcu, request, hash);
+    request->refusal = (uint8_t)why;
+    tell(tcu, TCU_PROBE_COMMAND_REFUSED, (uint8_t)why, request->id);
+    if (request->id.length > 0 || request->topic.length > 0)
+        answer(tcu, request, why == TCU_REFUSED_LATE ? AGENT_EXPIRED : AGENT_REJECTED);
+}
+
+/* What was executed is answered from memory even when its time is over by now. */
+static void requested(struct tcu *tcu, struct asked *asked)
+{
+    struct agent_answer *request = &asked->answer;
+    unsigned recent = asked->hash ? recent_find(tcu->recent, asked->hash) : AGENT_NO_RECENT;
+    bool remembered = recent < AGENT_RECENT;
+    if (asked->sealed && !remembered && sequence_used(tcu->more, asked->sequence)) {
+        refuse(tcu, request, TCU_REFUSED_REPLAYED);
+        return;
     }
+    tell(tcu, TCU_PROBE_COMMAND_RECEIVED, 0, request->id);
+    if (asked->retained || request->command.length == 0 || (asked->again && asked->hash == 0)) {
+        answer(tcu, request, AGENT_REJECTED);
+    } else if (remembered) {
+        repeated(tcu, request, recent);
+    } else if (asked->expired) {
+        if (asked->hash)
+            recent_add(tcu, asked->hash, AGENT_EXPIRED);
+        if (asked->sealed)
+            refuse(tcu, request, TCU_REFUSED_LATE);
+        else
+            answer(tcu, request, AGENT_EXPIRED);
+    } else {
+        execute(tcu, asked);
+    }
+}
+
+static bool sealed_form(struct span text)
+{
+    return text.length >= SEALED_LEAST && memcmp(text.data, "CV\x01", 3) == 0;
+}
+
+static uint64_t big_endian(const uint8_t *at, unsigned bytes)
+{
+    uint64_t value = 0;
+    for (unsigned i = 0; i < bytes; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+/* An opened command's texts. */
+struct opened {
+    uint8_t plain[ID_BYTES + AGENT_COMMAND_MAX];
+    char digits[2 * ID_BYTES];
+};
+
+/* Who asks by topic or SMS is answered with the id inside: bytes as correlation data in 5, digits in the payload in 3.1.1. */
+static void use_sealed_id(struct tcu *tcu, struct agent_answer *request, struct opened *opened)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (request->origin != ORIGIN_TOPIC)
+        return;
+    for (unsigned i = 0; i < ID_BYTES; i++) {
+        opened->digits[2 * i] = digits[opened->plain[i] >> 4];
+        opened->digits[2 * i + 1] = digits[opened->plain[i] & 15];
+    }
+    request->id_in_payload = !agent_v5(tcu);
+    request->id = agent_v5(tcu) ? span_of(opened->plain, ID_BYTES) : span_of(opened->digits, sizeof(opened->digits));
+}
+
+/* What is in `opened` is looked at until the request is through. */
+static enum tcu_refusal open_sealed(struct tcu *tcu, struct asked *asked, struct span sealed, struct opened *opened)
+{
+    enum tcu_refusal why = TCU_REFUSED_UNREADABLE;
+    struct span ignored;
+    if (!sealed_form(sealed))
+        return TCU_REFUSED_PLAIN;
+    if (!tcu->port->unseal)
+        return TCU_REFUSED_UNREADABLE;
+    size_t length = tcu->port->unseal(tcu->port_context, sealed, opened->plain, sizeof(opened->plain), &why);
+    if (length <= ID_BYTES || length > sizeof(opened->plain))
+        return length == 0 && why != TCU_REFUSED_NOTHING ? why : TCU_REFUSED_UNREADABLE;
+    agent_text_command(span_of(opened->plain + ID_BYTES, length - ID_BYTES), &asked->answer.command, &ignored);
+    use_sealed_id(tcu, &asked->answer, opened);
+    asked->hash = hash_id(span_of(opened->plain, ID_BYTES));
+    asked->sealed = true;
+    asked->sequence = big_endian(sealed.data + 4, 8);
+    int64_t expires_us = (int64_t)big_endian(sealed.data + 12, 4) * US_PER_S;
+    asked->expired |= tcu->port->wall_us(tcu->port_context, tcu->now_us) >= expires_us;
+    return TCU_REFUSED_NOTHING;
+}
+
+/* Where only sealed commands are taken, nothing else passes here. */
+static void admit(struct tcu *tcu, struct asked *asked, struct span payload)
+{
+    struct opened opened;
+    enum tcu_refusal why = TCU_REFUSED_NOTHING;
+    if (tcu->profile->sealed_commands) {
+        why = open_sealed(tcu, asked, payload, &opened);
+        if (why == TCU_REFUSED_NOTHING && !agent_more_need(tcu)) {
+            answer(tcu, &asked->answer, AGENT_BUSY); /* no memory for its number */
+            return;
+        }
+    }
+    if (why != TCU_REFUSED_NOTHING)
+        refuse(tcu, &asked->answer, why);
+    else
+        requested(tcu, asked);
+}
+
+static struct asked asked_by(const struct mq5_publish *publish)
+{
+    const struct mq5_properties *properties = &publish->properties;
+    bool expires = properties->present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL);
+    return (struct asked){
+        .expired = expires && properties->message_expiry_s == 0,
+        .retained = publish->retain,
+        .again = publish->dup,
+    };
 }
 
 void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish)
@@ -309,21 +574,70 @@ void agent_command_message(struct tcu *tcu, const struct mq5_publish *publish)
     const struct mq5_properties *properties = &publish->properties;
     char filter[AGENT_TOPIC_MAX];
     struct span wanted = agent_text_expand(tcu->profile->topics.command_request, tcu_name(tcu), filter);
-    struct agent_answer request = {.status = AGENT_UNKNOWN};
+    struct asked asked = asked_by(publish);
+    struct agent_answer *request = &asked.answer;
     if (wanted.length == 0 || !mq5_topic_matches(wanted, publish->topic))
         return;
-    agent_text_command(publish->payload, &request.command, &request.id);
-    request.id_in_payload = request.id.length > 0;
+    agent_text_command(publish->payload, &request->command, &request->id);
+    request->id_in_payload = request->id.length > 0;
     if (properties->present & MQ5_BIT(MQ5_CORRELATION_DATA)) {
-        request.id = properties->correlation_data;
-        request.id_in_payload = false;
+        request->id = properties->correlation_data;
+        request->id_in_payload = false;
     }
     if (properties->present & MQ5_BIT(MQ5_RESPONSE_TOPIC)) {
         struct span usual = agent_text_expand(tcu->profile->topics.command_response, tcu_name(tcu), filter);
         if (!span_equal(usual, properties->response_topic)) /* the usual one is not worth keeping */
-            request.topic = properties->response_topic;
+            request->topic = properties->response_topic;
     }
-    requested(tcu, &request, publish);
+    asked.hash = hash_either(tcu, request->id);
+    admit(tcu, &asked, publish->payload);
+}
+
+/* "wake" and what else is no sealed command has done its work by arriving. */
+void agent_command_sms(struct tcu *tcu, struct span text)
+{
+    struct asked asked = {.retained = false};
+    if (tcu->profile->sealed_commands && sealed_form(text))
+        admit(tcu, &asked, text);
+}
+
+/* A shadow's command is never sealed. */
+void agent_command_shadow(struct tcu *tcu, struct span id, struct span name)
+{
+    struct asked asked = {.answer = {.id = id, .origin = ORIGIN_SHADOW}, .hash = hash_either(tcu, id)};
+    struct span ignored;
+    agent_text_command(name, &asked.answer.command, &ignored);
+    admit(tcu, &asked, name);
+}
+
+/* Goes into a topic; nothing longer is an execution's. */
+static bool execution_id(struct span id)
+{
+    for (uint32_t i = 0; i < id.length; i++) {
+        uint8_t byte = id.data[i];
+        bool alphanumeric =
+            (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+        if (!alphanumeric && byte != '-' && byte != '_')
+            return false;
+    }
+    return id.length > 0 && id.length <= 64;
+}
+
+void agent_command_execution(struct tcu *tcu, struct span topic, const struct mq5_publish *publish)
+{
+    static const char end[] = "/request/json";
+    struct asked asked = asked_by(publish);
+    struct span id = topic, ignored;
+    if (topic.length < sizeof(end) || memcmp(topic.data + topic.length - (sizeof(end) - 1), end, sizeof(end) - 1) != 0)
+        return; /* ".../response/accepted/json", our own response come back */
+    id.length -= (uint32_t)sizeof(end) - 1;
+    if (!execution_id(id))
+        return;
+    asked.answer.id = id;
+    asked.answer.origin = ORIGIN_EXECUTION;
+    agent_text_command(publish->payload, &asked.answer.command, &ignored);
+    asked.hash = hash_either(tcu, id);
+    admit(tcu, &asked, publish->payload);
 }
 
 void tcu_executed(struct tcu *tcu, int64_t now_us, uint32_t index, bool success)

@@ -234,6 +234,8 @@ static void go_online(struct tcu *tcu, bool resumed)
     agent_tell(tcu, TCU_PROBE_ONLINE, 0, resumed);
     if (agent_rotation(tcu))
         agent_rotation_online(tcu);
+    if (tcu->more)
+        agent_shadow_online(tcu, resumed);
     agent_identity_accepted(tcu);
     agent_power_online(tcu);
     set_ping_interval(tcu);
@@ -300,7 +302,10 @@ void agent_timer_run(struct tcu *tcu)
 }
 
 /* Where the answers' topics are our own ones, our requests would come back, too. */
-static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[2], char texts[2][AGENT_TOPIC_MAX])
+enum { FILTERS = 4 };
+
+static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[FILTERS],
+                        char texts[FILTERS][AGENT_FILTER_MAX])
 {
     uint32_t count = 0;
     struct mq5_subscription filter = {
@@ -317,13 +322,25 @@ static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[2], 
     list[count].no_local = agent_v5(tcu);
     if (list[count].filter.length > 0)
         count++;
+    if (agent_claiming(tcu))
+        return count;
+    if (tcu->profile->shadow) {
+        list[count] = filter;
+        list[count].filter = agent_shadow_filter(tcu, texts[2]);
+        count += list[count].filter.length > 0;
+    }
+    if (tcu->profile->executions) {
+        list[count] = filter;
+        list[count].filter = agent_command_execution_filter(tcu, texts[3]);
+        count += list[count].filter.length > 0;
+    }
     return count;
 }
 
 static void subscribe(struct tcu *tcu)
 {
-    char texts[2][AGENT_TOPIC_MAX];
-    struct mq5_subscription list[2];
+    char texts[FILTERS][AGENT_FILTER_MAX];
+    struct mq5_subscription list[FILTERS];
     uint32_t count = filters(tcu, list, texts);
     tcu->subscribe_sent = 1;
     enum mq5_client_result result = agent_mqtt_subscribe(tcu, TOKEN_SUBSCRIBE, list, count);

@@ -96,8 +96,32 @@ static bool named(struct span quoted, const char *name)
     return agent_json_text(quoted, text, sizeof(text), &length) && span_equal(span_of(text, length), span_text(name));
 }
 
+struct member {
+    struct span key, value, both;
+};
+
+/* Behind the brace or a comma. */
+static bool take_member(struct reader *reader, struct member *member)
+{
+    if (!skip_space(reader) || *reader->at != '"')
+        return false;
+    const uint8_t *begin = reader->at;
+    if (!skip_string(reader))
+        return false;
+    member->key = span_of(begin, (size_t)(reader->at - begin));
+    if (!take(reader, ':') || !skip_space(reader))
+        return false;
+    const uint8_t *value = reader->at;
+    if (!skip_value(reader))
+        return false;
+    member->value = span_of(value, (size_t)(reader->at - value));
+    member->both = span_of(begin, (size_t)(reader->at - begin));
+    return true;
+}
+
 enum agent_json agent_json_member(struct span object, const char *name, struct span *value)
 {
+    struct member member;
     struct reader reader = {object.data, object.data + object.length};
     enum agent_json found = AGENT_JSON_NONE;
     *value = (struct span){NULL, 0};
@@ -105,19 +129,10 @@ enum agent_json agent_json_member(struct span object, const char *name, struct s
         return AGENT_JSON_BAD;
     if (!take(&reader, '}')) {
         do {
-            if (!skip_space(&reader) || *reader.at != '"')
+            if (!take_member(&reader, &member))
                 return AGENT_JSON_BAD;
-            const uint8_t *begin = reader.at;
-            if (!skip_string(&reader))
-                return AGENT_JSON_BAD;
-            struct span key = span_of(begin, (size_t)(reader.at - begin));
-            if (!take(&reader, ':') || !skip_space(&reader))
-                return AGENT_JSON_BAD;
-            begin = reader.at;
-            if (!skip_value(&reader))
-                return AGENT_JSON_BAD;
-            if (found == AGENT_JSON_NONE && named(key, name)) {
-                *value = span_of(begin, (size_t)(reader.at - begin));
+            if (found == AGENT_JSON_NONE && named(member.key, name)) {
+                *value = member.value;
                 found = AGENT_JSON_FOUND;
             }
         } while (take(&reader, ','));
@@ -125,6 +140,46 @@ enum agent_json agent_json_member(struct span object, const char *name, struct s
             return AGENT_JSON_BAD;
     }
     return skip_space(&reader) ? AGENT_JSON_BAD : found; /* nothing may follow */
+}
+
+struct span agent_json_members(struct span object)
+{
+    struct span ignored;
+    if (agent_json_member(object, "", &ignored) == AGENT_JSON_BAD)
+        return (struct span){NULL, 0};
+    const uint8_t *begin = object.data, *end = object.data + object.length;
+    while (*begin++ != '{')
+        ;
+    while (*--end != '}')
+        ;
+    while (begin < end && *begin <= ' ')
+        begin++;
+    while (end > begin && end[-1] <= ' ')
+        end--;
+    return span_of(begin, (size_t)(end - begin));
+}
+
+bool agent_json_without(struct span object, const char *name, char *out, size_t capacity, size_t *length)
+{
+    struct reader reader = {object.data, object.data + object.length};
+    struct member member;
+    *length = 0;
+    if (agent_json_members(object).length == 0)
+        return false;
+    take(&reader, '{');
+    do {
+        if (!take_member(&reader, &member))
+            return false;
+        if (named(member.key, name))
+            continue;
+        if (member.both.length + 1u > capacity - *length)
+            return false;
+        if (*length > 0)
+            out[(*length)++] = ',';
+        memcpy(out + *length, member.both.data, member.both.length);
+        *length += member.both.length;
+    } while (take(&reader, ','));
+    return true;
 }
 
 static int hex_digit(uint8_t byte)

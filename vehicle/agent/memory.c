@@ -16,7 +16,7 @@ static size_t queue_bytes(const struct tcu_profile *profile)
 /* Vehicles that have it for good. */
 static bool keeps_more(const struct tcu_profile *profile)
 {
-    return profile->stay_connected_us > 0 || profile->shadow;
+    return profile->stay_connected_us > 0 || profile->shadow || profile->sealed_commands;
 }
 
 static size_t more_bytes(const struct tcu_profile *profile)
@@ -27,6 +27,11 @@ static size_t more_bytes(const struct tcu_profile *profile)
 static size_t rotation_bytes(const struct tcu_profile *profile)
 {
     return profile->topics.reserved[0] ? sizeof(struct agent_rotation) : 0;
+}
+
+static size_t shadow_bytes(const struct tcu_profile *profile)
+{
+    return profile->shadow ? sizeof(struct agent_shadow) : 0;
 }
 
 /* Behind agent or session: what is reserved when it is not taken on demand. */
@@ -42,7 +47,7 @@ size_t tcu_memory(const struct tcu_profile *profile, const struct tcu_port *port
     if (port->memory_take)
         return bytes;
     bytes += sizeof(struct agent_recent) + sizeof(struct agent_slots) + queue_bytes(profile);
-    bytes += more_bytes(profile) + rotation_bytes(profile);
+    bytes += more_bytes(profile) + rotation_bytes(profile) + shadow_bytes(profile);
     return bytes + (builtin_session ? mq5_client_memory(&profile->mqtt) : 0);
 }
 
@@ -85,7 +90,7 @@ void agent_memory_init(struct tcu *tcu)
         at += queue_bytes(tcu->profile);
         if (more_bytes(tcu->profile) > 0)
             tcu->more = more_init((struct agent_more *)(void *)at);
-        at += more_bytes(tcu->profile) + rotation_bytes(tcu->profile);
+        at += more_bytes(tcu->profile) + rotation_bytes(tcu->profile) + shadow_bytes(tcu->profile);
     }
     if (tcu->builtin)
         agent_session_init(tcu, tcu->on_demand ? NULL : at);
@@ -158,6 +163,20 @@ void agent_rotation_give(struct tcu *tcu)
     agent_more_settle(tcu);
 }
 
+struct agent_shadow *agent_shadow_need(struct tcu *tcu)
+{
+    struct agent_more *more = agent_more_need(tcu);
+    if (!more)
+        return NULL;
+    struct agent_shadow *shadow = (struct agent_shadow *)(void *)((uint8_t *)(more + 1) + rotation_bytes(tcu->profile));
+    if (tcu->on_demand)
+        shadow = tcu->port->memory_take(tcu->port_context, sizeof(*shadow));
+    if (!shadow)
+        return NULL;
+    memset(shadow, 0, sizeof(*shadow));
+    return more->shadow = shadow;
+}
+
 static bool queue_grow(struct tcu *tcu)
 {
     unsigned capacity = tcu->queue_capacity == 1 ? FIRST_QUEUE : tcu->queue_capacity * 2u;
@@ -213,6 +232,8 @@ void agent_memory_release(struct tcu *tcu)
         give(tcu, tcu->slots, sizeof(*tcu->slots));
     if (tcu->recent)
         give(tcu, tcu->recent, sizeof(*tcu->recent));
+    if (tcu->more && tcu->more->shadow)
+        give(tcu, tcu->more->shadow, sizeof(*tcu->more->shadow));
     if (tcu->more)
         give(tcu, tcu->more, sizeof(*tcu->more));
     tcu->more = NULL;

@@ -36,7 +36,7 @@ static bool held(const struct tcu *tcu)
 {
     bool greeting = tcu->state == TCU_ONLINE && (tcu->want_subscribe | tcu->subscribe_sent | tcu->presence_sent);
     return tcu->state == TCU_PROVISIONING || tcu->state == TCU_CONNECTING || greeting || agent_rotation(tcu) ||
-           (tcu->slots && tcu->slots->busy > 0) || tcu->queue_count > 0;
+           (tcu->slots && tcu->slots->busy > 0) || tcu->queue_count > 0 || agent_shadow_busy(tcu);
 }
 
 static void set_wake_timer(struct tcu *tcu)
@@ -181,6 +181,7 @@ void tcu_sms(struct tcu *tcu, int64_t now_us, struct span text)
             agent_power_stay(tcu);
         agent_enter(tcu, AGENT_WAKE, 0, 0); /* somebody waits: no wait for the next attempt */
     }
+    agent_command_sms(tcu, text); /* its answer waits for the connection */
     agent_telemetry_run(tcu);
     agent_timer_run(tcu);
     agent_end(tcu);

@@ -260,6 +260,18 @@ void agent_request_dropped(struct tcu *tcu, uint32_t token)
     agent_rotation(tcu)->timer_us = TIME_NEVER;
 }
 
+/* "commands/things/car-7/executions/...": not an answer, but here is who knows the prefix. */
+static bool executed(struct tcu *tcu, struct span topic, const struct mq5_publish *publish)
+{
+    char text[AGENT_TOPIC_MAX];
+    struct span begin = agent_text_expand("commands/things/%/executions/", tcu_name(tcu), text);
+    if (topic.length <= begin.length || memcmp(topic.data, begin.data, begin.length) != 0)
+        return false;
+    if (!agent_claiming(tcu))
+        agent_command_execution(tcu, span_of(topic.data + begin.length, topic.length - begin.length), publish);
+    return true;
+}
+
 bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish)
 {
     char text[AGENT_TOPIC_MAX];
@@ -267,6 +279,9 @@ bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish)
     if (start.length == 0 || rest.length <= start.length || memcmp(rest.data, start.data, start.length) != 0)
         return false;
     rest = span_of(rest.data + start.length, rest.length - start.length);
+    if ((tcu->profile->shadow && agent_shadow_heard(tcu, rest, publish->payload)) ||
+        (tcu->profile->executions && executed(tcu, rest, publish)))
+        return true;
     size_t length = (size_t)(job_topic(tcu, text, (struct span){NULL, 0}, "") - text);
     if (rest.length > length && memcmp(rest.data, text, length) == 0)
         agent_jobs_heard(tcu, span_of(rest.data + length, rest.length - length), publish->payload);

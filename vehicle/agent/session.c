@@ -9,7 +9,7 @@ uint32_t agent_session_stream_bytes(const struct tcu_profile *profile)
 {
     uint32_t largest = profile->mqtt.maximum_packet_size;
     if (largest == 0)
-        return STREAM_DEFAULT;
+        return profile->shadow ? STREAM_MAX : STREAM_DEFAULT; /* a shadow's document is up to 8 KiB, but seldom */
     return largest < STREAM_MAX ? largest : STREAM_MAX;
 }
 
