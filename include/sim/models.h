@@ -64,10 +64,16 @@ int64_t link_next_hole_us(const struct link_profile *profile, struct sim_random 
 int64_t link_hole_duration_us(const struct link_profile *profile, struct sim_random *random);
 
 /* When what reaches the network for this vehicle at now_us can go down to it: now, or the next paging occasion or periodic update. TIME_NEVER never.
- * Phases follow from the entity of `random`, so that a vehicle's occasions are its own. link_transfer() asks it itself. */
+ * After traffic the modem listens for idle_after_us; then it follows its cycle, and after psm_active_us nothing reaches it until its update, every
+ * psm_period_us after that traffic, which it listens after as after any traffic. Phases follow from the entity of `random`, so that a vehicle's
+ * occasions are its own. link_transfer() asks it itself: TIME_NEVER from there is what never arrives, and nothing has changed. */
 int64_t link_reachable_us(const struct link_profile *profile, const struct link_state *state,
                           const struct sim_random *random, int64_t now_us);
-/* false: the network has forgotten the connection, which was silent for too long. */
+/* The vehicle is about to send, and wakes its modem: by how much sooner what waits for its paging occasion arrives than link_transfer() said when it
+ * was handed over (all that is under way down moves by as much); 0: nothing waits. Without this call it comes at the occasion, and what
+ * follows it comes behind it. */
+int64_t link_hasten_us(const struct link_profile *profile, struct link_state *state, int64_t now_us);
+/* false: the network has forgotten the connection, which was silent for too long: ask before link_transfer(), which is traffic. */
 bool link_alive(const struct link_profile *profile, const struct link_state *state, int64_t now_us);
 int64_t link_next_handover_us(const struct link_profile *profile, struct sim_random *random);
 int64_t link_handover_gap_us(const struct link_profile *profile, struct sim_random *random);
@@ -103,7 +109,7 @@ const char *network_path_names(void);
 /* What a TCU takes out of the vehicle's battery while parked: a budget, because the engine has to start afterwards. */
 struct power_profile {
     uint32_t budget_uah;      /* for one parking; 0: no limit */
-    uint32_t reserve_uah;     /* below it the TCU is cut off until the ignition; included in the budget */
+    uint32_t reserve_uah;     /* the last part of the budget: LOW where it begins, CUT_OFF at its end */
     uint32_t awake_ua;        /* application processor and radio active */
     uint32_t connected_ua;    /* idle, connection kept, modem listening */
     uint32_t edrx_ua, psm_ua; /* ... modem asleep between occasions */
@@ -114,22 +120,25 @@ struct power_profile {
 };
 void power_profile_standard(struct power_profile *profile);
 enum power_mode { POWER_AWAKE, POWER_CONNECTED, POWER_EDRX, POWER_PSM, POWER_ASLEEP, POWER_OFF, POWER_MODES };
-struct power_state {   /* zeroed: nothing used, ignition on */
-    int64_t since_us;  /* parked and accounted for up to here */
-    uint64_t used_nah; /* since the ignition went off */
-    uint8_t mode;      /* enum power_mode */
+struct power_state {  /* zeroed: nothing used, ignition on */
+    int64_t since_us; /* parked and accounted for up to here; lies ahead while the radio stays active */
+    uint64_t
+        used_ua_us; /* since the ignition went off, in micro ampere microseconds: exact, however often it is accounted */
+    uint8_t mode;   /* enum power_mode */
     bool parked, low, cut_off;
 };
+/* While the ignition is on none of these but power_park() does anything. */
 void power_park(struct power_state *state, int64_t now_us, enum power_mode mode);
-/* The ignition is on: returns what was used, in micro ampere hours; the battery is charged. */
+/* The ignition is on: returns what was used, in micro ampere hours (rounded down); the battery is charged. */
 uint32_t power_drive(const struct power_profile *profile, struct power_state *state, int64_t now_us);
 void power_set_mode(const struct power_profile *profile, struct power_state *state, int64_t now_us,
                     enum power_mode mode);
 void power_transfer(const struct power_profile *profile, struct power_state *state, int64_t now_us, uint32_t bytes);
 enum power_event { POWER_NOTHING, POWER_LOW, POWER_CUT_OFF };
-/* Accounts up to now; LOW when the budget but for the reserve is used up, CUT_OFF when all of it is; each once a parking. */
+/* Accounts up to now; LOW when the budget but for the reserve is used up, CUT_OFF when all of it is; each once a parking, LOW first: where both are
+ * due, the next call returns the other. After CUT_OFF the mode is POWER_OFF and stays so until power_drive(). */
 enum power_event power_account(const struct power_profile *profile, struct power_state *state, int64_t now_us);
-/* When the next of these events comes if nothing changes; TIME_NEVER. */
+/* When the next of these events comes if nothing changes, to the microsecond; the past: it is due. TIME_NEVER: none. */
 int64_t power_next_us(const struct power_profile *profile, const struct power_state *state);
 uint32_t power_used_uah(const struct power_profile *profile, const struct power_state *state, int64_t now_us);
 

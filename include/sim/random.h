@@ -89,6 +89,7 @@ enum sim_purpose {
     SIM_FOR_SCRIPT,
     SIM_FOR_START,    /* when a vehicle first powers up */
     SIM_FOR_IDENTITY, /* serial numbers, validity of factory certificates */
+    SIM_FOR_SLEEP,    /* when a modem that sleeps is paged */
 };
 
 #endif

@@ -1,17 +1,16 @@
-/* The cellular link: latency, shared bandwidth, stalls for lost segments, a radio that goes idle, cuts and holes.
+/* The cellular link: latency, shared bandwidth, stalls for lost segments, a radio that goes idle. What the network does to it
+ * is in network.c, a modem that sleeps in sleep.c.
  *
  * Sources: LTE round trips of 30-80 ms awake and 100-300 ms with connection set-up; hand-over gaps of 40 ms in the median;
  * about 99 % coverage on the road; UE categories' peak rates from 3GPP TS 36.306. What is marked [assumption] is sound
  * engineering without a measurement behind it: a scenario may replace it.
  */
-#include "sim/models.h"
+#include "sleep.h"
 
-#include <math.h>
 #include <threads.h>
 
 #define SEGMENT_BYTES  1400 /* payload of one TCP segment on a mobile path */
 #define DOUBLINGS_MOST 6
-#define UNIT_MEAN      1000000
 
 /* [assumption] Rates are what a loaded cell leaves of the peak: a fifth of category 4 (150/50 Mbit/s), half of category 1
  * (10/5 Mbit/s), half-duplex category M1 (300/375 kbit/s).
@@ -66,7 +65,6 @@ static struct link_profile profiles[] = {
      .overhead_bytes = 74},
 };
 
-static struct sim_table unit_exponential;
 static once_flag built = ONCE_FLAG_INIT;
 
 void link_profile_build(struct link_profile *profile)
@@ -79,7 +77,6 @@ static void build_all(void)
 {
     for (size_t i = 0; i < sizeof profiles / sizeof *profiles; i++)
         link_profile_build(&profiles[i]);
-    sim_table_build(&unit_exponential, SIM_EXPONENTIAL, UNIT_MEAN, 0, 0, INT64_MAX);
 }
 
 const struct link_profile *link_profile_find(const char *name)
@@ -182,45 +179,20 @@ int64_t link_transfer(const struct link_profile *profile, struct link_state *sta
                       enum link_direction direction, int64_t now_us, uint32_t bytes)
 {
     uint32_t segments = segments_of(bytes);
-    int64_t start_us = awake_us(profile, state, now_us);
+    int64_t start_us;
+    if (__builtin_expect(sleep_wanted(profile), 0)) {
+        start_us = sleep_start_us(profile, state, random, direction, now_us);
+        if (start_us == TIME_NEVER)
+            return TIME_NEVER;
+    } else {
+        start_us = awake_us(profile, state, now_us);
+    }
     state->last_active_us = start_us;
     int64_t first_us = start_us + sim_table_draw(&profile->latency, random);
     first_us += stall_us(profile, random, segments);
     int64_t arrival_us = later(first_us, state->free_us[direction]) + serialise_us(profile, direction, bytes, segments);
     state->free_us[direction] = arrival_us;
     return arrival_us;
-}
-
-/* ---- cuts and holes ----------------------------------------------------------------------------------------------- */
-
-static int64_t exponential_us(struct sim_random *random, int64_t mean_us)
-{
-    return (int64_t)((__int128)sim_table_draw(&unit_exponential, random) * mean_us / UNIT_MEAN) + 1;
-}
-
-static int64_t next_us(struct sim_random *random, double per_hour)
-{
-    call_once(&built, build_all);
-    /* Rarer than once in a thousand years is never; the mean is rounded once, everything after it is in integers. */
-    if (!(per_hour > 1e-7))
-        return TIME_NEVER;
-    return exponential_us(random, llround((double)US_PER_HOUR / per_hour));
-}
-
-int64_t link_next_drop_us(const struct link_profile *profile, struct sim_random *random)
-{
-    return next_us(random, profile->drops_per_hour);
-}
-
-int64_t link_next_hole_us(const struct link_profile *profile, struct sim_random *random)
-{
-    return next_us(random, profile->holes_per_hour);
-}
-
-int64_t link_hole_duration_us(const struct link_profile *profile, struct sim_random *random)
-{
-    call_once(&built, build_all);
-    return exponential_us(random, profile->hole_mean_us);
 }
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------- */
