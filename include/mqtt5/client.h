@@ -24,7 +24,8 @@ enum mq5_client_event_kind {
     /* Accepted: .packet->connack; session resumed or not is in it. Comes when what was in flight has been settled: resent as
      * far as the peer's receive maximum allows, or dropped (SESSION_LOST, DROPPED...). */
     MQ5C_EV_CONNACK,
-    /* .reason: CONNACK error code, or 0x8D when no CONNACK came in time. */
+    /* .reason: CONNACK error code, .packet->connack (with 0x9C and 0x9D there may be a server reference in it); or 0x8D when no CONNACK came
+     * in time, .packet NULL. */
     MQ5C_EV_REFUSED,
     /* .packet->publish, topic resolved from its alias; the QoS answer is sent when the handler returns. */
     MQ5C_EV_MESSAGE,
@@ -35,8 +36,8 @@ enum mq5_client_event_kind {
     MQ5C_EV_UNSUBSCRIBED,
     /* .packet->auth: answer with mq5_client_auth(). */
     MQ5C_EV_AUTH,
-    /* The server's DISCONNECT (.reason, .packet) or our own end after a protocol error of the peer (.reason sent, .what) or
-     * ping time-out (0x8D); the world must close the link. */
+    /* The server's DISCONNECT (.reason, .packet->disconnect, likewise) or our own end after a protocol error of the peer (.reason sent, .what) or
+     * ping time-out (0x8D), .packet NULL; the world must close the link. */
     MQ5C_EV_DISCONNECTED,
     /* Reconnected without session: tokens in flight are dropped one by one as MQ5C_EV_DROPPED after it. */
     MQ5C_EV_SESSION_LOST,
@@ -88,8 +89,8 @@ struct mq5_client_config {
     bool qos2_in;                 /* room for inbound QoS 2 ids; without it such messages are refused */
     uint16_t receive_maximum;     /* ours, advertised; 0: 32. Twice as many inbound QoS 2 ids are kept */
     uint16_t topic_alias_maximum; /* ours, advertised; needs alias_bytes, without them 0 is advertised */
-    uint32_t alias_bytes;         /* for inbound aliases: each takes its topic and 4 bytes; 0x97 when the peer's do not fit */
-    uint32_t stream_bytes;        /* to gather a packet cut by the border of an input; 0x95 when it does not fit */
+    uint32_t alias_bytes;  /* for inbound aliases: each takes its topic and 4 bytes; 0x97 when the peer's do not fit */
+    uint32_t stream_bytes; /* to gather a packet cut by the border of an input; 0x95 when it does not fit */
     uint32_t maximum_packet_size; /* ours, advertised; 0: not sent. stream_bytes should be as many */
     uint32_t connack_timeout_us;  /* 0: 30 s */
     uint32_t ping_timeout_us;     /* 0: 30 s, never above the keep alive */

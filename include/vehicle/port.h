@@ -144,6 +144,11 @@ struct tcu_port {
      * also at each power-up, when it is needed. */
     void (*radio)(void *context, bool needed);
 
+    /* May be NULL: the agent does not follow, and backs off. The server wants us elsewhere (DISCONNECT or CONNACK 0x9C: for now, 0x9D: for good):
+     * the next link_open() is to go there. For now: until that server cannot be reached, say; how long is the platform's affair. The agent
+     * comes at once the first time; sent on again before a connection has lasted a minute, it backs off. */
+    void (*server_reference)(void *context, struct span reference, bool for_good);
+
     /* May be NULL. */
     void (*probe)(void *context, int64_t now_us, const struct tcu_probe *probe);
     /* May be NULL: sees each decoded inbound packet first, false swallows it (built-in session only). */

@@ -111,6 +111,7 @@ struct world {
     uint8_t version;
     char alias_topic[128];
     unsigned refuse, refuse_silently; /* so many of the next CONNECTs */
+    const char *refuse_reference;     /* server reference that goes with it; NULL: none */
     uint8_t refuse_reason, telemetry_reason, suback_reason, maximum_qos;
     bool forget_session, swallow_acks, reverse_acks, no_pingresp, no_retain;
     uint16_t receive_maximum, server_keep_alive_s, keep_alive_s;
@@ -280,6 +281,10 @@ static inline void world_on_connect(struct world *w, const struct mq5_connect *c
     if (w->refuse > 0) {
         w->refuse--;
         packet.connack.reason = w->refuse_reason;
+        if (w->refuse_reference) {
+            packet.connack.properties.present = MQ5_BIT(MQ5_SERVER_REFERENCE);
+            packet.connack.properties.server_reference = span_text(w->refuse_reference);
+        }
         world_send(w, &packet);
         world_broker_drop(w, true);
         return;

@@ -20,6 +20,7 @@ static const char *const expected[AGENT_EVENTS] = {
     [AGENT_ACCEPTED]     = "...O.",
     [AGENT_REFUSED]      = "...W.",
     [AGENT_DISCONNECTED] = "...WW",
+    [AGENT_REDIRECTED]   = "...WW",
     [AGENT_DISTRUST]     = "!!!!W",
     [AGENT_RECONNECT]    = "!!!!W",
     [AGENT_SLEEP]        = "!WWWW",

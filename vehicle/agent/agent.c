@@ -248,13 +248,34 @@ static void accepted(struct tcu *tcu, const struct mq5_connack *connack)
     agent_enter(tcu, AGENT_ACCEPTED, 0, connack->session_present);
 }
 
+/* The connection's end: by the peer's sending us elsewhere, if it says where to and the platform can follow. */
+static void ended(struct tcu *tcu, enum agent_event event, uint8_t reason, const struct mq5_properties *properties)
+{
+    bool follows = tcu->port->server_reference && tcu->state >= TCU_CONNECTING && properties &&
+                   (reason == MQ5_USE_ANOTHER_SERVER || reason == MQ5_SERVER_MOVED) &&
+                   properties->present & MQ5_BIT(MQ5_SERVER_REFERENCE) && properties->server_reference.length > 0;
+    if (follows)
+        tcu->port->server_reference(tcu->port_context, properties->server_reference, reason == MQ5_SERVER_MOVED);
+    agent_enter(tcu, follows ? AGENT_REDIRECTED : event, reason, 0);
+}
+
+static void refused(struct tcu *tcu, const struct mq5_client_event *event)
+{
+    ended(tcu, AGENT_REFUSED, event->reason, event->packet ? &event->packet->connack.properties : NULL);
+}
+
+static void disconnected(struct tcu *tcu, const struct mq5_client_event *event)
+{
+    ended(tcu, AGENT_DISCONNECTED, event->reason, event->packet ? &event->packet->disconnect.properties : NULL);
+}
+
 void tcu_mqtt_event(struct tcu *tcu, int64_t now_us, const struct mq5_client_event *event)
 {
     agent_begin(tcu, now_us);
     switch (event->kind) {
     case MQ5C_EV_CONNACK: accepted(tcu, &event->packet->connack); break;
-    case MQ5C_EV_REFUSED: agent_enter(tcu, AGENT_REFUSED, event->reason, 0); break;
-    case MQ5C_EV_DISCONNECTED: agent_enter(tcu, AGENT_DISCONNECTED, event->reason, 0); break;
+    case MQ5C_EV_REFUSED: refused(tcu, event); break;
+    case MQ5C_EV_DISCONNECTED: disconnected(tcu, event); break;
     case MQ5C_EV_MESSAGE: message(tcu, &event->packet->publish); break;
     case MQ5C_EV_PUBLISHED: published(tcu, event->token, event->reason); break;
     case MQ5C_EV_DROPPED: dropped(tcu, event->token); break;
@@ -364,6 +385,8 @@ uint64_t tcu_state_hash(const struct tcu *tcu)
         hash = mix(hash, tcu->slots ? tcu->slots->slot[i].state : SLOT_FREE);
     if (tcu->second)
         hash = mix(hash, TCU_OPERATIONAL_SECOND);
+    if (tcu->redirected)
+        hash = mix(hash, AGENT_REDIRECTED);
     if (agent_rotation(tcu))
         hash = mix(hash, (uint64_t)agent_rotation(tcu)->phase << 8 | agent_rotation(tcu)->step);
     if (tcu->profile->shadow && tcu->more && tcu->more->shadow)

@@ -37,6 +37,7 @@
 #define AGENT_TOKEN_MAX   512  /* ownership token */
 #define AGENT_STATES      (TCU_ONLINE + 1)
 #define AGENT_NO_RECENT   AGENT_RECENT
+#define AGENT_SETTLED_US  US_PER_MIN /* online for so long: who is redirected now is so for the first time */
 
 /* Tokens: telemetry's is its number; the top bit is for the rest. */
 #define TOKEN_OTHER     UINT32_C(0x80000000)
@@ -63,6 +64,7 @@ enum agent_event {
     AGENT_ACCEPTED,
     AGENT_REFUSED,
     AGENT_DISCONNECTED, /* by DISCONNECT, protocol error or silence of the peer */
+    AGENT_REDIRECTED,   /* to another server, which the port has been told */
     AGENT_DISTRUST,     /* acknowledgements are overdue */
     AGENT_RECONNECT,    /* new keep alive wanted */
     AGENT_SLEEP,        /* waiting from now on, with no end */
@@ -246,7 +248,8 @@ struct tcu {
     uint16_t queue_head, queue_count, queue_inflight;
     uint16_t queue_capacity; /* as it is now; the profile's is the most */
     uint8_t state;           /* enum tcu_connection; written by agent_enter() only */
-    uint8_t depth;           /* calls into the agent on the stack */
+    uint8_t depth : 7;       /* calls into the agent on the stack */
+    uint8_t redirected : 1;  /* to another server, and no connection has lasted since */
     uint8_t backoff;
     uint8_t numbers_left; /* the store promises never to use again so many numbers behind `number` */
     uint8_t name_length : 6;

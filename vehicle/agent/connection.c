@@ -25,6 +25,7 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_ACCEPTED] = {TCU_OFF, ACTION_IGNORE},
         [AGENT_REFUSED] = {TCU_OFF, ACTION_IGNORE},
         [AGENT_DISCONNECTED] = {TCU_OFF, ACTION_IGNORE},
+        [AGENT_REDIRECTED] = {TCU_OFF, ACTION_IGNORE},
         [AGENT_DISTRUST] = {TCU_OFF, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_OFF, ACTION_BROKEN},
         [AGENT_SLEEP] = {TCU_OFF, ACTION_BROKEN},
@@ -44,6 +45,7 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_ACCEPTED] = {TCU_PROVISIONING, ACTION_IGNORE},
         [AGENT_REFUSED] = {TCU_PROVISIONING, ACTION_IGNORE},
         [AGENT_DISCONNECTED] = {TCU_PROVISIONING, ACTION_IGNORE},
+        [AGENT_REDIRECTED] = {TCU_PROVISIONING, ACTION_IGNORE},
         [AGENT_DISTRUST] = {TCU_PROVISIONING, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_PROVISIONING, ACTION_BROKEN},
         [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
@@ -63,6 +65,7 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_ACCEPTED] = {TCU_WAITING, ACTION_IGNORE},
         [AGENT_REFUSED] = {TCU_WAITING, ACTION_IGNORE},
         [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_IGNORE},
+        [AGENT_REDIRECTED] = {TCU_WAITING, ACTION_IGNORE},
         [AGENT_DISTRUST] = {TCU_WAITING, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_WAITING, ACTION_BROKEN},
         [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
@@ -82,6 +85,7 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_ACCEPTED] = {TCU_ONLINE, ACTION_ONLINE},
         [AGENT_REFUSED] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_REDIRECTED] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_DISTRUST] = {TCU_CONNECTING, ACTION_BROKEN},
         [AGENT_RECONNECT] = {TCU_CONNECTING, ACTION_BROKEN},
         [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
@@ -101,6 +105,7 @@ const struct agent_cell agent_table[AGENT_STATES][AGENT_EVENTS] = {
         [AGENT_ACCEPTED] = {TCU_ONLINE, ACTION_IGNORE},
         [AGENT_REFUSED] = {TCU_ONLINE, ACTION_IGNORE},
         [AGENT_DISCONNECTED] = {TCU_WAITING, ACTION_BACK_OFF},
+        [AGENT_REDIRECTED] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_DISTRUST] = {TCU_WAITING, ACTION_BACK_OFF},
         [AGENT_RECONNECT] = {TCU_WAITING, ACTION_RECONNECT},
         [AGENT_SLEEP] = {TCU_WAITING, ACTION_SLEEP},
@@ -164,6 +169,8 @@ static void leave_online(struct tcu *tcu, uint8_t reason)
 {
     if (tcu->now_us - tcu->online_since_us >= tcu->profile->stable_us)
         tcu->backoff = 0;
+    if (tcu->now_us - tcu->online_since_us >= AGENT_SETTLED_US)
+        tcu->redirected = 0;
     tcu->want_subscribe = tcu->want_presence = tcu->subscribe_sent = 0;
     if (!agent_claiming(tcu))
         agent_tell(tcu, TCU_PROBE_OFFLINE, reason, 0);
@@ -173,9 +180,20 @@ static void leave_online(struct tcu *tcu, uint8_t reason)
  * be told "session present" and would be deaf to commands. Not so when the server answered, or never heard us. */
 static bool may_have_lost_subscription(enum agent_event event, uint8_t reason, uint32_t link_end)
 {
-    if (event == AGENT_REFUSED)
+    if (event == AGENT_REFUSED || event == AGENT_REDIRECTED)
         return reason == MQ5_KEEP_ALIVE_TIMEOUT;
     return event != AGENT_LINK_DOWN || link_end == TCU_LINK_LOST || link_end == TCU_LINK_PEER_CLOSED;
+}
+
+/* The server is well, and wants us elsewhere: no reason to wait. But servers that send us to and fro must not have us hammering at
+ * their doors: after having been sent on we wait as for any failure until a connection has lasted. */
+static void wait_redirected(struct tcu *tcu)
+{
+    if (tcu->redirected)
+        wait_jittered(tcu);
+    else
+        tcu->timer_us = tcu->now_us;
+    tcu->redirected = 1;
 }
 
 static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint8_t reason, uint32_t detail)
@@ -193,7 +211,10 @@ static void back_off(struct tcu *tcu, uint8_t from, enum agent_event event, uint
         if (from == TCU_CONNECTING && agent_rotation(tcu))
             agent_rotation_refused(tcu, event, reason, detail);
     }
-    wait_jittered(tcu);
+    if (event == AGENT_REDIRECTED)
+        wait_redirected(tcu);
+    else
+        wait_jittered(tcu);
 }
 
 static void open_connection(struct tcu *tcu)
