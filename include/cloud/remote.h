@@ -7,7 +7,12 @@
  *
  * Exactly once. A command has one id for all its ways to the vehicle; the vehicle executes an id at most once and refuses one that is too late. A command
  * without an answer by its deadline is told as CLOUD_REMOTE_LATE, which is no end: when the vehicle is seen again, the same id is asked once more
- * (expired: the vehicle answers from memory or says "expired"), so each command ends in exactly one of the four ends.
+ * (expired: the vehicle answers from memory or says "expired"), so each command ends in exactly one of the four ends. The enquiry carries
+ * "enquiry":true beside "command" and "id", a sealed one its expiry that is over; it is never executed, leaves 2 s after the deadline at the earliest and
+ * is repeated in longer and longer steps while the vehicle is online.
+ * "busy" is no end: the vehicle forgets what it was too busy for and may still execute another copy. It is asked again with the same id; if nothing came of that by
+ * the deadline and the enquiry, the end is REFUSED, "busy". A command of which no copy ever left ends as EXPIRED, "never sent", and is not LATE.
+ * The truth of an end is the vehicle's memory: one that has forgotten an id it executed answers the enquiry with "expired".
  */
 #ifndef CLOUD_REMOTE_H
 #define CLOUD_REMOTE_H
@@ -58,7 +63,7 @@ enum cloud_remote_end {
 };
 const char *cloud_remote_end_name(enum cloud_remote_end end); /* "executed" ... */
 
-/* How commands are put on the wire. */
+/* How commands are put on the wire. cloud_remote_create() takes CLOUD_PATTERN_PLAIN only; for the commands feature see cloud/executions.h. */
 enum cloud_remote_pattern {
     CLOUD_PATTERN_PLAIN, /* cmd/<thing>/request, response topic and correlation data (3.1.1: the id in the payload) */
     CLOUD_PATTERN_EXECUTIONS, /* $aws/commands/things/<thing>/executions/<id>/request/json (cloud-contract 8.2) */
@@ -92,26 +97,28 @@ struct cloud_remote_options {
     int64_t fallback_us;                        /* connected path: no answer for so long: tap; 0: 10 s */
     int64_t tap_retry_us;                       /* between taps without a sign of the vehicle; 0: 30 s */
     uint32_t taps_maximum;                      /* 0: 3 */
-    bool command_in_sms;                        /* the tap carries the (sealed) command itself; else it only wakes */
-    int64_t epoch_us;                           /* wall = epoch + now: in sealed commands */
-    uint32_t open_per_vehicle;                  /* more are refused ("too many open"); 0: 100 */
+    bool command_in_sms;       /* the tap carries the sealed command itself, if it fits; else it says "wake" */
+    int64_t epoch_us;          /* wall = epoch + now: in sealed commands */
+    uint32_t open_per_vehicle; /* more are refused ("too many open"); 0: 100 */
     /* May `user` do `command` to `thing`? NULL: everybody may. */
     bool (*allowed)(void *context, struct span user, struct span thing, struct span command);
     /* Results in the order of their ends. watching: the same for a watcher of the vehicle (cloud_remote_follow()), after the asker's. */
     void (*result)(void *context, int64_t now_us, const struct cloud_remote_result *result);
     void (*watching)(void *context, int64_t now_us, uint64_t follower, const struct cloud_remote_result *result);
-    /* Fault injection and probes: a message is about to leave for the vehicle; false loses it. May be NULL. */
+    /* Fault injection and probes: a message (each copy, and each enquiry) is about to leave for the vehicle; false loses it. May be NULL. */
     bool (*pass)(void *context, int64_t now_us, struct span thing, uint64_t id);
     void *context;
 };
 struct cloud_remote; /* begins with struct cloud_due */
-/* NULL: a subscription was refused, or out of memory. */
+/* NULL: a subscription was refused, the pattern is not PLAIN, a topic is missing, or out of memory. */
 struct cloud_remote *cloud_remote_create(const struct cloud_remote_options *options, struct cloud_bus *bus,
                                          int64_t now_us);
 void cloud_remote_destroy(struct cloud_remote *remote);
-/* Returns the id; result() may be called inside, for what is refused at once. 0: out of memory. */
+/* Returns the id (id_base + 1, + 2, ...); result() may be called inside, for what is refused at once. 0: out of memory. From inside result() it may be
+ * called, too: results asked for there come after the followers of the one being told. Names of commands: 1 to 48 visible characters without quotation marks and
+ * backslashes; of things: at most 255 bytes, no level separator or wildcard. */
 uint64_t cloud_remote_send(struct cloud_remote *remote, int64_t now_us, const struct cloud_remote_ask *ask);
-/* The watch's changed() must be passed on: what waits for the vehicle goes on. */
+/* The watch's changed() must be passed on: what waits for the vehicle goes on. Sends nothing itself: the deadline is brought forward, the next tick does. */
 void cloud_remote_seen(struct cloud_remote *remote, int64_t now_us, struct span thing, enum cloud_presence_state state);
 /* Followers of one vehicle's results (the owner's other phone, the insurer's desk); false: out of memory. */
 bool cloud_remote_follow(struct cloud_remote *remote, struct span thing, uint64_t follower);

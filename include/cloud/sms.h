@@ -21,13 +21,13 @@ struct cloud_sms_options {
     /* Draws, from the owner's stream: latency of an attempt in microseconds; a number below 1,000,000 for shares. */
     int64_t (*latency_us)(void *context);
     uint32_t (*chance)(void *context);
-    uint32_t loss_ppm;      /* of messages: lost for good, no report */
+    uint32_t loss_ppm;      /* of messages: lost for good, decided at submission, no report; and of reports */
     uint32_t duplicate_ppm; /* of deliveries: given to the device twice, a latency apart */
     int64_t retry_us
         [6]; /* waits after the 1st, 2nd ... failed attempt; the last repeats; 0 ends the list; all 0: the standard schedule */
     int64_t validity_us;      /* from submission; 0: 24 h */
     uint32_t waiting_maximum; /* messages; 0: 1,000,000; submit says no beyond */
-    /* The device's end, at the moment of the attempt; may call the gateway. text: as submitted. */
+    /* The device's end, at the moment of the attempt; may call the gateway (but not destroy it). text: as submitted. */
     enum cloud_sms_attempt (*deliver)(void *context, int64_t now_us, struct span thing, struct span text);
     /* Status report to the sender; not called for LOST. May be NULL. */
     void (*report)(void *context, int64_t now_us, uint64_t token, enum cloud_sms_end end, int64_t submitted_us);
@@ -39,7 +39,8 @@ struct cloud_sms *cloud_sms_create(const struct cloud_sms_options *options); /* 
 void cloud_sms_destroy(struct cloud_sms *sms);
 /* text: at most CLOUD_SMS_BYTES. false: too long, too many waiting, or out of memory: nothing was sent. */
 bool cloud_sms_submit(struct cloud_sms *sms, int64_t now_us, struct span thing, struct span text, uint64_t token);
-/* The network sees the device again (attached, or out of a hole): what waits for it is tried at once, as an alerted service centre does. */
+/* The network sees the device again (attached, or out of a hole): what has found it absent is tried at once, as an alerted service centre does: the
+ * deadline becomes now, the next tick tries. What is still on its first way is not faster for it, nor what has been tried at this very moment. */
 void cloud_sms_attached(struct cloud_sms *sms, int64_t now_us, struct span thing);
 int64_t cloud_sms_next_deadline(const struct cloud_sms *sms);
 void cloud_sms_tick(struct cloud_sms *sms, int64_t now_us);
