@@ -286,7 +286,10 @@ static uint8_t bus_publish(struct cloud_bus *bus, int64_t now_us, const struct m
     for (uint32_t i = 0; i < 8; i++)
         id = id << 8 | message->properties.correlation_data.data[i];
     uint32_t vehicle = vehicle_of(span_of(message->topic.data + 4, message->topic.length - 4 - 8));
-    bool enquiry = memmem(message->payload.data, message->payload.length, "\"enquiry\":true", 14) != NULL;
+    static const char mark[] = ",\"enquiry\":true}";
+    const uint32_t mark_length = sizeof mark - 1;
+    bool enquiry = message->payload.length > mark_length &&
+                   memcmp(message->payload.data + message->payload.length - mark_length, mark, mark_length) == 0;
     w->enquired += enquiry;
     if (!w->vehicles[vehicle].session)
         return MQ5_NO_MATCHING_SUBSCRIBERS;
