@@ -12,13 +12,18 @@
 struct cloud_shadow_options {
     struct cloud_speaker speaker;
     int64_t epoch_us;
-    uint32_t document_bytes;      /* 0: 8,192, metadata not counted */
-    uint32_t depth;               /* 0: 8 (the error text says 6: [U]) */
+    uint32_t document_bytes;      /* 0: 8,192, metadata not counted; 65,535 at most */
+    uint32_t depth;               /* 0: 8 (the error text says 6: [U]); desired's own level is the first */
     uint32_t requests_per_second; /* of one shadow; 0: 20; beyond: 429 */
-    uint32_t in_flight;           /* per thing and connection; 0: 10 */
-    uint32_t shadows_per_thing;   /* named; 0: 10 */
+    uint32_t in_flight;           /* per thing and connection; 0: 10; beyond: 429 */
+    uint32_t shadows_per_thing; /* named; 0: 10; beyond: 403 "Forbidden" [U]. As many deleted ones keep their version */
     /* Is this a thing? NULL: every name is. 404 "Thing not found". */
     bool (*known)(void *context, struct span thing);
+    /* May a client ask this? 0: yes, 401: "Unauthorized", 403: "Forbidden". NULL: everybody may. The app's side always may. */
+    int (*refused)(void *context, const struct cloud_request *request, struct span thing, struct span name);
+    /* Of how many requests about this thing a connection has not taken the answer yet: those count as in flight. Requests asked from within
+     * an answer always do. NULL: none but those. */
+    uint32_t (*unanswered)(void *context, struct span client_id, struct span thing);
     /* An update was accepted: who (NULL: the app's side), the new version, whether a difference is left. May be NULL. */
     void (*updated)(void *context, int64_t now_us, struct span thing, struct span name, const struct span *client_id,
                     uint64_t version, bool difference);
@@ -27,7 +32,8 @@ struct cloud_shadow_options {
 struct cloud_shadow;
 struct cloud_shadow *cloud_shadow_create(const struct cloud_shadow_options *options); /* NULL: out of memory */
 void cloud_shadow_destroy(struct cloud_shadow *shadow);
-/* A request on "things/<thing>/shadow/...": reason code for the PUBACK. *taken: the topic is one of ours. */
+/* A request on "things/<thing>/shadow/...": reason code for the PUBACK: topic name invalid, and no answer, when a name is not allowed or the
+ * topic is none of the three operations. *taken: the topic is one of ours. */
 uint8_t cloud_shadow_request(struct cloud_shadow *shadow, int64_t now_us, const struct cloud_request *request,
                              bool *taken);
 /* The app's side. request: {"state":{...},"version":...,"clientToken":...}; name empty: the classic one. Returns 200 or the code of the error;
