@@ -277,11 +277,80 @@ static void lingers_from_when_it_is_online(void **state)
     tap(w);
     run(w, S(42));
     assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
-    run(w, S(LINGER_S - 5));
+    run(w, S(LINGER_S - 25));
     assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
     world_cut_link(w);
-    run(w, S(21));
+    run(w, S(22));
+    assert_int_equal(tcu_connection(w->tcu), TCU_ONLINE);
+    run(w, S(5));
     assert_true(tcu_asleep(w->tcu)); /* not put off by having been online again */
+    world_end(w);
+}
+
+/* Nothing but the attempt itself keeps these awake, and only to its end. */
+static void an_attempt_is_brought_to_its_end(void **state)
+{
+    for (unsigned provisioning = 0; provisioning < 2; provisioning++) {
+        struct world *w = sleeper(19);
+        w->profile.power[TCU_PARKED].telemetry_period_us = 0;
+        w->profile.no_jitter = true;
+        w->profile.backoff_base_us = w->profile.backoff_cap_us = S(10);
+        w->profile.stay_connected_us = provisioning ? S(80) : S(93); /* in the fourth attempt */
+        w->profile.provisioning = provisioning ? TCU_PROVISION_CERTIFICATE_BROKER : TCU_PROVISION_NONE;
+        w->link_hangs = w->http_silent = true;
+        world_begin(w);
+        world_start(w, TCU_PARKED);
+        enum tcu_connection trying = provisioning ? TCU_PROVISIONING : TCU_CONNECTING;
+        int64_t end_us =
+            provisioning ? S(91) + 200 * US_PER_MS : S(110); /* 3 x (15.3 + 10) + 15.3; 3 x (20 + 10) + 20 */
+        run(w, end_us - US_PER_MS);
+        assert_int_equal(tcu_connection(w->tcu), trying);
+        run(w, 2 * US_PER_MS);
+        assert_true(tcu_asleep(w->tcu));
+        tap(w);
+        assert_int_equal(tcu_connection(w->tcu), trying);
+        world_end(w);
+    }
+}
+
+/* The broker has made a new session of an old one, and nobody heard of it: what wakes next must not be deaf. */
+static void sleeps_in_the_middle_of_a_connect(void **state)
+{
+    struct world *w = sleeping(20);
+    w->forget_session = true;
+    tap(w);
+    while (!w->connected)
+        assert_true(world_step(w, w->now_us + S(1)));
+    assert_int_equal(tcu_connection(w->tcu), TCU_CONNECTING);
+    battery(w, TCU_BATTERY_LOW);
+    assert_true(tcu_asleep(w->tcu));
+    assert_false(w->subscribed);
+    tap(w);
+    run(w, S(5));
+    assert_int_equal(w->probes.last_number[TCU_PROBE_ONLINE], 1);
+    assert_true(w->subscribed);
+    world_end(w);
+}
+
+/* A power-up knows nothing of a battery; while it is off there is no timer. */
+static void begins_anew(void **state)
+{
+    struct world *w = sleeper(21);
+    w->profile.wake_every_us = HOUR;
+    put_to_sleep(w);
+    tcu_stop(w->tcu, w->now_us);
+    assert_int_equal(w->deadline_us, TIME_NEVER);
+    watch.asleep = false;
+    world_start(w, TCU_PARKED);
+    run(w, S(5));
+    battery(w, TCU_BATTERY_LOW);
+    assert_int_equal(w->deadline_us, TIME_NEVER);
+    tcu_stop(w->tcu, w->now_us);
+    watch.asleep = false;
+    world_start(w, TCU_PARKED);
+    run(w, S(STAY_S + 5));
+    assert_true(tcu_asleep(w->tcu));
+    assert_true(w->deadline_us != TIME_NEVER);
     world_end(w);
 }
 
@@ -694,6 +763,9 @@ int main(void)
         cmocka_unit_test(a_tap_ends_a_wait),
         cmocka_unit_test(a_tap_without_coverage),
         cmocka_unit_test(lingers_from_when_it_is_online),
+        cmocka_unit_test(an_attempt_is_brought_to_its_end),
+        cmocka_unit_test(sleeps_in_the_middle_of_a_connect),
+        cmocka_unit_test(begins_anew),
         cmocka_unit_test(its_timer_wakes),
         cmocka_unit_test(the_ignition_wakes_for_good),
         cmocka_unit_test(a_low_battery),
