@@ -40,7 +40,7 @@ struct remote_command {
     int64_t deadline_us, step_us; /* what comes next for it */
     uint32_t copies, unanswered,
         enquiries; /* handed to the broker or an SMS; the same while connected; after the deadline */
-    bool late, reconnected, busy, unheard; /* unheard: the broker knew of nobody who would get it */
+    bool late, reconnected, busy, doubted, unheard; /* unheard: the broker knew of nobody who would get it */
     uint8_t name_length, sealed_length;
     uint8_t bytes[REMOTE_NAME_MAX + CLOUD_SEALED_MAX]; /* name, sealed form */
 };

@@ -6,6 +6,9 @@
  * "busy" is no end. The vehicle forgets what it was too busy for, so another copy of the same request (one that a lost acknowledgement has
  * repeated, or the second of an SMS) may still be executed. It is asked again, with the same id; if it never had time, the enquiry after the
  * deadline settles it, and the end is "refused: busy".
+ *
+ * Nor is "forged" or "unreadable", as long as there is time: what the vehicle could not open may have been put before it by somebody else under our
+ * id, and the sealed command itself still be on its way. After the deadline nothing sealed is executed, so then it is.
  */
 #include "remote_internal.h"
 #include "remote_topic.h"
@@ -113,6 +116,11 @@ static bool is(struct span text, const char *word)
     return span_equal(text, span_text(word));
 }
 
+static bool opened(struct span reason)
+{
+    return !is(reason, "forged") && !is(reason, "unreadable");
+}
+
 static void answered(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, struct span answer)
 {
     struct span status = text_member(answer, "status"), reason = text_member(answer, "reason");
@@ -123,6 +131,10 @@ static void answered(struct cloud_remote *remote, int64_t now_us, struct remote_
         remote_end(remote, now_us, command, CLOUD_REMOTE_EXECUTED, reason);
     else if (is(status, "failed"))
         remote_end(remote, now_us, command, CLOUD_REMOTE_FAILED, reason);
+    else if (!gone && !command->late && command->sealed_length && !opened(reason))
+        command->doubted = true;
+    else if (gone && command->doubted)
+        remote_end(remote, now_us, command, CLOUD_REMOTE_REFUSED, SPAN_LITERAL("forged"));
     else if (gone && command->busy)
         remote_end(remote, now_us, command, CLOUD_REMOTE_REFUSED, SPAN_LITERAL("busy"));
     else if (gone)

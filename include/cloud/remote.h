@@ -12,6 +12,7 @@
  * is repeated in longer and longer steps while the vehicle is online.
  * "busy" is no end: the vehicle forgets what it was too busy for and may still execute another copy. It is asked again with the same id; if nothing came of that by
  * the deadline and the enquiry, the end is REFUSED, "busy". A command of which no copy ever left ends as EXPIRED, "never sent", and is not LATE.
+ * Nor is "forged" or "unreadable" for a sealed command before its deadline: somebody else may have used its id.
  * The truth of an end is the vehicle's memory: one that has forgotten an id it executed answers the enquiry with "expired".
  */
 #ifndef CLOUD_REMOTE_H

@@ -680,6 +680,31 @@ static void sealed_the_same_on_all_ways(void **state)
     close_rig(rig);
 }
 
+/* Somebody puts rubbish before the vehicle under our id: the command itself may still come. */
+static void forged_is_no_end_in_time(void **state)
+{
+    static const char forged[] = "{\"status\":\"rejected\",\"reason\":\"forged\"}";
+    struct rig *rig = make_rig();
+    rig->keys = cloud_keys_modelled(5);
+    open_rig(rig);
+    presence(rig, 0, "V1", "online");
+    uint64_t a = ask(rig, 0, "V1", 20 * S), b = ask(rig, 0, "V1", 20 * S), c = ask(rig, 0, "V1", 20 * S);
+    respond(rig, S, "V1", a, forged);
+    respond(rig, S, "V1", b, forged);
+    assert_int_equal(rig->results, 0);
+    respond(rig, 2 * S, "V1", a, SUCCEEDED);
+    assert_int_equal(rig->result[0].end, CLOUD_REMOTE_EXECUTED);
+    run_until(rig, 23 * S);
+    assert_int_equal(rig->results, 3); /* two are late */
+    respond(rig, 24 * S, "V1", b, "{\"status\":\"expired\"}");
+    respond(rig, 24 * S, "V1", c, forged);
+    for (int i = 3; i < 5; i++) {
+        assert_int_equal(rig->result[i].end, CLOUD_REMOTE_REFUSED);
+        assert_string_equal(rig->result[i].reason, "forged");
+    }
+    close_rig(rig);
+}
+
 static void what_cannot_be_created(void **state)
 {
     struct rig *rig = make_rig();
@@ -713,6 +738,7 @@ int main(void)
         cmocka_unit_test(results_in_the_order_of_their_ends),
         cmocka_unit_test(many_and_what_is_open),
         cmocka_unit_test(sealed_the_same_on_all_ways),
+        cmocka_unit_test(forged_is_no_end_in_time),
         cmocka_unit_test(what_cannot_be_created),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
