@@ -20,7 +20,7 @@ static const struct command commands[] = {
     {"conform", NULL, "check a broker against the rules of MQTT 5"},
     {"certify", NULL, "certify a device's firmware"},
     {"plan", NULL, "capacity planning"},
-    {"diff", NULL, "compare two runs"},
+    {"diff", cmd_diff, "compare two runs: verdicts, times, counts; a page with both distributions"},
     {"replay", cmd_replay, "one vehicle's decoded timeline of a virtual run"},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
