@@ -45,7 +45,8 @@ struct cloud_resolved cloud_resolver_ask(const struct cloud_resolver *resolver, 
                                          uint8_t place);
 void cloud_resolver_set_up(struct cloud_resolver *resolver, uint8_t region, bool up); /* health checks' verdict */
 bool cloud_resolver_set_static(struct cloud_resolver *resolver, struct span thing,
-                               uint8_t region); /* false: out of memory */
+                               uint8_t region); /* false: out of memory, or no such region */
+int64_t cloud_resolver_ttl_us(const struct cloud_resolver *resolver);
 bool cloud_resolver_allows(const struct cloud_resolver *resolver, uint8_t home, uint8_t region);
 uint64_t cloud_resolver_bytes(const struct cloud_resolver *resolver);
 
@@ -64,11 +65,12 @@ struct cloud_move_rules {
     uint8_t cleaned;        /* kinds that must be gone from the old region afterwards */
     uint8_t kept;           /* kinds the old region's law wants kept (invoices): never more than these may be found */
     int64_t clean_after_us; /* after the vehicle was first served in the new region */
-    int64_t give_up_us;     /* not served there by then: the move is undone */
+    int64_t give_up_us;     /* not served there by then: the move is undone; 0: 1 h */
 };
 enum cloud_move_state { CLOUD_MOVE_NONE, CLOUD_MOVE_COPIED, CLOUD_MOVE_SERVED, CLOUD_MOVE_CLEANED, CLOUD_MOVE_UNDONE };
 
-/* The owner's hands: carry out on the registries, shadows and sessions it has. false: that failed; it is tried again at the next tick. */
+/* The owner's hands: carry out on the registries, shadows and sessions it has. false: that failed; it is tried again a
+ * second later. They do not call back into the moves. */
 struct cloud_move_hands {
     bool (*copy)(void *context, struct span thing, uint8_t from, uint8_t to, uint8_t kinds);
     bool (*clean)(void *context, struct span thing, uint8_t region, uint8_t kinds);
@@ -83,12 +85,13 @@ struct cloud_moves *cloud_moves_create(const struct cloud_move_rules *rules, con
 void cloud_moves_destroy(struct cloud_moves *moves);
 /* The vehicle asks for service in `to`: its identity is copied there. false: out of memory, or already under way. */
 bool cloud_moves_begin(struct cloud_moves *moves, int64_t now_us, struct span thing, uint8_t from, uint8_t to);
-/* A region has served the vehicle (online, and a command answered, as the owner likes). */
+/* A region has served the vehicle (online, and a command answered, as the owner likes). Served by the old one again before that is cleaned:
+ * back to CLOUD_MOVE_COPIED. */
 void cloud_moves_served(struct cloud_moves *moves, int64_t now_us, struct span thing, uint8_t region);
 enum cloud_move_state cloud_moves_state(const struct cloud_moves *moves, struct span thing);
 int64_t cloud_moves_next_deadline(const struct cloud_moves *moves);
 void cloud_moves_tick(struct cloud_moves *moves, int64_t now_us);
-/* What the rules forbid and a region still has. */
+/* What the rules forbid and a region still has, as the last move of the thing stands. */
 uint8_t cloud_moves_leftovers(const struct cloud_moves *moves, struct span thing, uint8_t region);
 uint64_t cloud_moves_bytes(const struct cloud_moves *moves);
 
@@ -107,7 +110,9 @@ struct cloud_migration_options {
         abort_share; /* of a wave's vehicles not online on the new broker `settle_us` after their turn; above it: the wave goes back; 0: never */
     int64_t settle_us; /* 0: 5 min */
 };
+/* A wave is judged when the last of its vehicles has had its time to settle, and again by what comes after; the other waves go on. */
 struct cloud_migration; /* begins with struct cloud_due */
+/* NULL: out of memory, no waves, two for one cohort, or a number out of range. */
 struct cloud_migration *cloud_migration_create(const struct cloud_migration_options *options, int64_t now_us);
 void cloud_migration_destroy(struct cloud_migration *migration);
 /* Which broker the vehicle belongs to now: 0 the old, 1 the new. `part`: 0..2^32-1, its place in its wave. */
