@@ -206,7 +206,7 @@ void cloud_keys_destroy(struct cloud_keys *keys)
 
 void cloud_keys_begin(struct cloud_keys *keys, uint64_t first)
 {
-    keys->first = first;
+    keys->first = first ? first : 1; /* vehicles take no 0 */
 }
 
 void cloud_keys_vehicle(const struct cloud_keys *keys, struct span thing, uint8_t out[CLOUD_VEHICLE_KEY])
