@@ -67,7 +67,8 @@ static bool heard(struct world *w, const struct mq5_publish *publish)
     desk->answers++;
     snprintf(desk->topic, sizeof(desk->topic), "%s", w->last_topic);
     snprintf(desk->payload, sizeof(desk->payload), "%.*s", (int)publish->payload.length, publish->payload.data);
-    desk->correlation_length = publish->properties.correlation_data.length;
+    bool correlated = publish->properties.present & MQ5_BIT(MQ5_CORRELATION_DATA);
+    desk->correlation_length = correlated ? publish->properties.correlation_data.length : 0;
     assert_in_range(desk->correlation_length, 0, 16);
     if (desk->correlation_length > 0)
         memcpy(desk->correlation, publish->properties.correlation_data.data, desk->correlation_length);
