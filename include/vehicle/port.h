@@ -135,7 +135,8 @@ struct tcu_port {
     void (*execute)(void *context, uint32_t slot, struct span command);
 
     /* The car's settings, for a shadow; may be NULL. shadow_set: bring about `wanted` (members of a JSON object, no braces); answer later with
-     * tcu_shadow_done(). shadow_state: writes all that is reported, as members; returns the length. */
+     * tcu_shadow_done(). shadow_state: writes all that is reported, as members; returns the length. The
+     * room is telemetry_payload_max and some 20 bytes: what is longer cannot be said. "command" is the agent's own member. */
     void (*shadow_set)(void *context, struct span wanted);
     size_t (*shadow_state)(void *context, char *out, size_t capacity);
     /* May be NULL: opens a sealed command: checks the signature, decrypts. Returns the length of id(8) and name; 0: *why. */

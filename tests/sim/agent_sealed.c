@@ -272,6 +272,18 @@ static void busy_takes_no_number(void **state)
     end(w);
 }
 
+static void a_worn_store_takes_none_either(void **state)
+{
+    struct world *w = ready(8);
+    w->store_fails = true;
+    command(w, 1, "do-1", 1);
+    check_answer(w, 1, "{\"status\":\"rejected\",\"command\"");
+    w->store_fails = false;
+    command(w, 1, "do-1", 1);
+    assert_int_equal(w->executed[1], 1);
+    end(w);
+}
+
 static void three_one_one_and_sms(void **state)
 {
     struct world *w = with(5, true, MQ5_V311);
@@ -348,6 +360,7 @@ int main(void)
         cmocka_unit_test(numbers_are_taken_once),
         cmocka_unit_test(the_power_may_go_at_any_write),
         cmocka_unit_test(busy_takes_no_number),
+        cmocka_unit_test(a_worn_store_takes_none_either),
         cmocka_unit_test(three_one_one_and_sms),
         cmocka_unit_test(executions),
         cmocka_unit_test(sealed_executions),
