@@ -558,12 +558,19 @@ static void admit(struct tcu *tcu, struct asked *asked, struct span payload)
         requested(tcu, asked);
 }
 
+/* The cloud wants to know what became of a command whose time is over: never to be executed. */
+static bool is_enquiry(struct span payload)
+{
+    struct span value;
+    return agent_json_member(payload, "enquiry", &value) == AGENT_JSON_FOUND && span_equal(value, SPAN_LITERAL("true"));
+}
+
 static struct asked asked_by(const struct mq5_publish *publish)
 {
     const struct mq5_properties *properties = &publish->properties;
     bool expires = properties->present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL);
     return (struct asked){
-        .expired = expires && properties->message_expiry_s == 0,
+        .expired = (expires && properties->message_expiry_s == 0) || is_enquiry(publish->payload),
         .retained = publish->retain,
         .again = publish->dup,
     };
