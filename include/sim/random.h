@@ -90,6 +90,8 @@ enum sim_purpose {
     SIM_FOR_START,    /* when a vehicle first powers up */
     SIM_FOR_IDENTITY, /* serial numbers, validity of factory certificates */
     SIM_FOR_SLEEP,    /* when a modem that sleeps is paged */
+    SIM_FOR_PARKING,  /* where a car is left */
+    SIM_FOR_SMS,      /* by desk: what the SMS network does */
 };
 
 #endif

@@ -32,7 +32,6 @@ struct scenario_region {
     char name[SCENARIO_NAME];
     char endpoint[128];
     int64_t latency_us; /* one way, between the mobile network and the region's broker: added to the radio's */
-    uint16_t may_serve; /* bit r: region r may hold the data of vehicles at home here; 0: this one only */
     uint32_t line;
 };
 
@@ -96,8 +95,8 @@ struct scenario_cohort {
     struct link_profile garage_radio;
     int64_t stay_connected_us, linger_us, wake_every_us; /* as tcu_profile's */
     struct power_profile battery;                        /* budget 0: not looked at */
-    double clock_drift_ppm;                              /* largest, either way, of the sleeping clock */
     struct network_path path;
+    bool has_path; /* it was said: costs are measured */
     bool no_jitter;
     struct sim_table
         certificate_left_s; /* provisioning done: how long the factory's certificate is still valid; all 0: the cloud's lifetime */
@@ -151,11 +150,9 @@ struct scenario_lifecycle {
         share_identity;
 };
 
-/* How remote commands are done. Set when the scenario says commands { ... }; else a command is one request and one answer. */
-enum scenario_pattern { PATTERN_PLAIN, PATTERN_EXECUTIONS, PATTERN_SHADOW }; /* enum cloud_remote_pattern */
+/* How remote commands are done. Set when the scenario says remote_commands { ... }; else a command is one request and one answer. */
 struct scenario_commands {
     bool on;
-    uint8_t pattern;
     bool sealed;         /* signed and encrypted */
     bool presence;       /* the desk looks at presence; else everybody counts as connected */
     int64_t debounce_us; /* 0: 5 s */
@@ -165,13 +162,10 @@ struct scenario_commands {
     struct sim_table sms_latency_us;
     double sms_loss, sms_duplicates;
     int64_t sms_validity_us;
-    uint32_t followers;      /* of each vehicle's results, beside the asker */
     double strangers;        /* share of commands asked by users who may not: refused */
     double execute_failures; /* share of commands the car cannot do */
-    /* Attacks: share of commands after which one of the kind is put before the vehicle. */
-    double forged, replayed, late;
-    /* Faults: shares, 0: none. */
-    double lose_sms, forget_ids, take_forged, trust_old_presence, lose_answers, no_fallback;
+    /* Faults: shares, 0: none; those of the desk are switches: above 0.5 is on. */
+    double lose_sms, lose_answers, trust_old_presence, no_fallback;
 };
 
 struct scenario_cloud {

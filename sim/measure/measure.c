@@ -357,6 +357,11 @@ static void merge_commands(struct ledger_commands *into, const struct ledger_com
     into->expired += from->expired;
     into->lost += from->lost;
     into->pending += from->pending;
+    into->ended_executed += from->ended_executed;
+    into->ended_failed += from->ended_failed;
+    into->ended_expired += from->ended_expired;
+    into->ended_refused += from->ended_refused;
+    into->unended += from->unended;
 }
 
 static void merge_cell(struct measure *into, size_t index, const struct measure_cell *from)

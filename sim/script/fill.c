@@ -273,6 +273,32 @@ static void fill_lifecycle(struct reader *reader, struct scenario_lifecycle *lif
     leave(reader);
 }
 
+static void fill_remote(struct reader *reader, struct scenario_commands *remote)
+{
+    enter(reader, "remote");
+    remote->on = flag(reader, "on");
+    remote->sealed = flag(reader, "sealed");
+    remote->presence = flag(reader, "presence");
+    remote->debounce_us = time_us(reader, "debounce");
+    remote->fallback_us = time_us(reader, "fallback");
+    remote->tap_retry_us = time_us(reader, "tap_retry");
+    remote->taps = whole(reader, "taps", 20);
+    remote->command_in_sms = flag(reader, "command_in_sms");
+    table_of(reader, "sms_latency", 0, LONGEST_US, &remote->sms_latency_us, NULL, 0);
+    remote->sms_loss = number(reader, "sms_loss", 0, 1);
+    remote->sms_duplicates = number(reader, "sms_duplicates", 0, 1);
+    remote->sms_validity_us = time_us(reader, "sms_validity");
+    remote->strangers = number(reader, "strangers", 0, 1);
+    remote->execute_failures = number(reader, "failures", 0, 1);
+    enter(reader, "faults");
+    remote->lose_sms = number(reader, "lose_sms", 0, 1);
+    remote->trust_old_presence = number(reader, "trust_old_presence", 0, 1);
+    remote->lose_answers = number(reader, "lose_answers", 0, 1);
+    remote->no_fallback = number(reader, "no_fallback", 0, 1);
+    leave(reader);
+    leave(reader);
+}
+
 /* ---- cohorts --------------------------------------------------------------------------------------------------------- */
 
 static void fill_shares(struct reader *reader, struct scenario_cohort *cohort, uint32_t regions)
@@ -303,10 +329,26 @@ static void fill_shares(struct reader *reader, struct scenario_cohort *cohort, u
         cohort->firmware_share[i] /= sum > 0 ? sum : 1;
 }
 
-static void fill_radio(struct reader *reader, struct link_profile *radio)
+/* What the modem's sleep and the network do to connections. */
+static void fill_radio_network(struct reader *reader, struct link_profile *radio)
+{
+    const struct {
+        const char *name;
+        int64_t *us;
+    } times[] = {{"edrx", &radio->edrx_cycle_us},
+                 {"edrx_window", &radio->edrx_window_us},
+                 {"psm_active", &radio->psm_active_us},
+                 {"psm_period", &radio->psm_period_us},
+                 {"nat_idle", &radio->nat_idle_us}};
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+        if (has(reader, times[i].name))
+            *times[i].us = time_us(reader, times[i].name);
+}
+
+static void fill_radio(struct reader *reader, const char *key, struct link_profile *radio)
 {
     char name[64];
-    enter(reader, "radio");
+    enter(reader, key);
     text(reader, "name", name, sizeof(name));
     const struct link_profile *known = link_profile_find(name);
     if (!known)
@@ -331,6 +373,7 @@ static void fill_radio(struct reader *reader, struct link_profile *radio)
         radio->holes_per_hour = number(reader, "holes_per_hour", 0, 3600);
     if (has(reader, "hole"))
         radio->hole_mean_us = time_us(reader, "hole");
+    fill_radio_network(reader, radio);
     leave(reader);
     link_profile_build(radio);
 }
@@ -402,6 +445,41 @@ static void fill_trips(struct reader *reader, struct scenario_cohort *cohort)
     trip_profile_build(&cohort->trips);
 }
 
+static void fill_battery(struct reader *reader, struct power_profile *battery)
+{
+    power_profile_standard(battery);
+    battery->budget_uah = 0;
+    if (!has(reader, "battery"))
+        return;
+    enter(reader, "battery");
+    battery->budget_uah = (uint32_t)(number(reader, "budget", 0, 200) * 1e6);
+    battery->reserve_uah = (uint32_t)(number(reader, "reserve", 0, 200) * 1e6);
+    leave(reader);
+}
+
+static void fill_parking(struct reader *reader, struct scenario_cohort *cohort)
+{
+    char path[32];
+    text(reader, "path", path, sizeof(path));
+    if (!network_path_find(path))
+        spoilt(reader, "path");
+    cohort->path = *network_path_find(path);
+    cohort->has_path = flag(reader, "has_path");
+    enter(reader, "parking");
+    cohort->stay_connected_us = time_us(reader, "stay_connected");
+    cohort->linger_us = time_us(reader, "linger");
+    cohort->wake_every_us = time_us(reader, "wake_every");
+    cohort->has_parked_radio = has(reader, "radio");
+    if (cohort->has_parked_radio)
+        fill_radio(reader, "radio", &cohort->parked_radio);
+    cohort->garage_share = number(reader, "garage_share", 0, 1);
+    cohort->garage_dark = number(reader, "garage_dark", 0, 1);
+    if (has(reader, "garage_radio"))
+        fill_radio(reader, "garage_radio", &cohort->garage_radio);
+    fill_battery(reader, &cohort->battery);
+    leave(reader);
+}
+
 static void fill_cohort(struct reader *reader, struct scenario_cohort *cohort, uint32_t regions)
 {
     cohort->line = whole(reader, "line", 1e9);
@@ -409,7 +487,7 @@ static void fill_cohort(struct reader *reader, struct scenario_cohort *cohort, u
     text(reader, "name", cohort->name, sizeof(cohort->name));
     cohort->wanted_count = number(reader, "count", 0, FLEET_MAX);
     fill_shares(reader, cohort, regions);
-    fill_radio(reader, &cohort->radio);
+    fill_radio(reader, "radio", &cohort->radio);
     fill_identity(reader, cohort);
     fill_mqtt(reader, cohort);
     fill_telemetry(reader, cohort);
@@ -419,10 +497,12 @@ static void fill_cohort(struct reader *reader, struct scenario_cohort *cohort, u
     cohort->backoff_base_us = time_us(reader, "base");
     cohort->backoff_cap_us = time_us(reader, "cap");
     cohort->stable_us = time_us(reader, "stable");
+    cohort->no_jitter = flag(reader, "no_jitter");
     leave(reader);
     cohort->acknowledge_timeout_us = time_us(reader, "acknowledge_timeout");
     cohort->connect_timeout_us = time_us(reader, "connect_timeout");
     cohort->execute_us = time_us(reader, "execute");
+    fill_parking(reader, cohort);
     cohort->on_event = has(reader, "on_event") ? (int)whole(reader, "on_event", 1e6) : 0;
 }
 
@@ -500,7 +580,8 @@ static uint32_t find_what(struct reader *reader, enum expectation_source source,
 
 static void fill_filter(struct reader *reader, struct measure_dimension *filter)
 {
-    static const char *const paths[] = {"", "connected", "queued", NULL}; /* enum metric_path */
+    static const char *const paths[] = {"",     "connected", "queued", "tap",
+                                        "edrx", "shadow",    NULL}; /* enum metric_path */
     uint32_t cohort = whole(reader, "cohort_filter", 64), region = whole(reader, "region_filter", 16);
     filter->cohort = cohort ? (uint16_t)(cohort - 1) : MEASURE_ANY;
     filter->region = region ? (uint16_t)(region - 1) : MEASURE_ANY;
@@ -629,6 +710,7 @@ void script_fill(struct script *script)
     FILL_LIST("regions", scenario->regions, scenario->region_count, 16, fill_region(&reader, &scenario->regions[i]));
     fill_cloud(&reader, &scenario->cloud);
     fill_lifecycle(&reader, &scenario->cloud.lifecycle);
+    fill_remote(&reader, &scenario->cloud.commands);
     FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
               fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
     double factor = fleet_factor(&reader, script);

@@ -106,9 +106,9 @@ static int host_fail(lua_State *lua)
     sandbox_fail(lua, (int)lua_tointeger(lua, 1), "%s", luaL_checkstring(lua, 2));
 }
 
-static void push_radios(lua_State *lua)
+/* "a, b, c" as a list. */
+static void push_names(lua_State *lua, const char *names)
 {
-    const char *names = link_profile_names();
     lua_newtable(lua);
     for (lua_Integer i = 1; *names; i++) {
         size_t length = strcspn(names, ", ");
@@ -131,8 +131,10 @@ static void push_host(struct script *script)
     lua_pushlightuserdata(lua, script);
     lua_pushcclosure(lua, script_host_note, 1);
     lua_setfield(lua, -2, "note");
-    push_radios(lua);
+    push_names(lua, link_profile_names());
     lua_setfield(lua, -2, "radios");
+    push_names(lua, network_path_names());
+    lua_setfield(lua, -2, "paths");
 }
 
 static void push_plan(struct script *script)
@@ -179,10 +181,22 @@ static void push_scenario_chunk(struct script *script, int globals)
     push_chunk(script->box.lua, text, length, SANDBOX_CHUNK, globals);
 }
 
+enum { WORDS = 2, GLOBALS, PLAN }; /* places on the stack while loading */
+
+static void push_part(struct script *script, const char *text, size_t length, int globals, int kit)
+{
+    lua_State *lua = script->box.lua;
+    push_chunk(lua, text, length, "=prelude", globals);
+    push_host(script);
+    lua_pushvalue(lua, WORDS);
+    lua_pushvalue(lua, PLAN);
+    lua_pushvalue(lua, kit);
+    lua_call(lua, 4, 0);
+}
+
 static int load_within(lua_State *lua)
 {
     struct script *script = lua_touserdata(lua, 1);
-    enum { WORDS = 2, GLOBALS, PLAN };
     luaL_checkstack(lua, 40, "scenario");
     lua_newtable(lua); /* WORDS */
     lua_newtable(lua); /* GLOBALS, made when the words are known */
@@ -194,14 +208,10 @@ static int load_within(lua_State *lua)
     lua_pushvalue(lua, WORDS);
     lua_pushvalue(lua, PLAN);
     push_overrides(script);
-    lua_call(lua, 4, 1); /* what it lends to the second file */
+    lua_call(lua, 4, 1); /* what it lends to the other files */
     int kit = lua_gettop(lua);
-    push_chunk(lua, identities, identities_length, "=prelude", prelude_globals);
-    push_host(script);
-    lua_pushvalue(lua, WORDS);
-    lua_pushvalue(lua, PLAN);
-    lua_pushvalue(lua, kit);
-    lua_call(lua, 4, 0);
+    push_part(script, identities, identities_length, prelude_globals, kit);
+    push_part(script, remote, remote_length, prelude_globals, kit);
     lua_settop(lua, PLAN);
     sandbox_add_library(lua, WORDS);
     sandbox_push_scenario_globals(lua, WORDS);

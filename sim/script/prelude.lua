@@ -353,7 +353,8 @@ end
 
 function env.radio(name, spec)
   spec = want_table("radio()", spec or {})
-  known_fields("radio()", spec, { "latency", "sigma", "up", "down", "loss", "drops_per_hour", "holes_per_hour", "hole" })
+  known_fields("radio()", spec, { "latency", "sigma", "up", "down", "loss", "drops_per_hour", "holes_per_hour", "hole", "edrx", "edrx_window",
+                                  "psm_active", "psm_period", "nat_idle" })
   local r = marked("radio", { name = one_of("radio()", name, host.radios) })
   if spec.latency ~= nil then r.latency = duration("radio: latency", spec.latency, 1) end
   if spec.sigma ~= nil then r.sigma = number_in("radio: sigma", spec.sigma, 0, 3) end
@@ -363,6 +364,11 @@ function env.radio(name, spec)
   if spec.drops_per_hour ~= nil then r.drops_per_hour = number_in("radio: drops_per_hour", spec.drops_per_hour, 0, 3600) end
   if spec.holes_per_hour ~= nil then r.holes_per_hour = number_in("radio: holes_per_hour", spec.holes_per_hour, 0, 3600) end
   if spec.hole ~= nil then r.hole = duration("radio: hole", spec.hole) end
+  for _, name in ipairs { "edrx", "edrx_window", "psm_active", "psm_period", "nat_idle" } do
+    if spec[name] ~= nil then r[name] = duration("radio: " .. name, spec[name], SECOND) end
+  end
+  if r.edrx_window and not r.edrx then fail("radio: edrx_window is of an eDRX cycle; write edrx = seconds(81.92)") end
+  if (r.psm_active == nil) ~= (r.psm_period == nil) then fail("radio: PSM has two timers; write psm_active = seconds(10), psm_period = hours(1)") end
   return r
 end
 
@@ -432,9 +438,10 @@ end
 local function backoff_part(where, spec)
   where = where .. ": backoff"
   spec = want_table(where, spec or {})
-  known_fields(where, spec, { "base", "cap", "stable" })
+  known_fields(where, spec, { "base", "cap", "stable", "jitter" })
   local b = { base = duration(where .. ".base", spec.base or SECOND, 1000), cap = duration(where .. ".cap", spec.cap or MINUTE, 1000),
-              stable = duration(where .. ".stable", spec.stable or 30 * SECOND) }
+              stable = duration(where .. ".stable", spec.stable or 30 * SECOND),
+              no_jitter = spec.jitter ~= nil and not boolean(where .. ".jitter", spec.jitter) }
   if b.cap < b.base then fail(where .. ": cap must not be shorter than base") end
   return b
 end
@@ -454,7 +461,8 @@ end
 
 local cohort_index, cohort_raw = {}, {}
 local cohort_fields = { "like", "count", "region", "firmware", "radio", "identity", "mqtt", "telemetry", "trips", "power_up", "backoff",
-                        "acknowledge_timeout", "connect_timeout", "execute", "on_event", "steals", "steals_old", "strangers" }
+                        "acknowledge_timeout", "connect_timeout", "execute", "on_event", "steals", "steals_old", "strangers",
+                        "parking", "path" }
 
 local function with_model(where, spec)
   if spec.like == nil then return spec end
@@ -507,6 +515,7 @@ function env.cohort(name)
     c.radio = want_marked(where .. ": radio", radio, "radio", "\"lte-cat4\" or radio(\"lte-cat4\", { ... })")
     c.identity = want_marked(where .. ": identity", spec.identity or env.factory {}, "identity", "factory { ... }")
     plan.cohort_identity(where, spec, c)
+    plan.cohort_parking(where, spec, c)
     c.mqtt = mqtt_part(where, spec.mqtt)
     c.telemetry = cohort_telemetry(where, spec)
     c.trips = want_marked(where .. ": trips", spec.trips or env.weekday_commute(), "trips", "weekday_commute(), always_driving() or always_parked()")
@@ -675,7 +684,7 @@ function common:region(name)
   return self
 end
 function common:path(name)
-  self.path_filter = one_of("path", name, { "connected", "queued" })
+  self.path_filter = one_of("path", name, { "connected", "queued", "tap", "edrx", "shadow" })
   self.filters = self.filters .. format(", path %s", name)
   return self
 end
@@ -723,13 +732,21 @@ function env.telemetry()
     intended = ledger "intended", acknowledged = ledger "acknowledged", unacknowledged = ledger "unacknowledged", delivered = ledger "delivered",
     duplicated = ledger "duplicated", dropped = ledger "dropped", pending = ledger "pending", lost = ledger "lost" }, "telemetry()")
 end
+local function series(what, text, standard) return switch("counter", what, text, standard or "max") end
 local function outcome(what) return switch("commands", what, "commands " .. gsub(what, "_", " "), "total") end
 local function command_source(text)
   return source("metric", "command.round_trip", text .. " round trip", "quantile", 0.99, {
     round_trip = metric_step("command.round_trip", text .. " round trip"), delivery = metric_step("command.delivery", text .. " delivery"),
+    service = metric_step("command.service", text .. ", in the cloud"), wake = metric_step("command.wake", text .. ", woken"),
+    connect = metric_step("command.connect", text .. ", connecting"), transit = metric_step("command.transit", text .. ", on its way"),
+    execute = metric_step("command.execute", text .. ", executed"), answer = metric_step("command.answer", text .. ", answer"),
     intended = outcome "intended", sent = outcome "sent", delivered = outcome "delivered", executed = outcome "executed",
     executed_twice = outcome "executed_twice", answered = outcome "answered", timed_out = outcome "timed_out", lost = outcome "lost",
-    pending = outcome "pending" }, text == "commands" and "commands()" or text)
+    pending = outcome "pending", ended_executed = outcome "ended_executed", ended_failed = outcome "ended_failed",
+    ended_expired = outcome "ended_expired", ended_refused = outcome "ended_refused", unended = outcome "unended",
+    forged_taken = series("commands_forged_taken", "forged commands taken", "total"),
+    forged_refused = series("commands_forged", "forged commands refused", "total"),
+    misreported = series("commands_misreported", "commands told wrong", "total") }, text == "commands" and "commands()" or text)
 end
 function env.commands() return command_source("commands") end
 function env.command(name)
@@ -740,7 +757,6 @@ function env.command(name)
   plan.command_line = plan.command_line or host.here()
   return s
 end
-local function series(what, text, standard) return switch("counter", what, text, standard or "max") end
 local broker_methods = {
   connects_per_second = series("connects", "connects/s"), connect_attempts_per_second = series("connect_attempts", "connect attempts/s"),
   refused_per_second = series("connects_refused", "connects refused/s"), disconnects_per_second = series("disconnects", "disconnects/s"),
@@ -846,7 +862,7 @@ function plan.finish()
   end
 end
 
--- For identities.lua, which is the same language in another file.
+-- For identities.lua and remote.lua, which are the same language in other files.
 return { fail = fail, quote = quote, keys_of = keys_of, did_you_mean = did_you_mean, known_fields = known_fields, in_file = in_file,
          want_table = want_table, want_marked = want_marked, want_distribution = want_distribution, number_in = number_in, share = share,
          whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, time_text = time_text,

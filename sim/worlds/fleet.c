@@ -95,6 +95,11 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
         memcpy(profile->password, cohort->password, sizeof profile->password);
     }
     profile_identity(profile, cohort, fleet);
+    profile->no_jitter = cohort->no_jitter;
+    profile->stay_connected_us = cohort->stay_connected_us;
+    profile->linger_us = cohort->linger_us;
+    profile->wake_every_us = cohort->wake_every_us;
+    profile->sealed_commands = fleet->scenario->cloud.commands.sealed;
     profile->telemetry_payload_max = (uint16_t)(cohort->payload_max > 60000 ? 60000 : cohort->payload_max);
     tcu_profile_prepare(profile);
 }
@@ -419,7 +424,12 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_TELEMETRY_ACKED: telemetry_acknowledged(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_TELEMETRY_DROPPED: measure_ledger_dropped(fleet->measure, vehicle, probe->number); break;
     case TCU_PROBE_COMMAND_RECEIVED:
-    case TCU_PROBE_COMMAND_EXECUTED: fleet_command_probe(fleet, vehicle, trace, now_us, probe); break;
+    case TCU_PROBE_COMMAND_EXECUTED:
+        if (fleet->find_orders)
+            fleet_orders_probe(fleet, vehicle, trace, now_us, probe);
+        else
+            fleet_command_probe(fleet, vehicle, trace, now_us, probe);
+        break;
     case TCU_PROBE_COMMAND_DUPLICATE:
     case TCU_PROBE_COMMAND_ANSWERED: break;
     case TCU_PROBE_STEP:
@@ -506,4 +516,8 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
     measure_sample(fleet->measure, METRIC_BYTES_UP_DAY, who, vehicle, end_us, llround((double)trace->bytes_up / days));
     measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us,
                    llround((double)trace->bytes_down / days));
+    const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
+    if (cohort->has_path) /* a millionth a byte at a price of a thousand a GB */
+        measure_sample(fleet->measure, METRIC_DATA_COST_DAY, who, vehicle, end_us,
+                       llround((double)(trace->bytes_up + trace->bytes_down) / days * cohort->path.price_per_gb / 1e3));
 }

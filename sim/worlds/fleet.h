@@ -32,6 +32,8 @@ struct fleet_commands {
 };
 
 struct fleet_identity; /* fleet_identity.h */
+struct fleet_orders;   /* fleet_remote.h */
+struct fleet_parking;
 
 struct fleet {
     struct script *script;
@@ -50,12 +52,15 @@ struct fleet {
         uint32_t vehicle;
         uint16_t app;
         bool not_sent; /* the service said so before it said the id */
-    } asking; /* the command being sent: read by the service's loss hook */
+    } asking;          /* the command being sent: read by the service's loss hook */
     const struct world_actions *actions;
     /* Where the world keeps a vehicle's trace, NULL: not here. May be NULL: cohort and region are then drawn again for each message. */
     const struct fleet_trace *(*find_trace)(void *context, uint32_t vehicle);
     /* A vehicle's identity, in scenarios that look after identities; NULL: not this one, or the vehicle is elsewhere. */
     struct fleet_identity *(*find_identity)(void *context, uint32_t vehicle);
+    /* remote_commands { }: the desk of a vehicle; parked cars: where it stands. NULL: not of this scenario. */
+    struct fleet_orders *(*find_orders)(void *context, uint32_t vehicle);
+    struct fleet_parking *(*find_parking)(void *context, uint32_t vehicle);
     void *find_context;
     struct memory_heap *home; /* where the fleet's own memory comes from */
     /* Takes what a script's on_event would be told, to tell it later; NULL: the script is told at once. */
@@ -153,6 +158,13 @@ void fleet_command_ask(struct fleet *fleet, struct cloud_commands *commands, int
 /* The agent's probes of commands. */
 void fleet_command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
                          const struct tcu_probe *probe);
+/* The same for orders of a desk (fleet_remote.c). */
+void fleet_orders_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
+                        const struct tcu_probe *probe);
+/* A fault: no answer of this vehicle reaches the desk. */
+bool fleet_answers_lost(const struct fleet *fleet, uint32_t vehicle);
+/* The car cannot do what it is asked now. */
+bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, int64_t now_us);
 /* Closes the books of the commands still open. From then on all that was found out is in the measure: processes merge theirs. */
 void fleet_commands_finish(struct fleet *fleet, int64_t now_us);
 void fleet_commands_release(struct fleet *fleet);

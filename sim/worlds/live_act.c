@@ -110,6 +110,8 @@ static const char *refusal(const struct live_world *world, const struct world_ac
 {
     if (action->kind == ACTION_CLOUD_KICK)
         return "a broker in another process cannot be told to kick; use the virtual world";
+    if (action->kind >= ACTION_BROKER_RESTART)
+        return "not in the live world in this version; use --world virtual";
     if (action->kind >= ACTION_ROTATE)
         return live_identity_refusal(world, action);
     if (!world->hooked)

@@ -13,9 +13,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#define EPOCH_US            US_PER_HOUR /* how far partitions run alone at most */
-#define EPOCH_AT_START_US   (30 * US_PER_S)
-#define LOOKAHEAD_LEAST_US  US_PER_MS
+#define EPOCH_US           US_PER_HOUR /* how far partitions run alone at most */
+#define EPOCH_AT_START_US  (30 * US_PER_S)
+#define LOOKAHEAD_LEAST_US US_PER_MS
 
 static double wall_now(void)
 {
@@ -76,7 +76,8 @@ static bool fire(struct virtual_world *world, uint32_t entry)
     struct order order = {.kind = ORDER_ACT};
     const char *why;
     if (sim_group_rank(world->group) == 0) {
-        bool done = script_timeline(world->fleet.script, entry, world->now_us, &world->actions, result->error, sizeof result->error);
+        bool done = script_timeline(world->fleet.script, entry, world->now_us, &world->actions, result->error,
+                                    sizeof result->error);
         order.kind = done ? ORDER_DONE : ORDER_FAILED;
         sim_group_broadcast(world->group, &order, sizeof order);
         return done;
@@ -119,16 +120,15 @@ static void show_progress(struct virtual_world *world, struct pace *pace, int64_
     struct measure_dimension any = {MEASURE_ANY, MEASURE_ANY, PATH_ANY};
     const struct measure *measure = world->fleet.measure;
     uint64_t ranks = sim_group_size(world->group); /* each holds about the same share of the fleet */
-    struct world_progress progress = {
-        .now_us = now_us,
-        .duration_us = world->scenario->duration_us,
-        .wall_s = now - pace->started,
-        .speed = (double)(now_us - pace->shown_us) / 1e6 / (now - pace->shown),
-        .connected = ranks * (uint64_t)measure_total(measure, COUNTER_CONNECTED, any),
-        .driving = ranks * (uint64_t)measure_total(measure, COUNTER_DRIVING, any),
-        .publishes = ranks * (uint64_t)measure_total(measure, COUNTER_PUBLISHES, any),
-        .commands = ranks * (uint64_t)measure_total(measure, COUNTER_COMMANDS, any),
-        .phase = ""};
+    struct world_progress progress = {.now_us = now_us,
+                                      .duration_us = world->scenario->duration_us,
+                                      .wall_s = now - pace->started,
+                                      .speed = (double)(now_us - pace->shown_us) / 1e6 / (now - pace->shown),
+                                      .connected = ranks * (uint64_t)measure_total(measure, COUNTER_CONNECTED, any),
+                                      .driving = ranks * (uint64_t)measure_total(measure, COUNTER_DRIVING, any),
+                                      .publishes = ranks * (uint64_t)measure_total(measure, COUNTER_PUBLISHES, any),
+                                      .commands = ranks * (uint64_t)measure_total(measure, COUNTER_COMMANDS, any),
+                                      .phase = ""};
     double seconds = (double)(now_us - pace->shown_us) / 1e6;
     progress.publishes_per_s = seconds > 0 ? (double)(progress.publishes - pace->publishes) / seconds : 0;
     progress.commands_per_s = seconds > 0 ? (double)(progress.commands - pace->commands) / seconds : 0;
@@ -236,7 +236,9 @@ static bool settle(struct virtual_world *world)
         measure_format_bytes((double)memory_bytes(), used, sizeof used);
         result->status = WORLD_ENVIRONMENT;
         snprintf(result->error, sizeof result->error,
-                 "out of memory with %s in use; run a smaller fleet, spread it with -j over more machines, or raise --memory", used);
+                 "out of memory with %s in use; run a smaller fleet, spread it with -j over more machines, or raise "
+                 "--memory",
+                 used);
     } else if (trouble[2]) {
         result->status = WORLD_INTERRUPTED;
     }
@@ -367,11 +369,15 @@ static bool set_up(struct virtual_world *world, struct script *script)
     world->fleet.actions = &world->actions;
     world->fleet.find_trace = find_trace;
     world->fleet.find_identity = scenario->cloud.lifecycle.on ? virtual_find_identity : NULL;
+    world->fleet.find_orders = scenario->cloud.commands.on ? virtual_find_orders : NULL;
+    world->fleet.find_parking = fleet_has_parking(scenario) ? virtual_find_parking : NULL;
     world->fleet.find_context = world;
     world->fleet.tell = virtual_tell_script;
-    world->stride = (uint32_t)sizeof(struct virtual_vehicle) + (fleet_largest_profile_memory(&world->fleet, &virtual_port) + 63) / 64 * 64;
+    world->stride = (uint32_t)sizeof(struct virtual_vehicle) +
+                    (fleet_largest_profile_memory(&world->fleet, &virtual_port) + 63) / 64 * 64;
     world->lookahead_us = speaks_between_vehicles(scenario) ? smallest_latency(scenario) : 0;
-    world->next_checkpoint_us = world->options->checkpoint_every_us > 0 ? world->options->checkpoint_every_us : TIME_NEVER;
+    world->next_checkpoint_us =
+        world->options->checkpoint_every_us > 0 ? world->options->checkpoint_every_us : TIME_NEVER;
     return open_exchange(world) && (world->options->trace ? set_up_replay(world) : set_up_partitions(world));
 }
 
@@ -379,11 +385,12 @@ static void describe(struct world_result *result, const struct sim_group *group,
 {
     snprintf(result->broker, sizeof result->broker, "embedded broker core, in the virtual world");
     snprintf(result->cloud_profile, sizeof result->cloud_profile, "embedded");
-    snprintf(result->notes[result->note_count++], sizeof result->notes[0], "%s",
-             real ? "Modelled: TCP and TLS set-up (round trips, bytes, computing time), radio, trips. Real: agent, MQTT "
-                    "bytes, broker, services, keys and certificates (P-256, X.509)."
-                  : "Modelled: TCP and TLS set-up (round trips, bytes, computing time), cryptography (certificates carry "
-                    "the same fields and obey the same rules), radio, trips. Real: agent, MQTT bytes, broker, services.");
+    snprintf(
+        result->notes[result->note_count++], sizeof result->notes[0], "%s",
+        real ? "Modelled: TCP and TLS set-up (round trips, bytes, computing time), radio, trips. Real: agent, MQTT "
+               "bytes, broker, services, keys and certificates (P-256, X.509)."
+             : "Modelled: TCP and TLS set-up (round trips, bytes, computing time), cryptography (certificates carry "
+               "the same fields and obey the same rules), radio, trips. Real: agent, MQTT bytes, broker, services.");
     if (sim_group_size(group) > 1)
         snprintf(result->notes[result->note_count++], sizeof result->notes[0], "%u ranks, %.120s",
                  sim_group_size(group), sim_group_library(group));
@@ -416,7 +423,8 @@ static void carry_out(struct virtual_world *world)
         virtual_checkpoint_remove(world->options); /* nothing is left to go on with */
     if (!virtual_bring_together(world)) {
         world->result->status = WORLD_ENVIRONMENT;
-        snprintf(world->result->error, sizeof world->result->error, "out of memory while the ranks' results were brought together");
+        snprintf(world->result->error, sizeof world->result->error,
+                 "out of memory while the ranks' results were brought together");
     }
     if (world->exchange)
         sim_exchange_destroy(world->exchange);
@@ -451,7 +459,9 @@ void world_run_virtual(struct script *script, const struct world_options *option
         snprintf(result->error, sizeof result->error, "interrupted while setting up");
     } else {
         result->status = WORLD_ENVIRONMENT;
-        snprintf(result->error, sizeof result->error, "out of memory while setting up %u vehicles; run a smaller fleet, spread it with -j over more machines, or raise --memory",
+        snprintf(result->error, sizeof result->error,
+                 "out of memory while setting up %u vehicles; run a smaller fleet, spread it with -j over more "
+                 "machines, or raise --memory",
                  script_scenario(script)->fleet);
     }
     memory_enter(outside);
@@ -479,7 +489,8 @@ void world_resume_virtual(const struct world_options *options, struct script **s
     snprintf(result->notes[result->note_count++], sizeof result->notes[0], "Resumed from the checkpoint of %s.", at);
     for (uint32_t i = 0; i < world->note_count; i++)
         show_note(result, world->notes[i]);
-    world->next_checkpoint_us = options->checkpoint_every_us > 0 ? world->now_us + options->checkpoint_every_us : TIME_NEVER;
+    world->next_checkpoint_us =
+        options->checkpoint_every_us > 0 ? world->now_us + options->checkpoint_every_us : TIME_NEVER;
     if (!world->exchange || sim_exchange_attach(world->exchange, world->group)) {
         carry_out(world);
     } else {

@@ -9,6 +9,7 @@
 #define WORLDS_VIRTUAL_H
 
 #include "fleet_identity.h"
+#include "fleet_remote.h"
 
 #include "memory.h"
 #include "sim/engine.h"
@@ -30,11 +31,14 @@ struct virtual_link { /* a transport connection; lives until both ends have let 
     struct virtual_vehicle *vehicle;
     struct virtual_link *next; /* older ones of the same vehicle */
     struct cloud_connection *connection;
-    struct segment *last[2]; /* rings: the newest, whose next is the oldest; NULL: nothing under way */
+    struct segment *last[2];        /* rings: the newest, whose next is the oldest; NULL: nothing under way */
     struct store_item *certificate; /* shown in the handshake; NULL: none */
-    uint8_t tls;             /* as struct link_setup says */
+    uint8_t tls;                    /* as struct link_setup says */
     bool vehicle_open, broker_open;
-    struct cloud_certificate proven[]; /* of runs with real cryptography: one, what the handshake made of the certificate */
+    bool dead;   /* the network has forgotten it: nothing arrives any more, at either end */
+    bool resets; /* ... and answers the vehicle with a reset */
+    struct cloud_certificate
+        proven[]; /* of runs with real cryptography: one, what the handshake made of the certificate */
 };
 
 enum step_kind {
@@ -46,13 +50,18 @@ enum step_kind {
     STEP_HTTP_REPLY,
     STEP_EXECUTED,
     STEP_POWER_BACK,
-    STEP_COMMAND /* a script's command from another partition */
+    STEP_COMMAND, /* a script's command from another partition */
+    STEP_RESOLVE_FAILED,
+    STEP_TLS_FAILED,
+    STEP_RESET, /* of a connection that the network has forgotten */
+    STEP_SMS,
+    STEP_BATTERY /* the battery is looked at */
 };
 
 struct step { /* something a vehicle waits for */
     struct step *next;
     int64_t at_us;
-    uint32_t slot;    /* attempt number; execution slot; HTTP status */
+    uint32_t slot; /* attempt number; execution slot; HTTP status */
     uint16_t length;
     uint8_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
     uint8_t kind;    /* enum step_kind */
@@ -95,12 +104,12 @@ struct virtual_identity {
 
 /* Per vehicle of runs with real cryptography: keys in PKCS#8, certificates in DER. */
 struct virtual_keys {
-    struct store_item *slot[2]; /* of the operational identities; a thief's: the first */
-    struct store_item *removed; /* with virtual_identity.removed */
+    struct store_item *slot[2];                       /* of the operational identities; a thief's: the first */
+    struct store_item *removed;                       /* with virtual_identity.removed */
     struct store_item *attestation, *attestation_key; /* made when they are first shown */
 };
 
-#define VIRTUAL_BUSES           16
+#define VIRTUAL_BUSES           18
 #define VIRTUAL_CERTIFICATE_MAX 1024
 #define VIRTUAL_KEY_MAX         256
 struct partition {
@@ -115,16 +124,19 @@ struct partition {
     struct cloud_commands *commands;
     struct cloud_bus *buses[VIRTUAL_BUSES];
     uint32_t bus_count;
-    uint32_t messages; /* sent to other partitions */
+    uint32_t messages;                   /* sent to other partitions */
     struct virtual_identity *identities; /* by vehicle; NULL: nobody looks after them */
     struct fleet_identity_hooks hooks;
-    struct virtual_keys *keys; /* by vehicle; NULL: modelled cryptography */
+    struct virtual_keys *keys;                       /* by vehicle; NULL: modelled cryptography */
+    struct fleet_parking *parkings;                  /* by vehicle; NULL: nothing of it in this scenario */
+    struct fleet_orders orders;                      /* remote == NULL: commands go through `commands` */
+    int64_t resolver_until_us, certificate_until_us; /* troubles of the cloud that a script has made */
     struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
-    struct virtual_vehicle *died; /* its power went inside the event that is being handled */
+    struct virtual_vehicle *died;         /* its power went inside the event that is being handled */
     struct sim_deadline cloud_deadline;
     struct sim_random cloud_random;
     struct sim_digest digest;
-    struct cloud_peer peer; /* lent to a hook of the broker while it runs */
+    struct cloud_peer peer;              /* lent to a hook of the broker while it runs */
     const struct store_item *peer_shown; /* of whose certificate `peer` tells; NULL: of none */
     uint8_t peer_certificate[VIRTUAL_CERTIFICATE_MAX];
     int64_t now_us, outage_until_us;
@@ -144,25 +156,26 @@ struct script_news { /* data of a MESSAGE_EVENT; waiting in a list in the order 
     char event[16];
 };
 
-#define VIRTUAL_NOTES          (WORLD_NOTES - 4) /* room for what the world itself notes of its processes */
+#define VIRTUAL_NOTES (WORLD_NOTES - 4) /* room for what the world itself notes of its processes */
 struct virtual_world {
     struct fleet fleet;
     const struct scenario *scenario;
-    struct memory_heap *heap; /* of everything that is no partition's */
+    struct memory_heap *heap;      /* of everything that is no partition's */
     struct partition **partitions; /* those of this rank: numbers rank, rank + size, ... */
     uint32_t partition_count;      /* of all ranks */
     uint32_t held;                 /* by this rank */
     uint32_t stride;               /* bytes from vehicle to vehicle */
     int64_t now_us;                /* at barriers */
     int64_t *timeline_next_us;
-    int64_t lookahead_us;           /* 0: partitions cannot tell each other anything */
-    struct partition *running;      /* NULL at a barrier */
-    struct partition *acting;       /* at a barrier: on whose vehicles a script acts */
+    int64_t lookahead_us;                 /* 0: partitions cannot tell each other anything */
+    struct partition *running;            /* NULL at a barrier */
+    struct partition *acting;             /* at a barrier: on whose vehicles a script acts */
     struct script_news *news, *last_news; /* for on_event, the oldest first */
     struct world_actions actions;
     int64_t *acted; /* what each scripted action returned, in order: a replay answers the same */
     uint32_t acted_count, acted_capacity;
-    char (*notes)[sizeof((struct world_result){0}.notes[0])]; /* of scripts so far, VIRTUAL_NOTES of them; a checkpoint keeps them */
+    char (*notes)[sizeof(
+        (struct world_result){0}.notes[0])]; /* of scripts so far, VIRTUAL_NOTES of them; a checkpoint keeps them */
     uint32_t note_count;
     bool out_of_memory;
     /* Of this process, not of the run: set again after a checkpoint is loaded. */
@@ -234,6 +247,24 @@ static inline struct virtual_identity *vehicle_identity(const struct virtual_veh
     return identities ? &identities[vehicle->local] : NULL;
 }
 
+static inline struct fleet_parking *vehicle_parking(const struct virtual_vehicle *vehicle)
+{
+    struct fleet_parking *parkings = vehicle->partition->parkings;
+    return __builtin_expect(parkings != NULL, 0) ? &parkings[vehicle->local] : NULL;
+}
+
+static inline const struct link_profile *vehicle_radio(const struct virtual_vehicle *vehicle)
+{
+    return fleet_radio(&vehicle->partition->world->fleet, &vehicle->trace, vehicle_parking(vehicle));
+}
+
+/* One way, behind the radio: to the region, by the path the vehicle's operator has bought. */
+static inline int64_t vehicle_way_us(const struct virtual_vehicle *vehicle)
+{
+    const struct scenario_cohort *cohort = vehicle_cohort(vehicle);
+    return vehicle_latency(vehicle) + (cohort->has_path ? cohort->path.latency_us : 0);
+}
+
 /* The agent has no power any more, though the event that took it has not ended. */
 static inline bool vehicle_dead(const struct virtual_vehicle *vehicle)
 {
@@ -244,8 +275,10 @@ static inline bool vehicle_dead(const struct virtual_vehicle *vehicle)
 bool virtual_identity_options(struct partition *partition, struct cloud_options *options,
                               struct cloud_lifecycle_options *lifecycle);
 bool virtual_identity_start(struct partition *partition); /* once the cloud is there, before the vehicles */
-bool virtual_identity_vehicle(struct virtual_vehicle *vehicle);  /* registered by its factory, or a thief with its loot */
-void virtual_identity_provisioned(struct virtual_vehicle *vehicle, const uint8_t certificate_id[32]); /* in its factory */
+bool virtual_identity_vehicle(
+    struct virtual_vehicle *vehicle); /* registered by its factory, or a thief with its loot */
+void virtual_identity_provisioned(struct virtual_vehicle *vehicle,
+                                  const uint8_t certificate_id[32]); /* in its factory */
 struct fleet_identity *virtual_find_identity(void *world, uint32_t vehicle);
 struct virtual_vehicle *virtual_find_vehicle(void *world, uint32_t vehicle); /* NULL: of another rank */
 /* The place of a store item that only identities need. */
@@ -267,6 +300,25 @@ static inline struct virtual_keys *vehicle_keys(const struct virtual_vehicle *ve
     struct virtual_keys *keys = vehicle->partition->keys;
     return keys ? &keys[vehicle->local] : NULL;
 }
+
+/* virtual_remote.c: remote commands and parked cars. */
+bool virtual_remote_start(struct partition *partition,
+                          struct cloud_bus *(*bus)(struct partition *partition, const char *client_id));
+void virtual_remote_close(struct partition *partition);
+struct fleet_orders *virtual_find_orders(void *world, uint32_t vehicle);
+struct fleet_parking *virtual_find_parking(void *world, uint32_t vehicle);
+/* The ignition, and what hangs on it; the agent is told. */
+void virtual_ignition(struct virtual_vehicle *vehicle, int64_t now_us, bool on);
+void virtual_parked_at_start(struct virtual_vehicle *vehicle, int64_t now_us);
+void virtual_coverage(struct virtual_vehicle *vehicle, int64_t now_us, bool covered);
+void virtual_sms(struct virtual_vehicle *vehicle, int64_t now_us, struct span text);
+void virtual_battery(struct virtual_vehicle *vehicle, int64_t now_us);
+void virtual_battery_used(struct virtual_vehicle *vehicle, int64_t now_us, size_t bytes);
+/* What a script does to brokers, and to connections. */
+void virtual_trouble(struct partition *partition, int64_t now_us, const struct world_action *action);
+bool virtual_kill_link(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action);
+size_t virtual_unseal(void *vehicle, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why);
+void virtual_forget_executions(struct virtual_vehicle *vehicle);
 
 /* virtual_crypto.c: runs with real cryptography. The hierarchy is outside all heaps; a partition holds its CA's bytes and vehicles' only. */
 /* Collective: one hierarchy for all ranks. false: a line in result->error. */

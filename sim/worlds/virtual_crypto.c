@@ -107,9 +107,27 @@ void virtual_crypto_close(struct cloud_pki *pki)
 
 /* ---- what a run with it cannot do ------------------------------------------------------------------------------------ */
 
+static const char *objection_live(const struct scenario *scenario)
+{
+    if (scenario->cloud.commands.on)
+        return "remote_commands { } is not in the live world in this version; use --world virtual";
+    for (uint32_t c = 0; c < scenario->cohort_count; c++) {
+        const struct scenario_cohort *cohort = &scenario->cohorts[c];
+        if (cohort->has_parked_radio || cohort->garage_share > 0 || cohort->battery.budget_uah > 0)
+            return "a cohort's parking { radio, garage, battery } is not in the live world in this version; use "
+                   "--world virtual";
+        if (cohort->has_path || fleet_modem_sleeps(&cohort->radio) || cohort->radio.nat_idle_us)
+            return "a cohort's path, and a radio's edrx, psm and nat_idle, are not in the live world in this version; "
+                   "use --world virtual";
+    }
+    return NULL;
+}
+
 const char *world_objection(const struct scenario *scenario, const struct world_options *options)
 {
-    if (options->kind != WORLD_VIRTUAL || !scenario->cloud.real_cryptography)
+    if (options->kind != WORLD_VIRTUAL)
+        return objection_live(scenario);
+    if (!scenario->cloud.real_cryptography)
         return NULL;
     if (options->checkpoint_every_us)
         return "a run with real cryptography cannot be saved: OpenSSL's objects are in no checkpoint; leave "

@@ -8,6 +8,10 @@ void virtual_cloud_touched(struct partition *partition)
     int64_t next_us = cloud_next_deadline(&partition->cloud);
     int64_t commands_us = cloud_commands_next_deadline(partition->commands);
     next_us = commands_us < next_us ? commands_us : next_us;
+    if (__builtin_expect(partition->orders.remote != NULL, 0)) {
+        int64_t orders_us = fleet_orders_next(&partition->orders);
+        next_us = orders_us < next_us ? orders_us : next_us;
+    }
     if (next_us < partition->now_us)
         next_us = partition->now_us;
     if (!sim_deadline_set(partition->queue, &partition->cloud_deadline, next_us, partition->count, EVENT_CLOUD))
@@ -23,6 +27,18 @@ static void life_again(struct virtual_vehicle *vehicle)
         vehicle->partition->world->out_of_memory = true;
 }
 
+static void ask(struct virtual_vehicle *vehicle, int64_t now_us, uint16_t app, struct span command, int64_t timeout_us,
+                bool online)
+{
+    struct partition *partition = vehicle->partition;
+    struct fleet *fleet = &partition->world->fleet;
+    if (!partition->orders.remote)
+        fleet_command_ask(fleet, partition->commands, now_us, vehicle_index(vehicle), app, command, timeout_us, online);
+    else
+        fleet_orders_ask(&partition->orders, now_us, vehicle_index(vehicle), app, command, timeout_us,
+                         online && fleet_modem_sleeps(vehicle_radio(vehicle)));
+}
+
 static void app_command(struct virtual_vehicle *vehicle, int64_t now_us)
 {
     struct partition *partition = vehicle->partition;
@@ -30,8 +46,7 @@ static void app_command(struct virtual_vehicle *vehicle, int64_t now_us)
     const struct scenario_app *app = &fleet->scenario->apps[vehicle->day.command_app];
     bool online = tcu_connection(vehicle_tcu(vehicle)) == TCU_ONLINE;
     if (online || !app->online_only)
-        fleet_command_ask(fleet, partition->commands, now_us, vehicle_index(vehicle), vehicle->day.command_app,
-                          span_text(app->command), app->timeout_us, online);
+        ask(vehicle, now_us, vehicle->day.command_app, span_text(app->command), app->timeout_us, online);
     fleet_life_command_done(fleet, vehicle_index(vehicle), &vehicle->day, now_us);
     virtual_cloud_touched(partition);
 }
@@ -58,10 +73,10 @@ static void live_on(struct virtual_vehicle *vehicle, int64_t now_us)
             virtual_tell(vehicle, now_us, TRACE_CAR, (struct span){NULL, 0}, names[event]);
         switch (event) {
         case LIFE_NOTHING: life_again(vehicle); return;
-        case LIFE_IGNITION_ON: tcu_ignition(vehicle_tcu(vehicle), now_us, true); break;
-        case LIFE_IGNITION_OFF: tcu_ignition(vehicle_tcu(vehicle), now_us, false); break;
+        case LIFE_IGNITION_ON: virtual_ignition(vehicle, now_us, true); break;
+        case LIFE_IGNITION_OFF: virtual_ignition(vehicle, now_us, false); break;
         case LIFE_COMMAND: app_command(vehicle, now_us); break;
-        case LIFE_HOLE_END: vehicle->covered = true; break;
+        case LIFE_HOLE_END: virtual_coverage(vehicle, now_us, true); break;
         case LIFE_HOLE_BEGIN:
             vehicle->covered = false;
             radio_gone(vehicle, now_us);
@@ -79,6 +94,8 @@ static void cloud_event(struct partition *partition, int64_t now_us)
         return;
     cloud_tick(&partition->cloud, now_us);
     cloud_commands_tick(partition->commands, now_us);
+    if (partition->orders.remote)
+        fleet_orders_tick(&partition->orders, now_us);
     virtual_cloud_touched(partition);
 }
 
@@ -145,9 +162,7 @@ void virtual_advance(struct partition *partition, int64_t until_us)
 
 void virtual_ask(struct virtual_vehicle *vehicle, int64_t now_us, struct span command, int64_t timeout_us)
 {
-    struct partition *partition = vehicle->partition;
-    fleet_command_ask(&partition->world->fleet, partition->commands, now_us, vehicle_index(vehicle), FLEET_NO_APP,
-                      command, timeout_us, tcu_connection(vehicle_tcu(vehicle)) == TCU_ONLINE);
+    ask(vehicle, now_us, FLEET_NO_APP, command, timeout_us, tcu_connection(vehicle_tcu(vehicle)) == TCU_ONLINE);
 }
 
 static void cut_at_broker(struct virtual_vehicle *vehicle, int64_t now_us)
@@ -166,7 +181,9 @@ static const char *const action_names[] = {[ACTION_COVERAGE_HOLE] = "script: cov
                                            [ACTION_IGNITION_ON] = "script: ignition on",
                                            [ACTION_IGNITION_OFF] = "script: ignition off",
                                            [ACTION_CLOUD_KICK] = "script: kicked by the broker",
-                                           [ACTION_CLOUD_OUTAGE] = "script: outage of the cloud"};
+                                           [ACTION_CLOUD_OUTAGE] = "script: outage of the cloud",
+                                           [ACTION_HALF_OPEN] = "script: its connection is dead",
+                                           [ACTION_ADDRESS_CHANGE] = "script: it has another address"};
 
 static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action)
 {
@@ -184,7 +201,7 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
     case ACTION_IGNITION_ON:
     case ACTION_IGNITION_OFF:
         fleet_life_ignition(fleet, vehicle_index(vehicle), &vehicle->day, now_us, action->kind == ACTION_IGNITION_ON);
-        tcu_ignition(vehicle_tcu(vehicle), now_us, action->kind == ACTION_IGNITION_ON);
+        virtual_ignition(vehicle, now_us, action->kind == ACTION_IGNITION_ON);
         break;
     case ACTION_CLOUD_KICK:
         cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)), MQ5_ADMINISTRATIVE_ACTION);
@@ -213,10 +230,15 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
     if (action->kind == ACTION_CLOUD_OUTAGE)
         partition->outage_until_us = now_us + action->duration_us;
     uint32_t first = 0, end = partition->count;
+    if (action->kind >= ACTION_BROKER_RESTART && action->kind <= ACTION_SERVER_CERTIFICATE) {
+        virtual_trouble(partition, now_us, action);
+        touched = partition->count;
+        end = 0;
+    }
     if (action->kind == ACTION_AUDIT) {
         touched = virtual_identity_audit(partition, now_us);
         end = 0;
-    } else if (action->vehicle >= 0) { /* one vehicle: it alone is looked at */
+    } else if (action->vehicle >= 0 && end) { /* one vehicle: it alone is looked at */
         bool here = action->vehicle < partition->world->scenario->fleet &&
                     action->vehicle % partition->world->partition_count == partition->number;
         first = here ? (uint32_t)action->vehicle / partition->world->partition_count : 0;
@@ -227,6 +249,10 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
         if (vehicle->trace.power_up_us < 0 || !selected(partition->world, vehicle, action))
             continue;
         assert_context.vehicle = vehicle_index(vehicle);
+        if (action->kind >= ACTION_HALF_OPEN) {
+            touched += virtual_kill_link(vehicle, now_us, action);
+            continue;
+        }
         if (action->kind >= ACTION_ROTATE) {
             touched += virtual_identity_act(vehicle, now_us, action);
             continue;
@@ -308,8 +334,8 @@ static void script_event_due(struct virtual_world *world, int64_t now_us)
         world->news = news->next;
         if (!world->news)
             world->last_news = NULL;
-        if (!fleet->failed && !script_event(fleet->script, news->cohort, news->vehicle, news->event, now_us, fleet->actions,
-                                            fleet->error, sizeof fleet->error))
+        if (!fleet->failed && !script_event(fleet->script, news->cohort, news->vehicle, news->event, now_us,
+                                            fleet->actions, fleet->error, sizeof fleet->error))
             fleet->failed = true;
         memory_free(news);
     }

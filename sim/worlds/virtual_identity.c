@@ -158,7 +158,7 @@ size_t virtual_device(struct virtual_vehicle *vehicle, char *out, size_t capacit
 
 /* ---- power ------------------------------------------------------------------------------------------------------------ */
 
-static void forget_executions(struct virtual_vehicle *vehicle)
+void virtual_forget_executions(struct virtual_vehicle *vehicle)
 {
     struct step **place = &vehicle->steps;
     while (*place) {
@@ -187,7 +187,7 @@ void virtual_power_cut(struct virtual_vehicle *vehicle, int64_t now_us, int64_t 
     virtual_link_abandon(vehicle);
     vehicle->requests++;
     vehicle->agent.wanted_us = TIME_NEVER;
-    forget_executions(vehicle);
+    virtual_forget_executions(vehicle);
     if (lasts_us != TIME_NEVER)
         virtual_schedule(vehicle, STEP_POWER_BACK, now_us + lasts_us, 0, NULL, 0);
 }
@@ -301,7 +301,7 @@ int64_t virtual_identity_audit(struct partition *partition, int64_t now_us)
 
 const char *virtual_identity_refusal(const struct virtual_world *world, const struct world_action *action)
 {
-    if (action->kind < ACTION_ROTATE)
+    if (action->kind < ACTION_ROTATE || action->kind >= ACTION_BROKER_RESTART)
         return NULL;
     if (!world->scenario->cloud.lifecycle.on)
         return "nobody looks after identities here; write lifecycle { }";

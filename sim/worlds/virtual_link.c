@@ -5,6 +5,8 @@
  */
 #include "virtual.h"
 
+#define RESET_RADIO_US 60000 /* there and back over the radio */
+
 /* ---- segments ------------------------------------------------------------------------------------------------------ */
 
 static void segment_give(struct partition *partition, struct segment *segment)
@@ -52,12 +54,13 @@ static inline void append(struct virtual_link *link, enum link_direction directi
 static inline int64_t arrival_of(struct virtual_vehicle *vehicle, enum link_direction direction, int64_t now_us,
                                  size_t length)
 {
-    const struct scenario *scenario = vehicle->partition->world->scenario;
-    const struct link_profile *profile = &scenario->cohorts[vehicle->trace.cohort].radio;
+    const struct link_profile *profile = vehicle_radio(vehicle);
+    const struct scenario_cohort *cohort = vehicle_cohort(vehicle);
+    uint32_t tunnel_bytes = cohort->has_path ? cohort->path.overhead_bytes : 0;
     struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK, vehicle->radio_draws++);
     return link_transfer(profile, &vehicle->radio, &random, direction, now_us,
-                         (uint32_t)length + profile->overhead_bytes) +
-           scenario->regions[vehicle->trace.region].latency_us;
+                         (uint32_t)length + profile->overhead_bytes + tunnel_bytes) +
+           vehicle_way_us(vehicle);
 }
 
 static inline void transmit(struct virtual_link *link, enum link_direction direction, const uint8_t *data,
@@ -252,6 +255,19 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
     virtual_cloud_touched(partition);
 }
 
+/* A connection that was silent for too long is no longer known to the network. */
+static bool forgotten(struct virtual_link *link)
+{
+    struct virtual_vehicle *vehicle = link->vehicle;
+    const struct link_profile *radio = vehicle_radio(vehicle);
+    if (link->dead || radio->nat_idle_us == 0 || link_alive(radio, &vehicle->radio, vehicle->partition->now_us))
+        return link->dead;
+    link->dead = link->resets = true;
+    measure_count(vehicle->partition->world->fleet.measure, COUNTER_NAT_KILLS, fleet_who(&vehicle->trace, PATH_ANY),
+                  vehicle->partition->now_us, 1);
+    return true;
+}
+
 void virtual_link_send(void *context, const uint8_t *data, size_t length)
 {
     struct virtual_vehicle *vehicle = context;
@@ -260,6 +276,14 @@ void virtual_link_send(void *context, const uint8_t *data, size_t length)
     if (!link || vehicle_dead(vehicle))
         return;
     fleet_bytes(&partition->world->fleet, &vehicle->trace, partition->now_us, LINK_UP, data, length);
+    if (__builtin_expect(partition->parkings != NULL, 0))
+        virtual_battery_used(vehicle, partition->now_us, length);
+    if (__builtin_expect(forgotten(link), 0)) {
+        if (link->resets)
+            virtual_schedule(vehicle, STEP_RESET, partition->now_us + 2 * vehicle_way_us(vehicle) + RESET_RADIO_US,
+                             vehicle->attempts, NULL, 0);
+        return;
+    }
     transmit(link, LINK_UP, data, length, false);
 }
 
@@ -273,7 +297,7 @@ void virtual_link_close(void *context, bool abort)
     if (!link)
         return;
     virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, abort ? "cut" : "closed");
-    if (link->broker_open)
+    if (link->broker_open && !link->dead)
         transmit_end(link, LINK_UP);
     vehicle_lets_go(link);
 }
@@ -283,7 +307,7 @@ void virtual_link_close(void *context, bool abort)
 void virtual_broker_send(void *door, void *handle, const uint8_t *data, size_t length)
 {
     struct virtual_link *link = handle;
-    if (link->vehicle_open)
+    if (link->vehicle_open && !forgotten(link))
         transmit(link, LINK_DOWN, data, length, false);
 }
 
@@ -293,7 +317,7 @@ void virtual_broker_close(void *door, void *handle, enum cloud_close_reason reas
     link->broker_open = false;
     link->connection = NULL;
     drop_segments(link, LINK_UP);
-    if (link->vehicle_open)
+    if (link->vehicle_open && !link->dead)
         transmit_end(link, LINK_DOWN);
 }
 
@@ -327,6 +351,8 @@ static inline void arrived_at_vehicle(struct virtual_link *link, int64_t now_us,
         return;
     }
     fleet_bytes(&vehicle->partition->world->fleet, &vehicle->trace, now_us, LINK_DOWN, segment->data, segment->length);
+    if (__builtin_expect(vehicle->partition->parkings != NULL, 0))
+        virtual_battery_used(vehicle, now_us, segment->length);
     tcu_bytes(vehicle_tcu(vehicle), now_us, segment->data, segment->length);
 }
 

@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#define PARTITION_VEHICLES 4096 /* at most: about the memory that stays in a processor's caches */
-#define PARTITIONS_AT_LEAST 16  /* so that a small fleet has work for several ranks too */
+#define PARTITION_VEHICLES  4096 /* at most: about the memory that stays in a processor's caches */
+#define PARTITIONS_AT_LEAST 16   /* so that a small fleet has work for several ranks too */
 
 uint32_t virtual_partitions_of(uint32_t fleet)
 {
@@ -96,7 +96,7 @@ static bool start_services(struct partition *partition)
     fleet_command_options(fleet, &options, (uint64_t)(partition->number + 1) << 40);
     struct cloud_bus *bus = partition_bus(partition, "command-service");
     partition->commands = bus ? cloud_commands_create(&options, bus, 0) : NULL;
-    return partition->commands != NULL;
+    return partition->commands && virtual_remote_start(partition, partition_bus);
 }
 
 static bool attach_door(struct partition *partition)
@@ -236,10 +236,13 @@ void virtual_partition_close(struct partition *partition)
 {
     struct virtual_world *world = partition->world;
     struct world_result *result = world->result;
-    if (partition->done_us < world->now_us) /* nothing happened in its last windows, whose ends depend on where barriers lie */
+    if (partition->done_us <
+        world->now_us) /* nothing happened in its last windows, whose ends depend on where barriers lie */
         partition->done_us = world->now_us;
     if (partition->identities)
         virtual_identity_close(partition);
+    if (partition->orders.remote)
+        virtual_remote_close(partition);
     for (uint32_t i = 0; i < partition->count; i++) {
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         uint32_t index = vehicle_index(vehicle);
@@ -262,11 +265,29 @@ void virtual_partition_close(struct partition *partition)
     result->active_certificates += active;
 }
 
-enum { WEIGHT_AGENT, WEIGHT_VEHICLE, WEIGHT_LINK, WEIGHT_UNDER_WAY, WEIGHT_STORE, WEIGHT_BROKER, WEIGHT_REGISTRY,
-       WEIGHT_EVENTS, WEIGHT_MEASURES, WEIGHT_REST, WEIGHTS };
-static const char *const weight_names[WEIGHTS] = {
-    "agent and session", "vehicle in the world", "link", "bytes and steps under way", "certificate store",
-    "broker session and subscriptions", "registry", "pending events", "measures", "services, slack of the heaps"};
+enum {
+    WEIGHT_AGENT,
+    WEIGHT_VEHICLE,
+    WEIGHT_LINK,
+    WEIGHT_UNDER_WAY,
+    WEIGHT_STORE,
+    WEIGHT_BROKER,
+    WEIGHT_REGISTRY,
+    WEIGHT_EVENTS,
+    WEIGHT_MEASURES,
+    WEIGHT_REST,
+    WEIGHTS
+};
+static const char *const weight_names[WEIGHTS] = {"agent and session",
+                                                  "vehicle in the world",
+                                                  "link",
+                                                  "bytes and steps under way",
+                                                  "certificate store",
+                                                  "broker session and subscriptions",
+                                                  "registry",
+                                                  "pending events",
+                                                  "measures",
+                                                  "services, slack of the heaps"};
 
 void virtual_weigh(struct virtual_world *world)
 {
@@ -275,8 +296,8 @@ void virtual_weigh(struct virtual_world *world)
         const struct partition *partition = world->partitions[p];
         struct cloud_broker_counts counts;
         cloud_broker_count(partition->cloud.broker, &counts);
-        weight[WEIGHT_AGENT] += (uint64_t)partition->count * (world->stride - sizeof(struct virtual_vehicle)) +
-                                partition->extra_bytes;
+        weight[WEIGHT_AGENT] +=
+            (uint64_t)partition->count * (world->stride - sizeof(struct virtual_vehicle)) + partition->extra_bytes;
         weight[WEIGHT_VEHICLE] += (uint64_t)partition->count * sizeof(struct virtual_vehicle);
         weight[WEIGHT_LINK] += partition->link_bytes;
         weight[WEIGHT_UNDER_WAY] += partition->segment_bytes + partition->step_bytes;

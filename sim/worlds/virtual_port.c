@@ -37,8 +37,10 @@ static void port_link_open(void *context, enum tcu_identity identity)
     }
     struct link_setup setup = {.tls = tls_kind(vehicle_cohort(vehicle))};
     struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK | 0x400, vehicle->radio_draws++);
-    link_setup_draw(&vehicle_cohort(vehicle)->radio, &random, HANDSHAKE_COMPUTE_US, &setup);
-    int64_t round_trip_us = 2 * vehicle_latency(vehicle);
+    link_setup_draw(vehicle_radio(vehicle), &random, HANDSHAKE_COMPUTE_US, &setup);
+    int64_t round_trip_us = 2 * vehicle_way_us(vehicle);
+    if (vehicle_cohort(vehicle)->has_path) /* the tunnel stands before the name is asked for */
+        setup.resolve_us += vehicle_cohort(vehicle)->path.setup_round_trips * (round_trip_us + setup.tcp_us);
     setup.tcp_us += round_trip_us;
     setup.tls_us += setup.tls ? round_trip_us : 0;
     int64_t up_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us;
@@ -47,8 +49,16 @@ static void port_link_open(void *context, enum tcu_identity identity)
                          0);
         return;
     }
+    if (partition->resolver_until_us > now_us) {
+        virtual_schedule(vehicle, STEP_RESOLVE_FAILED, now_us + NO_SERVICE_US, vehicle->attempts, NULL, 0);
+        return;
+    }
     vehicle->trace.bytes_up += setup.bytes_up;
     vehicle->trace.bytes_down += setup.bytes_down;
+    if (setup.tls && partition->certificate_until_us > up_us) {
+        virtual_schedule(vehicle, STEP_TLS_FAILED, up_us, vehicle->attempts, NULL, 0);
+        return;
+    }
     int64_t phase_us[3] = {setup.resolve_us, setup.tcp_us, setup.tls_us};
     struct step *step = virtual_schedule(vehicle, STEP_LINK_UP, up_us, vehicle->attempts, phase_us, sizeof phase_us);
     if (!step)
@@ -123,13 +133,13 @@ static void port_http_request(void *context, const struct tcu_http_request *requ
         return;
     }
     struct link_setup setup = {.tls = 2};
-    const struct link_profile *radio = &vehicle_cohort(vehicle)->radio;
+    const struct link_profile *radio = vehicle_radio(vehicle);
     struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK | 0x800, vehicle->radio_draws++);
     link_setup_draw(radio, &random, HANDSHAKE_COMPUTE_US, &setup);
-    int64_t sent_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us + 4 * vehicle_latency(vehicle);
-    int64_t arrival_us = link_transfer(radio, &vehicle->radio, &random, LINK_UP, sent_us,
-                                       body.length + HTTP_HEAD_BYTES) +
-                         vehicle_latency(vehicle);
+    int64_t sent_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us + 4 * vehicle_way_us(vehicle);
+    int64_t arrival_us =
+        link_transfer(radio, &vehicle->radio, &random, LINK_UP, sent_us, body.length + HTTP_HEAD_BYTES) +
+        vehicle_way_us(vehicle);
     vehicle->trace.bytes_up += setup.bytes_up + body.length + HTTP_HEAD_BYTES;
     vehicle->trace.bytes_down += setup.bytes_down;
     virtual_schedule(vehicle, STEP_HTTP_AT_SERVER, arrival_us, 0, body.data, body.length);
@@ -181,7 +191,7 @@ static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_u
     int64_t now_s = (partition->world->fleet.wall_offset_us + now_us) / US_PER_S;
     struct cloud_peer peer = {0};
     if (!attestation_peer(vehicle, now_s, &peer, attestation)) {
-        virtual_schedule(vehicle, STEP_HTTP_REPLY, now_us + vehicle_latency(vehicle), 0, NULL, 0);
+        virtual_schedule(vehicle, STEP_HTTP_REPLY, now_us + vehicle_way_us(vehicle), 0, NULL, 0);
         return;
     }
     struct cloud_http_reply reply = {0};
@@ -189,9 +199,9 @@ static void at_certificate_broker(struct virtual_vehicle *vehicle, int64_t now_u
                                     "/.well-known/est/simpleenroll", span_of(step->data, step->length), reply_bytes,
                                     sizeof reply_bytes, &reply);
     struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK | 0x800, vehicle->radio_draws++);
-    int64_t back_us = link_transfer(&vehicle_cohort(vehicle)->radio, &vehicle->radio, &random, LINK_DOWN,
+    int64_t back_us = link_transfer(vehicle_radio(vehicle), &vehicle->radio, &random, LINK_DOWN,
                                     now_us + scenario->cloud.issue_us, (uint32_t)reply.body_length + HTTP_HEAD_BYTES) +
-                      vehicle_latency(vehicle);
+                      vehicle_way_us(vehicle);
     vehicle->trace.bytes_down += reply.body_length + HTTP_HEAD_BYTES;
     virtual_schedule(vehicle, STEP_HTTP_REPLY, back_us, (uint32_t)reply.status, reply_bytes, reply.body_length);
 }
@@ -324,7 +334,9 @@ static void port_execute(void *context, uint32_t slot, struct span command)
 {
     struct virtual_vehicle *vehicle = context;
     int64_t done_us = vehicle->partition->now_us + vehicle_cohort(vehicle)->execute_us;
-    virtual_schedule(vehicle, STEP_EXECUTED, done_us, slot, NULL, 0);
+    struct step *step = virtual_schedule(vehicle, STEP_EXECUTED, done_us, slot, NULL, 0);
+    if (step)
+        step->tls = fleet_execution_fails(&vehicle->partition->world->fleet, vehicle_index(vehicle), done_us);
 }
 
 static void port_probe(void *context, int64_t now_us, const struct tcu_probe *probe)
@@ -344,6 +356,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
                                                                .reason = probe->reason,
                                                                .number = probe->number});
     fleet_probe(&partition->world->fleet, index, &vehicle->trace, now_us, probe);
+    if (__builtin_expect(partition->parkings != NULL, 0))
+        fleet_parking_probe(&partition->world->fleet, &vehicle->trace, vehicle_parking(vehicle), now_us, probe);
 }
 
 static size_t port_device(void *context, char *out, size_t capacity)
@@ -394,6 +408,7 @@ const struct tcu_port virtual_port = {
     .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
+    .unseal = virtual_unseal,
     .probe = port_probe,
     .inbound = port_inbound,
     .memory_take = port_memory_take,
@@ -412,11 +427,8 @@ struct step *virtual_schedule(struct virtual_vehicle *vehicle, enum step_kind ki
         return NULL;
     }
     partition->step_bytes += sizeof *step + length;
-    *step = (struct step){.at_us = at_us,
-                          .kind = (uint8_t)kind,
-                          .slot = slot,
-                          .length = (uint16_t)length,
-                          .request = vehicle->requests};
+    *step = (struct step){
+        .at_us = at_us, .kind = (uint8_t)kind, .slot = slot, .length = (uint16_t)length, .request = vehicle->requests};
     if (length)
         memcpy(step->data, data, length);
     struct step **place = &vehicle->steps;
@@ -435,6 +447,8 @@ static void power_up(struct virtual_vehicle *vehicle, int64_t now_us)
     fleet_life_start(&partition->world->fleet, vehicle_index(vehicle), &vehicle->day, now_us);
     sim_deadline_set(partition->queue, &vehicle->life, fleet_life_next(&vehicle->day), vehicle->local, EVENT_LIFE);
     tcu_start(vehicle_tcu(vehicle), now_us, TCU_PARKED);
+    if (partition->parkings)
+        virtual_parked_at_start(vehicle, now_us);
 }
 
 static void scripted_command(struct virtual_vehicle *vehicle, int64_t now_us, const struct step *step)
@@ -473,9 +487,23 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
         if (wanted)
             tcu_http_response(tcu, now_us, (int)step->slot, span_of(step->data, step->length));
         break;
-    case STEP_EXECUTED: tcu_executed(tcu, now_us, step->slot, true); break;
+    case STEP_EXECUTED: tcu_executed(tcu, now_us, step->slot, !step->tls); break;
     case STEP_POWER_BACK: virtual_power_back(vehicle, now_us); break;
     case STEP_COMMAND: scripted_command(vehicle, now_us, step); break;
+    case STEP_RESOLVE_FAILED:
+        if (attempt)
+            tcu_link_down(tcu, now_us, TCU_LINK_RESOLVE_FAILED);
+        break;
+    case STEP_TLS_FAILED:
+        if (attempt)
+            tcu_link_down(tcu, now_us, TCU_LINK_TLS_FAILED);
+        break;
+    case STEP_RESET:
+        if (attempt)
+            virtual_link_lost(vehicle, now_us, TCU_LINK_PEER_CLOSED);
+        break;
+    case STEP_SMS: virtual_sms(vehicle, now_us, span_of(step->data, step->length)); break;
+    case STEP_BATTERY: virtual_battery(vehicle, now_us); break;
     }
 }
 

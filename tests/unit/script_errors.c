@@ -17,7 +17,7 @@ static const struct mistake after_head[] = {
      "identity, mqtt, "
      "telemetry, trips, power_up, backoff, acknowledge_timeout, connect_timeout, execute, on_event, steals, "
      "steals_old, "
-     "strangers"},
+     "strangers, parking, path"},
     {"cohort \"b\" { }", "FILE:4: cohort \"b\": count is missing; write count = 1000"},
     {"cohort \"b\" { count = -3 }", "FILE:4: cohort \"b\": count must be between 0 and 100000000, got -3"},
     {"cohort \"b\" { count = \"many\" }", "FILE:4: cohort \"b\": count must be a number, got 'many'"},

@@ -1,0 +1,88 @@
+/* fleet_remote.h: what both worlds share of remote_commands { } and of parked cars: the books of each command from the asking to its end, where a
+ * vehicle stands parked, which radio it then has, what its battery gives.
+ */
+#ifndef WORLDS_FLEET_REMOTE_H
+#define WORLDS_FLEET_REMOTE_H
+
+#include "fleet.h"
+
+#include "cloud/keys.h"
+#include "cloud/remote.h"
+
+/* ---- commands ------------------------------------------------------------------------------------------------------ */
+
+struct fleet_order { /* times: -1: has not happened */
+    uint64_t id;     /* the desk's; 0: not known yet */
+    int64_t asked_us, sent_us, tapped_us, woken_us, online_us, received_us, executed_us;
+    uint32_t vehicle;
+    uint8_t end;      /* enum cloud_remote_end + 1; 0: open */
+    uint8_t executed; /* how often; stays at 255 */
+    bool modem_slept : 1, sent : 1, late : 1;
+};
+
+/* Of one desk. */
+struct fleet_orders {
+    struct fleet *fleet;
+    struct fleet_order *list; /* in the order of their ids */
+    uint32_t count, capacity;
+    struct cloud_watch *watch;
+    struct cloud_sms *sms;
+    struct cloud_keys *keys;
+    struct cloud_remote *remote;
+    struct sim_random chance; /* of the gateway */
+    void *world;              /* of the hook below */
+    /* The network tries to give the vehicle an SMS. */
+    enum cloud_sms_attempt (*deliver)(void *world, int64_t now_us, uint32_t vehicle, struct span text);
+};
+
+/* Watch, gateway, keys and desk on two buses; number: tells desks of a run apart. false: out of memory, or refused. */
+bool fleet_orders_open(struct fleet_orders *orders, struct fleet *fleet, const struct cloud_profile *profile,
+                       struct cloud_bus *watch_bus, struct cloud_bus *desk_bus, uint32_t number, int64_t now_us);
+void fleet_orders_close(struct fleet_orders *orders);
+int64_t fleet_orders_next(const struct fleet_orders *orders);
+void fleet_orders_tick(struct fleet_orders *orders, int64_t now_us);
+/* A user asks. modem_slept: the vehicle is online, and its modem is asleep between paging occasions. */
+void fleet_orders_ask(struct fleet_orders *orders, int64_t now_us, uint32_t vehicle, uint16_t app, struct span command,
+                      int64_t timeout_us, bool modem_slept);
+/* Closes the books; online(): may the vehicle be expected to have answered? */
+void fleet_orders_finish(struct fleet_orders *orders, int64_t now_us, bool (*online)(void *world, uint32_t vehicle));
+
+/* ---- parked cars --------------------------------------------------------------------------------------------------- */
+
+enum fleet_place { PLACE_ON_THE_ROAD, PLACE_OUTSIDE, PLACE_GARAGE, PLACE_GARAGE_DARK };
+struct fleet_parking { /* per vehicle, where a scenario has any of it */
+    struct power_state power;
+    int64_t armed_us;            /* the world looks at the battery then; TIME_NEVER */
+    int64_t woken_us, online_us; /* the last time: by SMS; online */
+    uint16_t parkings;
+    uint8_t place; /* enum fleet_place */
+    bool off;      /* cut off from the battery */
+    bool asleep;
+};
+bool fleet_has_parking(const struct scenario *scenario);
+void fleet_parking_init(struct fleet_parking *parking);
+/* The ignition went off; draws where the car stands. */
+void fleet_parked(const struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
+                  struct fleet_parking *parking, int64_t now_us);
+void fleet_drove_off(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
+                     struct fleet_parking *parking, int64_t now_us);
+/* Probes and transfers that matter to the battery and to commands. */
+void fleet_parking_probe(struct fleet *fleet, const struct fleet_trace *trace, struct fleet_parking *parking,
+                         int64_t now_us, const struct tcu_probe *probe);
+/* Which the vehicle has now; parking may be NULL. */
+static inline const struct link_profile *fleet_radio(const struct fleet *fleet, const struct fleet_trace *trace,
+                                                     const struct fleet_parking *parking)
+{
+    const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
+    if (__builtin_expect(!parking || parking->place == PLACE_ON_THE_ROAD, 1))
+        return &cohort->radio;
+    if (parking->place != PLACE_OUTSIDE)
+        return &cohort->garage_radio;
+    return cohort->has_parked_radio ? &cohort->parked_radio : &cohort->radio;
+}
+static inline bool fleet_modem_sleeps(const struct link_profile *radio)
+{
+    return radio->edrx_cycle_us > 0 || radio->psm_period_us > 0;
+}
+
+#endif
