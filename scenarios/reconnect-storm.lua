@@ -1,0 +1,26 @@
+-- A broker restarts at the evening peak: everybody is cut at once and comes back with jitter. With jitter switched off they come back as one.
+local vehicles = param("fleet", 20000, "vehicles in all")
+
+scenario "reconnect-storm" { start = "2026-03-04 16:30", duration = hours(1), seed = 9, warm_up = minutes(10) }
+
+local steady = fault("no_jitter", { off = 0, on = 1, breaks = { "no-storm" } }, "firmware that waits a fixed time before it comes back")
+local gone   = fault("no_names", { off = 0, on = 1, breaks = { "back-soon", "reconnect" } }, "names are not resolved for ten minutes after the restart")
+
+region "here" { latency = milliseconds(10) }
+cohort "car" {
+  count = vehicles, radio = "lte-cat4", trips = weekday_commute(), power_up = within(minutes(5)),
+  mqtt = { driving = { keep_alive = minutes(2) }, parked = { keep_alive = minutes(20) }, session_expiry = hours(4) },
+  telemetry = every(seconds(60)):while_driving():size(lognormal(300, 0.4)):qos(1),
+  backoff = { base = seconds(8), cap = minutes(2), jitter = steady == 0 },
+}
+
+at("17:00", function()
+  broker_restart { lasts = seconds(60) }
+  note "the broker restarts"
+  if gone > 0 then resolver_gone { lasts = minutes(10) } end
+end)
+
+expect "no-storm"     (broker():connects_per_second():max()):below(0.05 * vehicles):from("16:50")
+expect "back-soon"    (broker():connected()):eventually():at_least(0.99 * vehicles):from("17:01"):by("17:05")
+expect "reconnect"    (reconnect():p90()):below(minutes(10))
+expect "nothing-lost" (telemetry():lost()):equals(0)

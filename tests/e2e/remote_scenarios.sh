@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Scenarios of remote commands, sleeping cars and networks, in the virtual world: without a fault all their expectations hold; with each fault exactly
+# those fail that it names. Two processes find what one finds.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib_faults.sh"
+
+fleet=2000
+all="unlock-in-garage shoulder-tap ignition-off-keepalive reconnect-storm"
+# What is counted or timed here names no vehicle.
+of_nobody="$of_nobody|network|forgotten|batteries|cut off|round trip|ended|unended|TCUs|vehicles connected|reconnect"
+for scenario in $all; do
+    without_faults "$scenario" "$fleet"
+    [ "$(json "$work/$scenario.json" it.faults.length)" -ge 2 ] || fail "$scenario has fewer than two faults"
+    with_each_fault "$scenario" "$fleet"
+done
+[ "$faults" -ge 9 ] || fail "only $faults faults were found"
+
+if [ -n "$(command -v mpirun)" ]; then
+    expect_exit 0 "$convoy" run "$scenarios/shoulder-tap.lua" --fleet "$fleet" -j 2 --out "$work/two"
+    for what in it.digest it.commands 'it.expectations.map((e) => [e.id, e.measured])'; do
+        equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/shoulder-tap/result.json" "JSON.stringify($what)")" \
+            "$what of two processes"
+    done
+    ok "two processes end as one does"
+fi
+
+# The live world says that it cannot yet.
+expect_exit 2 "$convoy" run "$scenarios/shoulder-tap.lua" --world live --fleet 5 --out "$work/live"
+grep -q "not in the live world in this version" "$work/out.err" || fail "the live world does not say why"
+ok "refused live"
