@@ -79,7 +79,7 @@ static bool words_are(const uint8_t *bytes, size_t length, uint64_t key)
 static void stream(const uint8_t key[CLOUD_VEHICLE_KEY], const uint8_t head[KEYS_HEAD], const uint8_t *in, uint8_t *out,
                    size_t length)
 {
-    uint8_t words[(KEYS_PLAIN_MAX + 7) / 8 * 8];
+    uint8_t words[(KEYS_PLAIN_MAX + 7) / 8 * 8] = {0};
     put_words(words, (length + 7) / 8 * 8, hash_bytes(hash_bytes(1, key, CLOUD_VEHICLE_KEY), head + 4, 8));
     for (size_t i = 0; i < length; i++)
         out[i] = in[i] ^ words[i];
