@@ -52,11 +52,15 @@ running() { kill -0 "$1" 2>/dev/null && [ "$(awk '{print $3}' "/proc/$1/stat" 2>
 stop() {
     local i
     kill -TERM "$1" 2>/dev/null || return 0
-    for i in $(seq 400); do
+    for i in $(seq 600); do
         running "$1" || return 0
         sleep 0.1
     done
     kill -KILL "$1" 2>/dev/null || true
+    for i in $(seq 100); do
+        running "$1" || return 0
+        sleep 0.1
+    done
 }
 
 free_port() {
