@@ -1,7 +1,7 @@
 /* fill.c: the table that the prelude leaves (`plan`) -> struct scenario. The prelude has checked what the file says; here every value is
  * taken as if it had not, because a scenario can reach into the objects it was given. */
-#include "internal.h"
 #include "memory.h"
+#include "reader.h"
 #include "sim/models.h"
 
 #include <math.h>
@@ -10,150 +10,14 @@
 
 #define PAYLOAD_MIN 96 /* below it a telemetry message has no room for its own fields */
 #define PAYLOAD_MAX 60000
-#define LONGEST_US  (366.0 * US_PER_DAY)
 #define FLEET_MAX   100000000.0
-
-/* ---- reading fields of the table on top of the stack ---------------------------------------------------------------- */
-
-struct reader {
-    struct script *script;
-    lua_State *lua;
-    int line; /* of the declaration being read */
-};
-
-_Noreturn static void spoilt(struct reader *reader, const char *key)
-{
-    sandbox_fail(reader->lua, reader->line,
-                 "the '%s' of this declaration was changed afterwards; make a new one instead", key);
-}
-
-static int push_field(struct reader *reader, const char *key)
-{
-    luaL_checkstack(reader->lua, 8, "scenario");
-    lua_pushstring(reader->lua, key);
-    return lua_rawget(reader->lua, -2);
-}
-
-static bool has(struct reader *reader, const char *key)
-{
-    bool there = push_field(reader, key) != LUA_TNIL;
-    lua_pop(reader->lua, 1);
-    return there;
-}
-
-static double number(struct reader *reader, const char *key, double low, double high)
-{
-    bool is_number = push_field(reader, key) == LUA_TNUMBER;
-    double value = lua_tonumber(reader->lua, -1);
-    lua_pop(reader->lua, 1);
-    if (!is_number || !(value >= low && value <= high))
-        spoilt(reader, key);
-    return value;
-}
-
-static uint32_t whole(struct reader *reader, const char *key, double high)
-{
-    return (uint32_t)number(reader, key, 0, high < UINT32_MAX ? high : UINT32_MAX);
-}
-
-static int64_t time_us(struct reader *reader, const char *key)
-{
-    return (int64_t)number(reader, key, 0, LONGEST_US);
-}
-
-static bool flag(struct reader *reader, const char *key)
-{
-    push_field(reader, key);
-    bool value = lua_toboolean(reader->lua, -1);
-    lua_pop(reader->lua, 1);
-    return value;
-}
-
-static void text(struct reader *reader, const char *key, char *out, size_t capacity)
-{
-    size_t length = 0;
-    bool is_text = push_field(reader, key) == LUA_TSTRING;
-    const char *value = is_text ? lua_tolstring(reader->lua, -1, &length) : "";
-    if (!is_text || length >= capacity || memchr(value, 0, length))
-        spoilt(reader, key);
-    memcpy(out, value, length + 1);
-    lua_pop(reader->lua, 1);
-}
-
-/* Index of a text in a list that ends with NULL. */
-static uint32_t choice(struct reader *reader, const char *key, const char *const *names)
-{
-    char value[64];
-    text(reader, key, value, sizeof(value));
-    for (uint32_t i = 0; names[i]; i++)
-        if (strcmp(names[i], value) == 0)
-            return i;
-    spoilt(reader, key);
-}
-
-static void enter(struct reader *reader, const char *key)
-{
-    if (push_field(reader, key) != LUA_TTABLE)
-        spoilt(reader, key);
-}
-
-static void leave(struct reader *reader)
-{
-    lua_pop(reader->lua, 1);
-}
-
-/* Enters entry i (from 1) of the list on top. */
-static void enter_at(struct reader *reader, uint32_t index, const char *what)
-{
-    luaL_checkstack(reader->lua, 8, "scenario");
-    if (lua_rawgeti(reader->lua, -1, index) != LUA_TTABLE)
-        spoilt(reader, what);
-}
-
-/* Enters the list `key` and makes room for its entries. */
-static uint32_t enter_list(struct reader *reader, const char *key, uint32_t maximum, size_t size, void **entries)
-{
-    enter(reader, key);
-    lua_Unsigned count = lua_rawlen(reader->lua, -1);
-    if (count > maximum)
-        spoilt(reader, key);
-    if (entries && !(*entries = memory_allocate_zero(count ? count : 1, size)))
-        sandbox_fail(reader->lua, 0, "out of memory");
-    return (uint32_t)count;
-}
-
-static const char *const distributions[] = {"constant", "uniform", "exponential", "lognormal", "normal", NULL};
-
-static void table_of(struct reader *reader, const char *key, double minimum, double maximum, struct sim_table *out,
-                     char *name, size_t capacity)
-{
-    enter(reader, key);
-    enum sim_distribution kind = (enum sim_distribution)choice(reader, "kind", distributions);
-    double a = number(reader, "a", 0, LONGEST_US), b = number(reader, "b", 0, LONGEST_US);
-    if (name)
-        text(reader, "text", name, capacity);
-    leave(reader);
-    sim_table_build(out, kind, a, b, (int64_t)minimum, (int64_t)maximum);
-}
-
-/* The same of times, in whole seconds. */
-static void seconds_table_of(struct reader *reader, const char *key, int64_t minimum_s, struct sim_table *out)
-{
-    enter(reader, key);
-    enum sim_distribution kind = (enum sim_distribution)choice(reader, "kind", distributions);
-    double a = number(reader, "a", 0, LONGEST_US) / US_PER_S, b = number(reader, "b", 0, LONGEST_US);
-    leave(reader);
-    if (kind != SIM_LOGNORMAL) /* its second figure is no time */
-        b /= US_PER_S;
-    sim_table_build(out, kind, a, b, minimum_s, (int64_t)(LONGEST_US / US_PER_S));
-}
 
 /* ---- parameters, regions, cloud -------------------------------------------------------------------------------------- */
 
 static void value_of(struct reader *reader, const char *key, enum parameter_kind *kind, double *value, char *out,
                      size_t capacity)
 {
-    int type = push_field(reader, key);
+    int type = reader_push(reader, key);
     *kind = type == LUA_TBOOLEAN ? PARAMETER_BOOLEAN : type == LUA_TSTRING ? PARAMETER_TEXT : PARAMETER_NUMBER;
     *value = type == LUA_TBOOLEAN  ? lua_toboolean(reader->lua, -1)
              : type == LUA_TNUMBER ? lua_tonumber(reader->lua, -1)
@@ -165,64 +29,65 @@ static void value_of(struct reader *reader, const char *key, enum parameter_kind
     else if (type == LUA_TNUMBER)
         snprintf(out, capacity, "%.12g", *value);
     else
-        spoilt(reader, key);
-    leave(reader);
+        reader_spoilt(reader, key);
+    reader_leave(reader);
 }
 
 static void fill_parameter(struct reader *reader, struct scenario_parameter *parameter)
 {
-    parameter->line = whole(reader, "line", 1e9);
+    parameter->line = reader_whole(reader, "line", 1e9);
     reader->line = (int)parameter->line;
-    text(reader, "name", parameter->name, sizeof(parameter->name));
-    text(reader, "text", parameter->text, sizeof(parameter->text));
+    reader_text(reader, "name", parameter->name, sizeof(parameter->name));
+    reader_text(reader, "text", parameter->text, sizeof(parameter->text));
     value_of(reader, "standard", &parameter->kind, &parameter->standard, parameter->standard_text,
              sizeof(parameter->standard_text));
     value_of(reader, "value", &parameter->kind, &parameter->value, parameter->value_text,
              sizeof(parameter->value_text));
-    parameter->overridden = flag(reader, "overridden");
-    parameter->fault = flag(reader, "fault");
+    parameter->overridden = reader_flag(reader, "overridden");
+    parameter->fault = reader_flag(reader, "fault");
     if (!parameter->fault)
         return;
-    parameter->off = number(reader, "off", -INFINITY, INFINITY);
-    parameter->on = number(reader, "on", -INFINITY, INFINITY);
-    parameter->breaks_count = enter_list(reader, "breaks", SCENARIO_SHARES, 0, NULL);
+    parameter->off = reader_number(reader, "off", -INFINITY, INFINITY);
+    parameter->on = reader_number(reader, "on", -INFINITY, INFINITY);
+    parameter->breaks_count = reader_enter_list(reader, "breaks", SCENARIO_SHARES, 0, NULL);
     for (uint32_t i = 0; i < parameter->breaks_count; i++) {
         size_t length = 0;
         const char *id =
             lua_rawgeti(reader->lua, -1, i + 1) == LUA_TSTRING ? lua_tolstring(reader->lua, -1, &length) : NULL;
         if (!id || length >= sizeof(parameter->breaks[i]))
-            spoilt(reader, "breaks");
+            reader_spoilt(reader, "breaks");
         memcpy(parameter->breaks[i], id, length + 1);
-        leave(reader);
+        reader_leave(reader);
     }
-    leave(reader);
+    reader_leave(reader);
 }
 
 static void fill_region(struct reader *reader, struct scenario_region *region)
 {
-    region->line = whole(reader, "line", 1e9);
+    region->line = reader_whole(reader, "line", 1e9);
     reader->line = (int)region->line;
-    text(reader, "name", region->name, sizeof(region->name));
-    text(reader, "endpoint", region->endpoint, sizeof(region->endpoint));
-    region->latency_us = time_us(reader, "latency");
+    reader_text(reader, "name", region->name, sizeof(region->name));
+    reader_text(reader, "endpoint", region->endpoint, sizeof(region->endpoint));
+    region->latency_us = reader_time_us(reader, "latency");
 }
 
 static void fill_cloud(struct reader *reader, struct scenario_cloud *cloud)
 {
     static const char *const kinds[] = {"modelled", "real", NULL};
-    enter(reader, "cloud");
+    reader_enter(reader, "cloud");
     strcpy(cloud->profile, "embedded");
-    table_of(reader, "activation", 0, LONGEST_US, &cloud->activation_us, NULL, 0);
-    cloud->certificate_lifetime_s = time_us(reader, "certificate_lifetime") / US_PER_S;
-    cloud->issue_us = time_us(reader, "issue");
-    cloud->processors = whole(reader, "processors", 64);
-    cloud->keep_alive_maximum_s = (uint16_t)(number(reader, "keep_alive_maximum", 0, 65535.0 * US_PER_S) / US_PER_S);
-    cloud->session_expiry_maximum_s = (uint32_t)(time_us(reader, "session_expiry_maximum") / US_PER_S);
-    cloud->receive_maximum = (uint16_t)whole(reader, "receive_maximum", 65535);
-    cloud->topic_alias_maximum = (uint16_t)whole(reader, "topic_alias_maximum", 65535);
-    cloud->service_us = time_us(reader, "service");
-    cloud->real_cryptography = choice(reader, "cryptography", kinds) == 1;
-    leave(reader);
+    reader_table(reader, "activation", 0, LONGEST_US, &cloud->activation_us, NULL, 0);
+    cloud->certificate_lifetime_s = reader_time_us(reader, "certificate_lifetime") / US_PER_S;
+    cloud->issue_us = reader_time_us(reader, "issue");
+    cloud->processors = reader_whole(reader, "processors", 64);
+    cloud->keep_alive_maximum_s =
+        (uint16_t)(reader_number(reader, "keep_alive_maximum", 0, 65535.0 * US_PER_S) / US_PER_S);
+    cloud->session_expiry_maximum_s = (uint32_t)(reader_time_us(reader, "session_expiry_maximum") / US_PER_S);
+    cloud->receive_maximum = (uint16_t)reader_whole(reader, "receive_maximum", 65535);
+    cloud->topic_alias_maximum = (uint16_t)reader_whole(reader, "topic_alias_maximum", 65535);
+    cloud->service_us = reader_time_us(reader, "service");
+    cloud->real_cryptography = reader_choice(reader, "cryptography", kinds) == 1;
+    reader_leave(reader);
 }
 
 static void fill_lifecycle_faults(struct reader *reader, struct scenario_lifecycle *lifecycle)
@@ -240,63 +105,37 @@ static void fill_lifecycle_faults(struct reader *reader, struct scenario_lifecyc
         {"vin_in_clear", &lifecycle->vin_in_clear},
         {"share_identity", &lifecycle->share_identity},
     };
-    enter(reader, "faults");
+    reader_enter(reader, "faults");
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-        *faults[i].share = number(reader, faults[i].name, 0, 1);
-    leave(reader);
+        *faults[i].share = reader_number(reader, faults[i].name, 0, 1);
+    reader_leave(reader);
 }
 
 static void fill_lifecycle(struct reader *reader, struct scenario_lifecycle *lifecycle)
 {
     static const char *const decisions[] = {"revoke", "quarantine", "report",
                                             NULL}; /* scenario_lifecycle.clone_decision */
-    enter(reader, "lifecycle");
-    lifecycle->on = flag(reader, "on");
-    text(reader, "policy", lifecycle->vehicle_policy, sizeof(lifecycle->vehicle_policy));
-    text(reader, "claim_policy", lifecycle->claim_policy, sizeof(lifecycle->claim_policy));
-    lifecycle->rollout_per_minute = whole(reader, "rollout", 1e7);
-    lifecycle->rotation_timeout_us = time_us(reader, "timeout");
-    lifecycle->rotation_retries = whole(reader, "retries", 10);
-    lifecycle->abort_share = number(reader, "abort_share", 0, 1);
-    lifecycle->abort_minimum = whole(reader, "abort_minimum", 1e9);
-    lifecycle->expiring_within_s = time_us(reader, "expiring_within") / US_PER_S;
-    table_of(reader, "cut", 0, LONGEST_US, &lifecycle->cut_us, NULL, 0);
-    lifecycle->cut_bound_us = time_us(reader, "bound");
-    lifecycle->clone_takeovers = whole(reader, "takeovers", 1000);
-    lifecycle->clone_window_us = time_us(reader, "within");
-    lifecycle->clone_decision = (uint8_t)choice(reader, "decision", decisions);
-    lifecycle->ecus = whole(reader, "ecus", 8);
-    lifecycle->scan_for_vins = flag(reader, "scan_for_vins");
-    lifecycle->require_device = flag(reader, "require_device");
-    lifecycle->probe_old = flag(reader, "probe_old");
+    reader_enter(reader, "lifecycle");
+    lifecycle->on = reader_flag(reader, "on");
+    reader_text(reader, "policy", lifecycle->vehicle_policy, sizeof(lifecycle->vehicle_policy));
+    reader_text(reader, "claim_policy", lifecycle->claim_policy, sizeof(lifecycle->claim_policy));
+    lifecycle->rollout_per_minute = reader_whole(reader, "rollout", 1e7);
+    lifecycle->rotation_timeout_us = reader_time_us(reader, "timeout");
+    lifecycle->rotation_retries = reader_whole(reader, "retries", 10);
+    lifecycle->abort_share = reader_number(reader, "abort_share", 0, 1);
+    lifecycle->abort_minimum = reader_whole(reader, "abort_minimum", 1e9);
+    lifecycle->expiring_within_s = reader_time_us(reader, "expiring_within") / US_PER_S;
+    reader_table(reader, "cut", 0, LONGEST_US, &lifecycle->cut_us, NULL, 0);
+    lifecycle->cut_bound_us = reader_time_us(reader, "bound");
+    lifecycle->clone_takeovers = reader_whole(reader, "takeovers", 1000);
+    lifecycle->clone_window_us = reader_time_us(reader, "within");
+    lifecycle->clone_decision = (uint8_t)reader_choice(reader, "decision", decisions);
+    lifecycle->ecus = reader_whole(reader, "ecus", 8);
+    lifecycle->scan_for_vins = reader_flag(reader, "scan_for_vins");
+    lifecycle->require_device = reader_flag(reader, "require_device");
+    lifecycle->probe_old = reader_flag(reader, "probe_old");
     fill_lifecycle_faults(reader, lifecycle);
-    leave(reader);
-}
-
-static void fill_remote(struct reader *reader, struct scenario_commands *remote)
-{
-    enter(reader, "remote");
-    remote->on = flag(reader, "on");
-    remote->sealed = flag(reader, "sealed");
-    remote->presence = flag(reader, "presence");
-    remote->debounce_us = time_us(reader, "debounce");
-    remote->fallback_us = time_us(reader, "fallback");
-    remote->tap_retry_us = time_us(reader, "tap_retry");
-    remote->taps = whole(reader, "taps", 20);
-    remote->command_in_sms = flag(reader, "command_in_sms");
-    table_of(reader, "sms_latency", 0, LONGEST_US, &remote->sms_latency_us, NULL, 0);
-    remote->sms_loss = number(reader, "sms_loss", 0, 1);
-    remote->sms_duplicates = number(reader, "sms_duplicates", 0, 1);
-    remote->sms_validity_us = time_us(reader, "sms_validity");
-    remote->strangers = number(reader, "strangers", 0, 1);
-    remote->execute_failures = number(reader, "failures", 0, 1);
-    enter(reader, "faults");
-    remote->lose_sms = number(reader, "lose_sms", 0, 1);
-    remote->trust_old_presence = number(reader, "trust_old_presence", 0, 1);
-    remote->lose_answers = number(reader, "lose_answers", 0, 1);
-    remote->no_fallback = number(reader, "no_fallback", 0, 1);
-    leave(reader);
-    leave(reader);
+    reader_leave(reader);
 }
 
 /* ---- cohorts --------------------------------------------------------------------------------------------------------- */
@@ -304,27 +143,27 @@ static void fill_remote(struct reader *reader, struct scenario_commands *remote)
 static void fill_shares(struct reader *reader, struct scenario_cohort *cohort, uint32_t regions)
 {
     double sum = 0;
-    uint32_t count = enter_list(reader, "regions", 16, 0, NULL);
+    uint32_t count = reader_enter_list(reader, "regions", 16, 0, NULL);
     for (uint32_t i = 1; i <= count; i++) {
-        enter_at(reader, i, "regions");
-        uint32_t index = whole(reader, "index", regions);
+        reader_enter_at(reader, i, "regions");
+        uint32_t index = reader_whole(reader, "index", regions);
         if (index < 1)
-            spoilt(reader, "region");
-        sum += cohort->region_share[index - 1] = number(reader, "share", 0, 1);
-        leave(reader);
+            reader_spoilt(reader, "region");
+        sum += cohort->region_share[index - 1] = reader_number(reader, "share", 0, 1);
+        reader_leave(reader);
     }
-    leave(reader);
+    reader_leave(reader);
     for (uint32_t i = 0; i < 16; i++)
         cohort->region_share[i] /= sum > 0 ? sum : 1;
     sum = 0;
-    cohort->firmware_count = enter_list(reader, "firmware", SCENARIO_SHARES, 0, NULL);
+    cohort->firmware_count = reader_enter_list(reader, "firmware", SCENARIO_SHARES, 0, NULL);
     for (uint32_t i = 0; i < cohort->firmware_count; i++) {
-        enter_at(reader, i + 1, "firmware");
-        text(reader, "name", cohort->firmware[i], sizeof(cohort->firmware[i]));
-        sum += cohort->firmware_share[i] = number(reader, "share", 0, 1);
-        leave(reader);
+        reader_enter_at(reader, i + 1, "firmware");
+        reader_text(reader, "name", cohort->firmware[i], sizeof(cohort->firmware[i]));
+        sum += cohort->firmware_share[i] = reader_number(reader, "share", 0, 1);
+        reader_leave(reader);
     }
-    leave(reader);
+    reader_leave(reader);
     for (uint32_t i = 0; i < cohort->firmware_count; i++)
         cohort->firmware_share[i] /= sum > 0 ? sum : 1;
 }
@@ -341,40 +180,40 @@ static void fill_radio_network(struct reader *reader, struct link_profile *radio
                  {"psm_period", &radio->psm_period_us},
                  {"nat_idle", &radio->nat_idle_us}};
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
-        if (has(reader, times[i].name))
-            *times[i].us = time_us(reader, times[i].name);
+        if (reader_has(reader, times[i].name))
+            *times[i].us = reader_time_us(reader, times[i].name);
 }
 
-static void fill_radio(struct reader *reader, const char *key, struct link_profile *radio)
+void fill_radio(struct reader *reader, const char *key, struct link_profile *radio)
 {
     char name[64];
-    enter(reader, key);
-    text(reader, "name", name, sizeof(name));
+    reader_enter(reader, key);
+    reader_text(reader, "name", name, sizeof(name));
     const struct link_profile *known = link_profile_find(name);
     if (!known)
-        spoilt(reader, "radio");
+        reader_spoilt(reader, "radio");
     *radio = *known;
-    if (has(reader, "latency")) {
-        radio->latency_median_us = time_us(reader, "latency");
+    if (reader_has(reader, "latency")) {
+        radio->latency_median_us = reader_time_us(reader, "latency");
         if (radio->latency_minimum_us > radio->latency_median_us)
             radio->latency_minimum_us = radio->latency_median_us;
     }
-    if (has(reader, "sigma"))
-        radio->latency_sigma = number(reader, "sigma", 0, 3);
-    if (has(reader, "up"))
-        radio->up_bytes_per_s = whole(reader, "up", 1e9);
-    if (has(reader, "down"))
-        radio->down_bytes_per_s = whole(reader, "down", 1e9);
-    if (has(reader, "loss"))
-        radio->loss_ppm = (uint32_t)lround(number(reader, "loss", 0, 1) * 1e6);
-    if (has(reader, "drops_per_hour"))
-        radio->drops_per_hour = number(reader, "drops_per_hour", 0, 3600);
-    if (has(reader, "holes_per_hour"))
-        radio->holes_per_hour = number(reader, "holes_per_hour", 0, 3600);
-    if (has(reader, "hole"))
-        radio->hole_mean_us = time_us(reader, "hole");
+    if (reader_has(reader, "sigma"))
+        radio->latency_sigma = reader_number(reader, "sigma", 0, 3);
+    if (reader_has(reader, "up"))
+        radio->up_bytes_per_s = reader_whole(reader, "up", 1e9);
+    if (reader_has(reader, "down"))
+        radio->down_bytes_per_s = reader_whole(reader, "down", 1e9);
+    if (reader_has(reader, "loss"))
+        radio->loss_ppm = (uint32_t)lround(reader_number(reader, "loss", 0, 1) * 1e6);
+    if (reader_has(reader, "drops_per_hour"))
+        radio->drops_per_hour = reader_number(reader, "drops_per_hour", 0, 3600);
+    if (reader_has(reader, "holes_per_hour"))
+        radio->holes_per_hour = reader_number(reader, "holes_per_hour", 0, 3600);
+    if (reader_has(reader, "hole"))
+        radio->hole_mean_us = reader_time_us(reader, "hole");
     fill_radio_network(reader, radio);
-    leave(reader);
+    reader_leave(reader);
     link_profile_build(radio);
 }
 
@@ -382,128 +221,93 @@ static void fill_identity(struct reader *reader, struct scenario_cohort *cohort)
 {
     static const char *const kinds[] = {"none", "password", "certificate", NULL};       /* enum scenario_identity */
     static const char *const provisionings[] = {"done", "just-in-time", "claim", NULL}; /* enum scenario_provisioning */
-    enter(reader, "identity");
-    cohort->identity = (enum scenario_identity)choice(reader, "kind", kinds);
-    cohort->provisioning = (enum scenario_provisioning)choice(reader, "provisioning", provisionings);
-    text(reader, "user", cohort->user_name, sizeof(cohort->user_name));
-    text(reader, "password", cohort->password, sizeof(cohort->password));
-    cohort->server_key = flag(reader, "server_key");
-    if (has(reader, "expires"))
-        seconds_table_of(reader, "expires", 1, &cohort->certificate_left_s);
-    leave(reader);
-    uint32_t steals = whole(reader, "steals", 64);
+    reader_enter(reader, "identity");
+    cohort->identity = (enum scenario_identity)reader_choice(reader, "kind", kinds);
+    cohort->provisioning = (enum scenario_provisioning)reader_choice(reader, "provisioning", provisionings);
+    reader_text(reader, "user", cohort->user_name, sizeof(cohort->user_name));
+    reader_text(reader, "password", cohort->password, sizeof(cohort->password));
+    cohort->server_key = reader_flag(reader, "server_key");
+    if (reader_has(reader, "expires"))
+        reader_seconds_table(reader, "expires", 1, &cohort->certificate_left_s);
+    reader_leave(reader);
+    uint32_t steals = reader_whole(reader, "steals", 64);
     cohort->steals = steals ? (uint16_t)(steals - 1) : MEASURE_ANY;
-    cohort->steals_old = flag(reader, "steals_old");
-    cohort->strangers = flag(reader, "strangers");
+    cohort->steals_old = reader_flag(reader, "steals_old");
+    cohort->strangers = reader_flag(reader, "strangers");
 }
 
 static void fill_mqtt(struct reader *reader, struct scenario_cohort *cohort)
 {
-    enter(reader, "mqtt");
-    cohort->mqtt_version = (uint8_t)number(reader, "version", 4, 5);
-    cohort->driving.keep_alive_s = (uint16_t)whole(reader, "driving", 65535);
-    cohort->parked.keep_alive_s = (uint16_t)whole(reader, "parked", 65535);
-    cohort->session_expiry_s = whole(reader, "session_expiry", UINT32_MAX);
-    cohort->receive_maximum = (uint16_t)whole(reader, "receive_maximum", 65535);
-    cohort->outgoing_maximum = (uint16_t)whole(reader, "outgoing_maximum", 65535);
-    cohort->alias_slots = (uint16_t)whole(reader, "topic_aliases", 65535);
-    cohort->reconnect_on_power_change = flag(reader, "reconnect");
-    leave(reader);
+    reader_enter(reader, "mqtt");
+    cohort->mqtt_version = (uint8_t)reader_number(reader, "version", 4, 5);
+    cohort->driving.keep_alive_s = (uint16_t)reader_whole(reader, "driving", 65535);
+    cohort->parked.keep_alive_s = (uint16_t)reader_whole(reader, "parked", 65535);
+    cohort->session_expiry_s = reader_whole(reader, "session_expiry", UINT32_MAX);
+    cohort->receive_maximum = (uint16_t)reader_whole(reader, "receive_maximum", 65535);
+    cohort->outgoing_maximum = (uint16_t)reader_whole(reader, "outgoing_maximum", 65535);
+    cohort->alias_slots = (uint16_t)reader_whole(reader, "topic_aliases", 65535);
+    cohort->reconnect_on_power_change = reader_flag(reader, "reconnect");
+    reader_leave(reader);
 }
 
 static void fill_telemetry(struct reader *reader, struct scenario_cohort *cohort)
 {
     static const char *const rules[] = {"drop-oldest", "drop-newest", NULL};
-    enter(reader, "telemetry");
-    cohort->driving.telemetry_period_us = time_us(reader, "driving");
-    cohort->parked.telemetry_period_us = time_us(reader, "parked");
-    cohort->telemetry_qos = (uint8_t)number(reader, "level", 0, 2);
-    cohort->queue_capacity = (uint16_t)number(reader, "capacity", 1, 65535);
-    cohort->drop_newest = choice(reader, "rule", rules) == 1;
-    cohort->acknowledgement_loss = number(reader, "ack_loss", 0, 1);
-    table_of(reader, "bytes", PAYLOAD_MIN, PAYLOAD_MAX, &cohort->payload_bytes, cohort->payload_text,
-             sizeof(cohort->payload_text));
+    reader_enter(reader, "telemetry");
+    cohort->driving.telemetry_period_us = reader_time_us(reader, "driving");
+    cohort->parked.telemetry_period_us = reader_time_us(reader, "parked");
+    cohort->telemetry_qos = (uint8_t)reader_number(reader, "level", 0, 2);
+    cohort->queue_capacity = (uint16_t)reader_number(reader, "capacity", 1, 65535);
+    cohort->drop_newest = reader_choice(reader, "rule", rules) == 1;
+    cohort->acknowledgement_loss = reader_number(reader, "ack_loss", 0, 1);
+    reader_table(reader, "bytes", PAYLOAD_MIN, PAYLOAD_MAX, &cohort->payload_bytes, cohort->payload_text,
+                 sizeof(cohort->payload_text));
     cohort->payload_max = (uint32_t)cohort->payload_bytes.value[SIM_TABLE_STEPS];
-    leave(reader);
+    reader_leave(reader);
 }
 
 static void fill_trips(struct reader *reader, struct scenario_cohort *cohort)
 {
     static const char *const modes[] = {"trips", "always", "never", NULL}; /* enum scenario_driving */
-    enter(reader, "trips");
-    cohort->driving_mode = (enum scenario_driving)choice(reader, "mode", modes);
+    reader_enter(reader, "trips");
+    cohort->driving_mode = (enum scenario_driving)reader_choice(reader, "mode", modes);
     trip_profile_commute(&cohort->trips);
-    if (has(reader, "trips_per_day"))
-        cohort->trips.trips_per_day = number(reader, "trips_per_day", 0, TRIPS_PER_DAY_MAX);
-    if (has(reader, "parked_all_day"))
-        cohort->trips.parked_all_day = number(reader, "parked_all_day", 0, 1);
-    if (has(reader, "mean"))
-        cohort->trips.duration_mean_s = number(reader, "mean", 1, 86400);
-    if (has(reader, "sigma"))
-        cohort->trips.duration_sigma = number(reader, "sigma", 0, 5);
-    leave(reader);
+    if (reader_has(reader, "trips_per_day"))
+        cohort->trips.trips_per_day = reader_number(reader, "trips_per_day", 0, TRIPS_PER_DAY_MAX);
+    if (reader_has(reader, "parked_all_day"))
+        cohort->trips.parked_all_day = reader_number(reader, "parked_all_day", 0, 1);
+    if (reader_has(reader, "mean"))
+        cohort->trips.duration_mean_s = reader_number(reader, "mean", 1, 86400);
+    if (reader_has(reader, "sigma"))
+        cohort->trips.duration_sigma = reader_number(reader, "sigma", 0, 5);
+    reader_leave(reader);
     trip_profile_build(&cohort->trips);
-}
-
-static void fill_battery(struct reader *reader, struct power_profile *battery)
-{
-    power_profile_standard(battery);
-    battery->budget_uah = 0;
-    if (!has(reader, "battery"))
-        return;
-    enter(reader, "battery");
-    battery->budget_uah = (uint32_t)(number(reader, "budget", 0, 200) * 1e6);
-    battery->reserve_uah = (uint32_t)(number(reader, "reserve", 0, 200) * 1e6);
-    leave(reader);
-}
-
-static void fill_parking(struct reader *reader, struct scenario_cohort *cohort)
-{
-    char path[32];
-    text(reader, "path", path, sizeof(path));
-    if (!network_path_find(path))
-        spoilt(reader, "path");
-    cohort->path = *network_path_find(path);
-    cohort->has_path = flag(reader, "has_path");
-    enter(reader, "parking");
-    cohort->stay_connected_us = time_us(reader, "stay_connected");
-    cohort->linger_us = time_us(reader, "linger");
-    cohort->wake_every_us = time_us(reader, "wake_every");
-    cohort->has_parked_radio = has(reader, "radio");
-    if (cohort->has_parked_radio)
-        fill_radio(reader, "radio", &cohort->parked_radio);
-    cohort->garage_share = number(reader, "garage_share", 0, 1);
-    cohort->garage_dark = number(reader, "garage_dark", 0, 1);
-    if (has(reader, "garage_radio"))
-        fill_radio(reader, "garage_radio", &cohort->garage_radio);
-    fill_battery(reader, &cohort->battery);
-    leave(reader);
 }
 
 static void fill_cohort(struct reader *reader, struct scenario_cohort *cohort, uint32_t regions)
 {
-    cohort->line = whole(reader, "line", 1e9);
+    cohort->line = reader_whole(reader, "line", 1e9);
     reader->line = (int)cohort->line;
-    text(reader, "name", cohort->name, sizeof(cohort->name));
-    cohort->wanted_count = number(reader, "count", 0, FLEET_MAX);
+    reader_text(reader, "name", cohort->name, sizeof(cohort->name));
+    cohort->wanted_count = reader_number(reader, "count", 0, FLEET_MAX);
     fill_shares(reader, cohort, regions);
     fill_radio(reader, "radio", &cohort->radio);
     fill_identity(reader, cohort);
     fill_mqtt(reader, cohort);
     fill_telemetry(reader, cohort);
     fill_trips(reader, cohort);
-    cohort->power_up_within_us = time_us(reader, "power_up");
-    enter(reader, "backoff");
-    cohort->backoff_base_us = time_us(reader, "base");
-    cohort->backoff_cap_us = time_us(reader, "cap");
-    cohort->stable_us = time_us(reader, "stable");
-    cohort->no_jitter = flag(reader, "no_jitter");
-    leave(reader);
-    cohort->acknowledge_timeout_us = time_us(reader, "acknowledge_timeout");
-    cohort->connect_timeout_us = time_us(reader, "connect_timeout");
-    cohort->execute_us = time_us(reader, "execute");
+    cohort->power_up_within_us = reader_time_us(reader, "power_up");
+    reader_enter(reader, "backoff");
+    cohort->backoff_base_us = reader_time_us(reader, "base");
+    cohort->backoff_cap_us = reader_time_us(reader, "cap");
+    cohort->stable_us = reader_time_us(reader, "stable");
+    cohort->no_jitter = reader_flag(reader, "no_jitter");
+    reader_leave(reader);
+    cohort->acknowledge_timeout_us = reader_time_us(reader, "acknowledge_timeout");
+    cohort->connect_timeout_us = reader_time_us(reader, "connect_timeout");
+    cohort->execute_us = reader_time_us(reader, "execute");
     fill_parking(reader, cohort);
-    cohort->on_event = has(reader, "on_event") ? (int)whole(reader, "on_event", 1e6) : 0;
+    cohort->on_event = reader_has(reader, "on_event") ? (int)reader_whole(reader, "on_event", 1e6) : 0;
 }
 
 /* Whole vehicles: each cohort ends where the running sum of what was written, rounded, says; so the parts sum to the rounded whole. */
@@ -531,37 +335,37 @@ static void number_vehicles(struct reader *reader, struct scenario *scenario, do
 
 static void fill_app(struct reader *reader, struct scenario_app *app, double factor)
 {
-    app->line = whole(reader, "line", 1e9);
+    app->line = reader_whole(reader, "line", 1e9);
     reader->line = (int)app->line;
-    text(reader, "name", app->name, sizeof(app->name));
-    text(reader, "command", app->command, sizeof(app->command));
-    app->users = number(reader, "users", 0, 1e9) * factor;
-    app->per_day = number(reader, "per_day", 0, 1e7);
-    app->timeout_us = time_us(reader, "timeout");
-    app->loss = number(reader, "loss", 0, 1);
-    app->from_us = time_us(reader, "from");
-    app->to_us = time_us(reader, "to");
-    app->online_only = flag(reader, "online_only");
-    uint32_t cohort = whole(reader, "cohort", 64);
+    reader_text(reader, "name", app->name, sizeof(app->name));
+    reader_text(reader, "command", app->command, sizeof(app->command));
+    app->users = reader_number(reader, "users", 0, 1e9) * factor;
+    app->per_day = reader_number(reader, "per_day", 0, 1e7);
+    app->timeout_us = reader_time_us(reader, "timeout");
+    app->loss = reader_number(reader, "loss", 0, 1);
+    app->from_us = reader_time_us(reader, "from");
+    app->to_us = reader_time_us(reader, "to");
+    app->online_only = reader_flag(reader, "online_only");
+    uint32_t cohort = reader_whole(reader, "cohort", 64);
     app->cohort = cohort ? (uint16_t)(cohort - 1) : MEASURE_ANY;
 }
 
 static void fill_phase(struct reader *reader, struct scenario_phase *phase)
 {
-    text(reader, "name", phase->name, sizeof(phase->name));
-    phase->from_us = time_us(reader, "from");
-    phase->to_us = time_us(reader, "to");
-    phase->excluded = flag(reader, "excluded");
+    reader_text(reader, "name", phase->name, sizeof(phase->name));
+    phase->from_us = reader_time_us(reader, "from");
+    phase->to_us = reader_time_us(reader, "to");
+    phase->excluded = reader_flag(reader, "excluded");
 }
 
 static void fill_timeline(struct reader *reader, struct scenario_timeline *entry)
 {
-    entry->line = whole(reader, "line", 1e9);
+    entry->line = reader_whole(reader, "line", 1e9);
     reader->line = (int)entry->line;
-    entry->at_us = time_us(reader, "at");
-    entry->every_us = time_us(reader, "every");
-    entry->until_us = time_us(reader, "till");
-    entry->function = (int)whole(reader, "fn", 1e6);
+    entry->at_us = reader_time_us(reader, "at");
+    entry->every_us = reader_time_us(reader, "every");
+    entry->until_us = reader_time_us(reader, "till");
+    entry->function = (int)reader_whole(reader, "fn", 1e6);
 }
 
 static uint32_t find_what(struct reader *reader, enum expectation_source source, const char *name)
@@ -574,7 +378,7 @@ static uint32_t find_what(struct reader *reader, enum expectation_source source,
     case EXPECT_COMMANDS: found = commands_field_find(name); break;
     }
     if (found < 0)
-        spoilt(reader, "what");
+        reader_spoilt(reader, "what");
     return (uint32_t)found;
 }
 
@@ -582,10 +386,10 @@ static void fill_filter(struct reader *reader, struct measure_dimension *filter)
 {
     static const char *const paths[] = {"",     "connected", "queued", "tap",
                                         "edrx", "shadow",    NULL}; /* enum metric_path */
-    uint32_t cohort = whole(reader, "cohort_filter", 64), region = whole(reader, "region_filter", 16);
+    uint32_t cohort = reader_whole(reader, "cohort_filter", 64), region = reader_whole(reader, "region_filter", 16);
     filter->cohort = cohort ? (uint16_t)(cohort - 1) : MEASURE_ANY;
     filter->region = region ? (uint16_t)(region - 1) : MEASURE_ANY;
-    filter->path = (uint8_t)choice(reader, "path_filter", paths);
+    filter->path = (uint8_t)reader_choice(reader, "path_filter", paths);
 }
 
 /* "p99 of commands round trip, path connected" */
@@ -597,8 +401,8 @@ static void write_text(struct reader *reader, struct expectation *expectation)
     snprintf(statistic, sizeof(statistic), "%s", words[expectation->statistic]);
     if (expectation->statistic == STATISTIC_QUANTILE)
         snprintf(statistic, sizeof(statistic), "p%.6g", expectation->quantile * 100);
-    text(reader, "text", noun, sizeof(noun));
-    text(reader, "filters", filters, sizeof(filters));
+    reader_text(reader, "text", noun, sizeof(noun));
+    reader_text(reader, "filters", filters, sizeof(filters));
     snprintf(expectation->text, sizeof(expectation->text), "%.12s%s%.44s%.34s", statistic, statistic[0] ? " of " : "",
              noun, filters);
 }
@@ -606,18 +410,18 @@ static void write_text(struct reader *reader, struct expectation *expectation)
 /* Counters that are added to the first. */
 static void fill_also(struct reader *reader, struct expectation *expectation)
 {
-    if (!has(reader, "also"))
+    if (!reader_has(reader, "also"))
         return;
-    expectation->also_count = enter_list(reader, "also", EXPECTATION_ALSO, 0, NULL);
+    expectation->also_count = reader_enter_list(reader, "also", EXPECTATION_ALSO, 0, NULL);
     for (uint32_t i = 0; i < expectation->also_count; i++) {
         bool is_text = lua_rawgeti(reader->lua, -1, i + 1) == LUA_TSTRING;
         int counter = is_text ? counter_find(lua_tostring(reader->lua, -1)) : -1;
         if (counter < 0)
-            spoilt(reader, "also");
+            reader_spoilt(reader, "also");
         expectation->also[i] = (uint8_t)counter;
-        leave(reader);
+        reader_leave(reader);
     }
-    leave(reader);
+    reader_leave(reader);
 }
 
 static void fill_source(struct reader *reader, struct expectation *expectation)
@@ -626,19 +430,19 @@ static void fill_source(struct reader *reader, struct expectation *expectation)
     static const char *const statistics[] = {"quantile", "mean", "max",   "min", "count",
                                              "total",    "last", "share", NULL}; /* enum statistic */
     char what[64];
-    enter(reader, "source");
-    expectation->source = (enum expectation_source)choice(reader, "kind", kinds);
-    text(reader, "what", what, sizeof(what));
+    reader_enter(reader, "source");
+    expectation->source = (enum expectation_source)reader_choice(reader, "kind", kinds);
+    reader_text(reader, "what", what, sizeof(what));
     expectation->what = find_what(reader, expectation->source, what);
     fill_also(reader, expectation);
-    expectation->statistic = (enum statistic)choice(reader, "statistic", statistics);
-    expectation->quantile = number(reader, "q", 0, 1);
-    expectation->from_us = time_us(reader, "from");
-    expectation->by_us = time_us(reader, "by");
-    expectation->with_excluded = flag(reader, "with_excluded");
+    expectation->statistic = (enum statistic)reader_choice(reader, "statistic", statistics);
+    expectation->quantile = reader_number(reader, "q", 0, 1);
+    expectation->from_us = reader_time_us(reader, "from");
+    expectation->by_us = reader_time_us(reader, "by");
+    expectation->with_excluded = reader_flag(reader, "with_excluded");
     fill_filter(reader, &expectation->filter);
     write_text(reader, expectation);
-    leave(reader);
+    reader_leave(reader);
 }
 
 static void fill_expectation(struct reader *reader, struct expectation *expectation)
@@ -646,16 +450,16 @@ static void fill_expectation(struct reader *reader, struct expectation *expectat
     static const char *const comparisons[] = {"below",    "at_most", "above",
                                               "at_least", "equals",  NULL};       /* enum comparison */
     static const char *const temporals[] = {"end", "always", "eventually", NULL}; /* enum temporal */
-    expectation->line = whole(reader, "line", 1e9);
+    expectation->line = reader_whole(reader, "line", 1e9);
     reader->line = (int)expectation->line;
-    text(reader, "id", expectation->id, sizeof(expectation->id));
+    reader_text(reader, "id", expectation->id, sizeof(expectation->id));
     fill_source(reader, expectation);
-    expectation->comparison = (enum comparison)choice(reader, "comparison", comparisons);
-    expectation->bound = number(reader, "bound", -1e18, 1e18);
-    expectation->confidence = number(reader, "confidence_wanted", 0, 1);
-    expectation->minimum_samples = (uint64_t)number(reader, "minimum_samples", 0, 1e12);
-    expectation->temporal = (enum temporal)choice(reader, "temporal", temporals);
-    text(reader, "needed", expectation->needs, sizeof(expectation->needs));
+    expectation->comparison = (enum comparison)reader_choice(reader, "comparison", comparisons);
+    expectation->bound = reader_number(reader, "bound", -1e18, 1e18);
+    expectation->confidence = reader_number(reader, "confidence_wanted", 0, 1);
+    expectation->minimum_samples = (uint64_t)reader_number(reader, "minimum_samples", 0, 1e12);
+    expectation->temporal = (enum temporal)reader_choice(reader, "temporal", temporals);
+    reader_text(reader, "needed", expectation->needs, sizeof(expectation->needs));
     const char *problem = expectation_problem(expectation);
     if (problem)
         sandbox_fail(reader->lua, reader->line, "expect \"%s\" (%s): %s", expectation->id, expectation->text, problem);
@@ -667,21 +471,21 @@ static void fill_expectation(struct reader *reader, struct expectation *expectat
 #define FILL_LIST(key, list, list_count, maximum, call)                                                                \
     do {                                                                                                               \
         void *room = NULL;                                                                                             \
-        uint32_t wanted = enter_list(&reader, key, maximum, sizeof(*(list)), &room);                                   \
+        uint32_t wanted = reader_enter_list(&reader, key, maximum, sizeof(*(list)), &room);                            \
         (list) = room;                                                                                                 \
         for (uint32_t i = 0; i < wanted; i++) {                                                                        \
-            enter_at(&reader, i + 1, key);                                                                             \
+            reader_enter_at(&reader, i + 1, key);                                                                      \
             call;                                                                                                      \
-            leave(&reader);                                                                                            \
+            reader_leave(&reader);                                                                                     \
             (list_count) = i + 1;                                                                                      \
         }                                                                                                              \
-        leave(&reader);                                                                                                \
+        reader_leave(&reader);                                                                                         \
     } while (0)
 
 static double fleet_factor(struct reader *reader, const struct script *script)
 {
     double sum = 0;
-    if (script->options.fleet == 0 || flag(reader, "fleet_parameter"))
+    if (script->options.fleet == 0 || reader_flag(reader, "fleet_parameter"))
         return 1;
     for (uint32_t i = 0; i < script->scenario.cohort_count; i++)
         sum += script->scenario.cohorts[i].wanted_count;
@@ -690,14 +494,14 @@ static double fleet_factor(struct reader *reader, const struct script *script)
 
 static void fill_head(struct reader *reader, struct scenario *scenario, const struct script_options *options)
 {
-    reader->line = (int)whole(reader, "line", 1e9);
-    text(reader, "name", scenario->name, sizeof(scenario->name));
-    scenario->start_epoch_us = (int64_t)number(reader, "start_epoch", 0, 1e16);
-    scenario->start_weekday = whole(reader, "start_weekday", 6);
-    scenario->start_of_day_us = time_us(reader, "start_of_day");
-    scenario->duration_us = time_us(reader, "duration");
-    scenario->warm_up_us = time_us(reader, "warm_up");
-    scenario->seed = options->has_seed ? options->seed : (uint64_t)number(reader, "seed", 0, 9007199254740992.0);
+    reader->line = (int)reader_whole(reader, "line", 1e9);
+    reader_text(reader, "name", scenario->name, sizeof(scenario->name));
+    scenario->start_epoch_us = (int64_t)reader_number(reader, "start_epoch", 0, 1e16);
+    scenario->start_weekday = reader_whole(reader, "start_weekday", 6);
+    scenario->start_of_day_us = reader_time_us(reader, "start_of_day");
+    scenario->duration_us = reader_time_us(reader, "duration");
+    scenario->warm_up_us = reader_time_us(reader, "warm_up");
+    scenario->seed = options->has_seed ? options->seed : (uint64_t)reader_number(reader, "seed", 0, 9007199254740992.0);
 }
 
 void script_fill(struct script *script)

@@ -212,6 +212,10 @@ static int load_within(lua_State *lua)
     int kit = lua_gettop(lua);
     push_part(script, identities, identities_length, prelude_globals, kit);
     push_part(script, remote, remote_length, prelude_globals, kit);
+    push_part(script, networks, networks_length, prelude_globals, kit);
+    push_part(script, shadows, shadows_length, prelude_globals, kit);
+    push_part(script, messages, messages_length, prelude_globals, kit);
+    push_part(script, regions, regions_length, prelude_globals, kit);
     lua_settop(lua, PLAN);
     sandbox_add_library(lua, WORDS);
     sandbox_push_scenario_globals(lua, WORDS);

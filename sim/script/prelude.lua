@@ -862,8 +862,8 @@ function plan.finish()
   end
 end
 
--- For identities.lua and remote.lua, which are the same language in other files.
+-- For identities.lua, remote.lua and the others, which are the same language in other files.
 return { fail = fail, quote = quote, keys_of = keys_of, did_you_mean = did_you_mean, known_fields = known_fields, in_file = in_file,
          want_table = want_table, want_marked = want_marked, want_distribution = want_distribution, number_in = number_in, share = share,
          whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, time_text = time_text,
-         cohort_index = cohort_index, action = action, source = source, switch = switch, series = series, metric_step = metric_step }
+         cohort_index = cohort_index, region_index = region_index, shares = shares, action = action, source = source, switch = switch, series = series, metric_step = metric_step }

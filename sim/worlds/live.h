@@ -11,6 +11,7 @@
 #define WORLDS_LIVE_H
 
 #include "fleet_identity.h"
+#include "fleet_remote.h"
 
 #include "cloud/identity_store.h"
 #include "cloud/serve.h"
@@ -180,6 +181,7 @@ struct live_broker {
     struct live_bus buses[LIVE_BUSES];
     uint32_t bus_count;
     struct cloud_commands *commands;
+    struct fleet_orders orders; /* remote == NULL: commands go through `commands` */
 };
 
 struct live_resolver {
@@ -269,6 +271,7 @@ struct live_world {
     bool factory_revoked; /* some that were made have been revoked since */
     int64_t factory_us;
     struct live_identity *lives; /* by place; NULL: nobody looks after identities */
+    struct fleet_parking *parkings; /* by place; NULL: nothing of it in this scenario */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
     uint32_t replaced_kept;
     uint64_t replaced_seen;
@@ -422,6 +425,18 @@ void live_group_note(struct live_world *world, const char *format, ...)
 static inline uint32_t live_place(const struct live_vehicle *vehicle)
 {
     return (uint32_t)(vehicle - vehicle->world->vehicles);
+}
+
+static inline struct fleet_parking *live_parking(const struct live_vehicle *vehicle)
+{
+    struct fleet_parking *parkings = vehicle->world->parkings;
+    return parkings ? &parkings[live_place(vehicle)] : NULL;
+}
+
+/* Which the vehicle has where it is now. */
+static inline const struct link_profile *live_profile(const struct live_vehicle *vehicle)
+{
+    return fleet_radio(&vehicle->world->fleet, &vehicle->trace, live_parking(vehicle));
 }
 
 #endif
