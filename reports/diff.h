@@ -81,7 +81,7 @@ struct report_diff {
     uint32_t expectation_count, changed_count, worse_count;
     struct diff_setting *settings; /* parameters that differ */
     uint32_t setting_count;
-    struct diff_rows medians, metrics, counters, ledger, commands, resources, memory;
+    struct diff_rows storm, medians, metrics, counters, ledger, commands, resources, memory;
     bool intended_equal[2], accounted[2][2]; /* [telemetry, commands][run] */
     bool across;                             /* worlds differ */
     struct diff_agreement agreements[6];
@@ -93,6 +93,8 @@ struct report_diff {
 void diff_note(struct report_diff *diff, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* A new row at the end, or NULL: out of memory (remembered). Percent, listed and texts are filled in; no bounds yet. */
 struct diff_row *diff_add(struct report_diff *diff, struct diff_rows *rows, struct diff_row row, const char *unit);
+void diff_compare_storms(struct report_diff *diff); /* diff_storm.c */
+void diff_write_times(const struct report_diff *diff, struct page *page);
 void diff_compare_expectations(struct report_diff *diff); /* diff_expectations.c */
 /* Percent of the values, and "same" where they are not more than listed apart. */
 void diff_apart(struct diff_row *row);

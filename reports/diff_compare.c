@@ -486,6 +486,7 @@ static void compare(struct report_diff *diff)
     each_name(diff_get(diff->side[0].root, "counters"), diff_get(diff->side[1].root, "counters"), walk_counter, diff);
     compare_ledger(diff, "ledger", &diff->ledger, 0);
     compare_ledger(diff, "commands", &diff->commands, 1);
+    diff_compare_storms(diff);
     compare_resources(diff);
     compare_memory(diff);
     compare_worlds(diff);
@@ -524,8 +525,8 @@ void report_diff_close(struct report_diff *diff)
 {
     if (!diff)
         return;
-    struct diff_rows *const all[] = {&diff->medians,  &diff->metrics,   &diff->counters, &diff->ledger,
-                                     &diff->commands, &diff->resources, &diff->memory};
+    struct diff_rows *const all[] = {&diff->storm,  &diff->medians,  &diff->metrics,   &diff->counters,
+                                     &diff->ledger, &diff->commands, &diff->resources, &diff->memory};
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         free(all[i]->row);
     free(diff->expectations);

@@ -260,6 +260,9 @@ bool report_diff_write_html(const struct report_diff *diff, const char *path, ch
     write_worlds(diff, &page);
     if (diff->medians.count)
         write_section(&page, "medians", "Medians of command round trips and reconnects", &diff->medians, true, true);
+    if (diff->storm.count)
+        write_section(&page, "storm", "Storm", &diff->storm, true, false);
+    diff_write_times(diff, &page);
     write_pictures(diff, &page);
     write_section(&page, "metrics", "Metrics that differ", &diff->metrics, false, true);
     write_section(&page, "counters", "Counters that differ", &diff->counters, false, false);

@@ -154,6 +154,7 @@ bool report_diff_write_json(const struct report_diff *diff, const char *path, ch
     add_accounts(root, diff);
     add_rows(root, "ledger", &diff->ledger, false);
     add_rows(root, "commands", &diff->commands, false);
+    add_rows(root, "storm", &diff->storm, false);
     add_rows(root, "resources", &diff->resources, false);
     add_rows(root, "memory", &diff->memory, false);
     cJSON *notes = cJSON_AddArrayToObject(root, "notes");

@@ -266,6 +266,7 @@ void report_diff_print(const struct report_diff *diff, bool colour, void *stream
     print_expectations(&printer);
     print_worlds(&printer);
     print_rows(&printer, "Medians of command round trips and reconnects", &diff->medians, true, true);
+    print_rows(&printer, "Storm", &diff->storm, true, false);
     print_rows(&printer, "Metrics that differ", &diff->metrics, false, true);
     print_rows(&printer, "Counters that differ", &diff->counters, false, false);
     print_ledger(&printer, "Messages", &diff->ledger, 0);

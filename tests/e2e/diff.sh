@@ -105,3 +105,23 @@ expect_exit 3 "$convoy" diff a b --json nowhere/x.json
 expect_one_line 'nowhere/x.json'
 expect_exit 0 "$convoy" diff --help
 ok "what cannot be compared"
+
+# A storm with jitter and without: what the curves hold is what the comparison tells, and the page shows both over time.
+storm=$scenarios/reconnect-storm.lua
+run_any calm "$storm" --fleet 1000
+run_any wild "$storm" --fleet 1000 --set fault.no_jitter=on
+expect_exit 0 "$convoy" diff calm wild --json storm.json --html storm.html
+for name in calm wild; do
+    side=a && [ "$name" = wild ] && side=b
+    peak=$(sqlite3 "$name/run.sqlite" "select max(value) from series where name = 'connects' and at_s >= 1800")
+    equal "$(json storm.json "it.storm.find((r) => /connects a second/.test(r.name)).$side")" "$peak" "peak of $name"
+    before=$(sqlite3 "$name/run.sqlite" "select max(value) from series where name = 'connected' and at_s between 600 and 1799")
+    equal "$(json storm.json "it.storm.find((r) => /before/.test(r.name)).$side")" "$before" "connected before, $name"
+    back=$(sqlite3 "$name/run.sqlite" "select min(at_s) - 1800 from series where name = 'connected' and at_s > 1800 and value >= 0.99 * $before")
+    equal "$(json storm.json "it.storm.find((r) => /99 %/.test(r.name)).$side")" "${back%.0}" "time until 99 % of $name are back"
+done
+[ "$(json storm.json 'it.storm.find((r) => /connects a second/.test(r.name)).percent > 500')" = true ] || fail "no jitter, and no storm"
+[ "$(grep -o '<figcaption>' storm.html | wc -l)" = 4 ] || fail "not both runs over time"
+expect_exit 0 "$convoy" diff a b --json calm.json
+equal "$(json calm.json it.storm.length)" 0 "storms where there is none"
+ok "a storm, with jitter and without"
