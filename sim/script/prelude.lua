@@ -388,7 +388,8 @@ function telemetry_methods:queue(n, rule)
 end
 function telemetry_methods:lose_acknowledgements(s) self.ack_loss = share("telemetry: lose_acknowledgements()", s) return self end
 
-local function every(period)
+local function every(period, more)
+  if more ~= nil then fail("every(period) tells how often telemetry is sent; on the timeline write every_so_often(period, function() ... end)") end
   return setmetatable(marked("telemetry", { period = duration("every()", period, 100e3), driving = 0, parked = 0, level = 1, capacity = 64,
                                             rule = "drop-oldest", ack_loss = 0, bytes = env.lognormal(300, 0.4) }), telemetry_class)
 end

@@ -53,6 +53,8 @@ static const struct mistake after_head[] = {
      "FILE:4: cohort \"b\": identity takes factory { ... }, got 'none'"},
     {"cohort \"b\" { count = 3, identity = factory { kind = \"passwort\" } }",
      "FILE:4: factory: kind: unknown value 'passwort'; did you mean 'password'?"},
+    {"every(minutes(10), function() end)", "FILE:4: every(period) tells how often telemetry is sent; on the timeline "
+                                           "write every_so_often(period, function() ... end)"},
     {"cohort \"b\" { count = 3, telemetry = every(seconds(10)) }",
      "FILE:4: cohort \"b\": telemetry: say when: every(...):while_driving(), :while_parked() or :always()"},
     {"cohort \"b\" { count = 3, telemetry = every(seconds(10)):while_drivign() }",
