@@ -161,8 +161,6 @@ void fleet_command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_tra
 /* The same for orders of a desk (fleet_remote.c). */
 void fleet_orders_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
                         const struct tcu_probe *probe);
-/* A fault: no answer of this vehicle reaches the desk. */
-bool fleet_answers_lost(const struct fleet *fleet, uint32_t vehicle);
 /* The car cannot do what it is asked now. */
 bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, int64_t now_us);
 /* Closes the books of the commands still open. From then on all that was found out is in the measure: processes merge theirs. */

@@ -1,4 +1,5 @@
-/* fleet_parking.c: parked cars: where they stand, which radio they have there, what their battery still gives. */
+/* fleet_parking.c: parked cars: where they stand, which radio they have there, what their battery still gives, when they have an SMS. */
+#include "fleet_identity.h"
 #include "fleet_remote.h"
 
 bool fleet_has_parking(const struct scenario *scenario)
@@ -28,32 +29,27 @@ static enum power_mode mode_of(const struct fleet *fleet, const struct fleet_tra
     return radio->psm_period_us > 0 ? POWER_PSM : radio->edrx_cycle_us > 0 ? POWER_EDRX : POWER_CONNECTED;
 }
 
-void fleet_parked(const struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
-                  struct fleet_parking *parking, int64_t now_us)
+/* Batteries live by the calendar. */
+static int64_t calendar(const struct fleet *fleet, int64_t now_us)
 {
-    const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
-    uint64_t words = sim_random_at(fleet->scenario->seed, vehicle, SIM_FOR_PARKING, parking->parkings++);
-    parking->place = PLACE_OUTSIDE;
-    if ((double)(uint32_t)words * 0x1p-32 < cohort->garage_share)
-        parking->place = (double)(words >> 32) * 0x1p-32 < cohort->garage_dark ? PLACE_GARAGE_DARK : PLACE_GARAGE;
-    power_park(&parking->power, now_us, mode_of(fleet, trace, parking));
+    return fleet->speedup == 1 ? now_us : (int64_t)((double)now_us * fleet->speedup);
 }
 
-void fleet_drove_off(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
-                     struct fleet_parking *parking, int64_t now_us)
+static int64_t world_time(const struct fleet *fleet, int64_t calendar_us)
 {
-    const struct power_profile *battery = &fleet->scenario->cohorts[trace->cohort].battery;
-    bool parked = parking->place != PLACE_ON_THE_ROAD;
-    uint32_t used_uah = power_drive(battery, &parking->power, now_us);
-    parking->place = PLACE_ON_THE_ROAD;
-    if (parked && battery->budget_uah)
-        measure_sample(fleet->measure, METRIC_BATTERY_USED, fleet_who(trace, PATH_ANY), vehicle, now_us, used_uah);
+    if (calendar_us == TIME_NEVER || fleet->speedup == 1)
+        return calendar_us;
+    return (int64_t)((double)calendar_us / fleet->speedup) + 1;
+}
+
+static const struct power_profile *battery_of(const struct fleet *fleet, const struct fleet_trace *trace)
+{
+    return &fleet->scenario->cohorts[trace->cohort].battery;
 }
 
 void fleet_parking_probe(struct fleet *fleet, const struct fleet_trace *trace, struct fleet_parking *parking,
                          int64_t now_us, const struct tcu_probe *probe)
 {
-    const struct power_profile *battery = &fleet->scenario->cohorts[trace->cohort].battery;
     switch (probe->kind) {
     case TCU_PROBE_ONLINE: parking->online_us = now_us; return;
     case TCU_PROBE_ASLEEP: parking->asleep = true; break;
@@ -61,5 +57,150 @@ void fleet_parking_probe(struct fleet *fleet, const struct fleet_trace *trace, s
     default: return;
     }
     if (parking->place != PLACE_ON_THE_ROAD)
-        power_set_mode(battery, &parking->power, now_us, mode_of(fleet, trace, parking));
+        power_set_mode(battery_of(fleet, trace), &parking->power, calendar(fleet, now_us),
+                       mode_of(fleet, trace, parking));
+}
+
+/* ---- a car with its world ---------------------------------------------------------------------------------------------------- */
+
+static void tell(const struct fleet_car *car, int64_t now_us, const char *what)
+{
+    if (car->hooks->tell)
+        car->hooks->tell(car->vehicle, now_us, what);
+}
+
+static void count(const struct fleet_car *car, enum counter counter, int64_t now_us, int64_t amount)
+{
+    measure_count(car->fleet->measure, counter, fleet_who(car->trace, PATH_ANY), now_us, amount);
+}
+
+static void arm(const struct fleet_car *car, int64_t now_us)
+{
+    struct fleet_parking *parking = car->parking;
+    const struct power_profile *battery = battery_of(car->fleet, car->trace);
+    if (!battery->budget_uah)
+        return;
+    int64_t next_us = world_time(car->fleet, power_next_us(battery, &parking->power));
+    if (next_us == TIME_NEVER || (parking->armed_us > now_us && parking->armed_us <= next_us))
+        return;
+    parking->armed_us = next_us > now_us ? next_us : now_us;
+    car->hooks->look(car->vehicle, parking->armed_us);
+}
+
+static void draw_place(const struct fleet_car *car)
+{
+    const struct scenario_cohort *cohort = &car->fleet->scenario->cohorts[car->trace->cohort];
+    struct fleet_parking *parking = car->parking;
+    uint64_t words = sim_random_at(car->fleet->scenario->seed, car->index, SIM_FOR_PARKING, parking->parkings++);
+    parking->place = PLACE_OUTSIDE;
+    if ((double)(uint32_t)words * 0x1p-32 < cohort->garage_share)
+        parking->place = (double)(words >> 32) * 0x1p-32 < cohort->garage_dark ? PLACE_GARAGE_DARK : PLACE_GARAGE;
+}
+
+static void stands(const struct fleet_car *car, int64_t now_us)
+{
+    struct fleet_parking *parking = car->parking;
+    draw_place(car);
+    power_park(&parking->power, calendar(car->fleet, now_us), mode_of(car->fleet, car->trace, parking));
+    if (parking->place == PLACE_GARAGE_DARK)
+        car->hooks->coverage(car->vehicle, now_us, false);
+    arm(car, now_us);
+}
+
+void fleet_car_begins(const struct fleet_car *car, int64_t now_us)
+{
+    if (car->parking)
+        stands(car, now_us);
+}
+
+static void drives_off(const struct fleet_car *car, int64_t now_us)
+{
+    struct fleet_parking *parking = car->parking;
+    const struct power_profile *battery = battery_of(car->fleet, car->trace);
+    bool parked = parking->place != PLACE_ON_THE_ROAD, dark = parking->place == PLACE_GARAGE_DARK;
+    uint32_t used_uah = power_drive(battery, &parking->power, calendar(car->fleet, now_us));
+    parking->place = PLACE_ON_THE_ROAD;
+    if (parked && battery->budget_uah)
+        measure_sample(car->fleet->measure, METRIC_BATTERY_USED, fleet_who(car->trace, PATH_ANY), car->index, now_us,
+                       used_uah);
+    if (dark)
+        car->hooks->coverage(car->vehicle, now_us, true);
+}
+
+void fleet_car_ignition(const struct fleet_car *car, int64_t now_us, bool on)
+{
+    struct fleet_parking *parking = car->parking;
+    if (!parking || !on) {
+        tcu_ignition(car->tcu, now_us, on);
+        if (parking && parking->place == PLACE_ON_THE_ROAD)
+            stands(car, now_us);
+        return;
+    }
+    drives_off(car, now_us);
+    if (parking->off) {
+        parking->off = false;
+        tell(car, now_us, "power is back");
+        tcu_start(car->tcu, now_us, TCU_DRIVING);
+        return;
+    }
+    tcu_battery(car->tcu, now_us, TCU_BATTERY_FINE);
+    tcu_ignition(car->tcu, now_us, true);
+}
+
+static void cut_off(const struct fleet_car *car, int64_t now_us)
+{
+    struct fleet_parking *parking = car->parking;
+    count(car, COUNTER_BATTERY_CUT_OFF, now_us, 1);
+    tell(car, now_us, "cut off from the battery");
+    if (parking->asleep)
+        count(car, COUNTER_ASLEEP, now_us, -1);
+    parking->asleep = false;
+    parking->off = true;
+    tcu_power_cut(car->tcu);
+    fleet_power_lost(car->fleet, car->index, car->trace, now_us);
+    car->hooks->cut_off(car->vehicle, now_us);
+    power_set_mode(battery_of(car->fleet, car->trace), &parking->power, calendar(car->fleet, now_us), POWER_OFF);
+}
+
+void fleet_car_battery(const struct fleet_car *car, int64_t now_us)
+{
+    struct fleet_parking *parking = car->parking;
+    if (parking->armed_us <= now_us)
+        parking->armed_us = TIME_NEVER;
+    if (parking->place == PLACE_ON_THE_ROAD || parking->off)
+        return;
+    switch (power_account(battery_of(car->fleet, car->trace), &parking->power, calendar(car->fleet, now_us))) {
+    case POWER_LOW:
+        count(car, COUNTER_BATTERY_LOW, now_us, 1);
+        tcu_battery(car->tcu, now_us, TCU_BATTERY_LOW);
+        break;
+    case POWER_CUT_OFF: cut_off(car, now_us); break;
+    case POWER_NOTHING: break;
+    }
+    arm(car, now_us);
+}
+
+void fleet_car_transfer(const struct fleet_car *car, int64_t now_us, size_t bytes)
+{
+    const struct power_profile *battery = battery_of(car->fleet, car->trace);
+    if (car->parking->place == PLACE_ON_THE_ROAD || !battery->budget_uah)
+        return;
+    power_transfer(battery, &car->parking->power, calendar(car->fleet, now_us), (uint32_t)bytes);
+    arm(car, now_us);
+}
+
+/* ---- SMS ---------------------------------------------------------------------------------------------------------------------- */
+
+bool fleet_car_hears_sms(const struct fleet_parking *parking, const struct fleet_trace *trace, bool covered)
+{
+    return parking && !parking->off && trace->power_up_us >= 0 && covered;
+}
+
+void fleet_car_sms(const struct fleet_car *car, int64_t now_us, struct span text)
+{
+    if (car->parking->off)
+        return;
+    car->parking->woken_us = now_us;
+    tell(car, now_us, "SMS");
+    tcu_sms(car->tcu, now_us, text);
 }

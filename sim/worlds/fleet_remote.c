@@ -298,7 +298,7 @@ bool fleet_orders_open(struct fleet_orders *orders, struct fleet *fleet, const s
         .profile = profile, .debounce_us = commands->debounce_us, .changed = on_presence, .context = orders};
     if (commands->presence && !(orders->watch = cloud_watch_create(&watch, watch_bus, now_us)))
         return false;
-    if (commands->sealed && !(orders->keys = cloud_keys_modelled(fleet->scenario->seed)))
+    if (commands->sealed && !orders->keys && !(orders->keys = cloud_keys_modelled(fleet->scenario->seed)))
         return false;
     return open_gateway(orders) && open_desk(orders, desk_bus, number, now_us);
 }
@@ -395,10 +395,30 @@ void fleet_orders_finish(struct fleet_orders *orders, int64_t now_us, bool (*onl
     measure_count(fleet->measure, COUNTER_SMS_LOST, nobody, end_us, (int64_t)counts.lost);
 }
 
-bool fleet_answers_lost(const struct fleet *fleet, uint32_t vehicle)
+void fleet_presence_settle(struct fleet_orders *orders, int64_t now_us)
 {
+    int64_t debounce_us = orders->fleet->scenario->cloud.commands.debounce_us;
+    cloud_watch_tick(orders->watch, now_us + (debounce_us ? debounce_us : 5 * US_PER_S) + 1);
+}
+
+void fleet_presence_judge(struct fleet_orders *orders, int64_t end_us, uint32_t vehicle,
+                          const struct fleet_trace *trace, struct span name, bool connected)
+{
+    if ((cloud_watch_state(orders->watch, name) == CLOUD_PRESENCE_ONLINE) == connected)
+        return;
+    struct measure *measure = orders->fleet->measure;
+    measure_count(measure, COUNTER_PRESENCE_WRONG, fleet_who(trace, PATH_ANY), end_us, 1);
+    measure_command_victim(measure, COUNTER_PRESENCE_WRONG, vehicle, end_us);
+}
+
+bool fleet_answer_lost(const struct fleet *fleet, struct span topic, struct span name)
+{
+    static const char end[] = "/response";
+    const uint32_t length = sizeof end - 1;
     double share = fleet->scenario->cloud.commands.lose_answers;
-    return share > 0 && part_of(fleet, vehicle, SALT_ANSWERS, 0) < share;
+    uint32_t vehicle;
+    return share > 0 && topic.length >= length && memcmp(topic.data + topic.length - length, end, length) == 0 &&
+           scenario_vehicle_find(fleet->scenario, name, &vehicle) && part_of(fleet, vehicle, SALT_ANSWERS, 0) < share;
 }
 
 bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, int64_t now_us)

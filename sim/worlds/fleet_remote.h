@@ -27,7 +27,7 @@ struct fleet_orders {
     uint32_t count, capacity;
     struct cloud_watch *watch;
     struct cloud_sms *sms;
-    struct cloud_keys *keys;
+    struct cloud_keys *keys; /* given by the world, or made when it is opened: modelled ones */
     struct cloud_remote *remote;
     struct sim_random chance; /* of the gateway */
     void *world;              /* of the hook below */
@@ -46,6 +46,13 @@ void fleet_orders_ask(struct fleet_orders *orders, int64_t now_us, uint32_t vehi
                       int64_t timeout_us, bool modem_slept);
 /* Closes the books; online(): may the vehicle be expected to have answered? */
 void fleet_orders_finish(struct fleet_orders *orders, int64_t now_us, bool (*online)(void *world, uint32_t vehicle));
+/* What the desk believes a debounce after now_us, against what the world knows, is counted at end_us: once the watch has been told so late, of each
+ * vehicle. */
+void fleet_presence_settle(struct fleet_orders *orders, int64_t now_us);
+void fleet_presence_judge(struct fleet_orders *orders, int64_t end_us, uint32_t vehicle,
+                          const struct fleet_trace *trace, struct span name, bool connected);
+/* A topic on which a vehicle answers, and of one whose answers are to be lost (a fault). */
+bool fleet_answer_lost(const struct fleet *fleet, struct span topic, struct span name);
 
 /* ---- parked cars --------------------------------------------------------------------------------------------------- */
 
@@ -61,14 +68,35 @@ struct fleet_parking { /* per vehicle, where a scenario has any of it */
 };
 bool fleet_has_parking(const struct scenario *scenario);
 void fleet_parking_init(struct fleet_parking *parking);
-/* The ignition went off; draws where the car stands. */
-void fleet_parked(const struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
-                  struct fleet_parking *parking, int64_t now_us);
-void fleet_drove_off(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
-                     struct fleet_parking *parking, int64_t now_us);
 /* Probes and transfers that matter to the battery and to commands. */
 void fleet_parking_probe(struct fleet *fleet, const struct fleet_trace *trace, struct fleet_parking *parking,
                          int64_t now_us, const struct tcu_probe *probe);
+/* A car where its world keeps it, made up whenever it is needed. Times are the world's; what the battery gives is a matter of the calendar. */
+struct fleet_car {
+    struct fleet *fleet;
+    struct tcu *tcu;
+    struct fleet_trace *trace;
+    struct fleet_parking *parking; /* NULL: nothing of it in this scenario */
+    uint32_t index;
+    void *vehicle; /* of the hooks */
+    const struct fleet_car_hooks {
+        void (*look)(void *vehicle, int64_t at_us); /* fleet_car_battery() is to be called then */
+        /* The car stands where there is none, or has left such a place. */
+        void (*coverage)(void *vehicle, int64_t now_us, bool covered);
+        void (*cut_off)(void *vehicle, int64_t now_us); /* its TCU has no power: what it had under way is gone */
+        void (*tell)(void *vehicle, int64_t now_us, const char *what); /* whoever watches; may be NULL */
+    } * hooks;
+};
+/* From the modem to the agent. */
+#define FLEET_SMS_HANDLING_US (200 * US_PER_MS)
+void fleet_car_sms(const struct fleet_car *car, int64_t now_us, struct span text);
+bool fleet_car_hears_sms(const struct fleet_parking *parking, const struct fleet_trace *trace, bool covered);
+/* Parked from its first power-up on. */
+void fleet_car_begins(const struct fleet_car *car, int64_t now_us);
+void fleet_car_ignition(const struct fleet_car *car, int64_t now_us, bool on);
+void fleet_car_battery(const struct fleet_car *car, int64_t now_us);
+void fleet_car_transfer(const struct fleet_car *car, int64_t now_us, size_t bytes);
+
 /* Which the vehicle has now; parking may be NULL. */
 static inline const struct link_profile *fleet_radio(const struct fleet *fleet, const struct fleet_trace *trace,
                                                      const struct fleet_parking *parking)

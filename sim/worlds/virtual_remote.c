@@ -3,8 +3,6 @@
  */
 #include "virtual.h"
 
-#define SMS_HANDLING_US 200000 /* from the modem to the agent */
-
 /* ---- finding ---------------------------------------------------------------------------------------------------------------- */
 
 struct fleet_orders *virtual_find_orders(void *world, uint32_t vehicle)
@@ -33,24 +31,14 @@ static enum cloud_sms_attempt deliver(void *context, int64_t now_us, uint32_t in
     struct partition *partition = context;
     struct virtual_vehicle *vehicle = vehicle_of(partition, index);
     const struct fleet_parking *parking = vehicle ? vehicle_parking(vehicle) : NULL;
-    if (!parking || parking->off || vehicle->trace.power_up_us < 0 || !vehicle->covered)
+    if (!vehicle || !fleet_car_hears_sms(parking, &vehicle->trace, vehicle->covered))
         return CLOUD_SMS_ABSENT;
     struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK, vehicle->radio_draws);
     int64_t reached_us = link_reachable_us(vehicle_radio(vehicle), &vehicle->radio, &random, now_us);
     if (reached_us == TIME_NEVER)
         return CLOUD_SMS_ABSENT;
-    virtual_schedule(vehicle, STEP_SMS, reached_us + SMS_HANDLING_US, 0, text.data, text.length);
+    virtual_schedule(vehicle, STEP_SMS, reached_us + FLEET_SMS_HANDLING_US, 0, text.data, text.length);
     return CLOUD_SMS_TAKEN;
-}
-
-void virtual_sms(struct virtual_vehicle *vehicle, int64_t now_us, struct span text)
-{
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    if (parking->off)
-        return;
-    parking->woken_us = now_us;
-    virtual_tell(vehicle, now_us, TRACE_CAR, (struct span){NULL, 0}, "SMS");
-    tcu_sms(vehicle_tcu(vehicle), now_us, text);
 }
 
 /* ---- the desk --------------------------------------------------------------------------------------------------------------- */
@@ -59,14 +47,8 @@ void virtual_sms(struct virtual_vehicle *vehicle, int64_t now_us, struct span te
 static bool inbound(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
 {
     struct partition *partition = door;
-    uint32_t vehicle;
-    if (packet->type != MQ5_PUBLISH || !scenario_vehicle_find(partition->world->scenario, client_id, &vehicle))
-        return true;
-    struct span topic = packet->publish.topic;
-    static const char end[] = "/response";
-    const uint32_t length = sizeof end - 1;
-    return topic.length < length || memcmp(topic.data + topic.length - length, end, length) != 0 ||
-           !fleet_answers_lost(&partition->world->fleet, vehicle);
+    return packet->type != MQ5_PUBLISH ||
+           !fleet_answer_lost(&partition->world->fleet, packet->publish.topic, client_id);
 }
 
 bool virtual_remote_start(struct partition *partition,
@@ -98,25 +80,17 @@ static bool is_online(void *context, uint32_t index)
     return vehicle && tcu_connection(vehicle_tcu(vehicle)) == TCU_ONLINE;
 }
 
-/* What the desk believes a debounce after the end, against what the broker knows. */
+/* Against what the broker knows. */
 static void judge_presence(struct partition *partition)
 {
-    struct virtual_world *world = partition->world;
-    const struct scenario_commands *commands = &world->scenario->cloud.commands;
-    struct cloud_watch *watch = partition->orders.watch;
-    if (!watch)
+    if (!partition->orders.watch)
         return;
-    cloud_watch_tick(watch, partition->done_us + (commands->debounce_us ? commands->debounce_us : 5 * US_PER_S) + 1);
+    fleet_presence_settle(&partition->orders, partition->done_us);
     for (uint32_t i = 0; i < partition->count; i++) {
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         struct span name = tcu_name(vehicle_tcu(vehicle));
-        bool believed = cloud_watch_state(watch, name) == CLOUD_PRESENCE_ONLINE;
-        if (believed == cloud_broker_is_connected(partition->cloud.broker, name))
-            continue;
-        measure_count(world->fleet.measure, COUNTER_PRESENCE_WRONG, fleet_who(&vehicle->trace, PATH_ANY),
-                      partition->done_us - 1, 1);
-        measure_command_victim(world->fleet.measure, COUNTER_PRESENCE_WRONG, vehicle_index(vehicle),
-                               partition->done_us - 1);
+        fleet_presence_judge(&partition->orders, partition->done_us - 1, vehicle_index(vehicle), &vehicle->trace, name,
+                             cloud_broker_is_connected(partition->cloud.broker, name));
     }
 }
 
@@ -147,72 +121,9 @@ size_t virtual_unseal(void *context, struct span sealed, uint8_t *out, size_t ca
 
 /* ---- the ignition, coverage, the battery ------------------------------------------------------------------------------------- */
 
-static const struct power_profile *battery_of(const struct virtual_vehicle *vehicle)
+static void look(void *context, int64_t at_us)
 {
-    return &vehicle_cohort(vehicle)->battery;
-}
-
-static void arm_battery(struct virtual_vehicle *vehicle, int64_t now_us)
-{
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    if (!battery_of(vehicle)->budget_uah)
-        return;
-    int64_t next_us = power_next_us(battery_of(vehicle), &parking->power);
-    if (next_us == TIME_NEVER || (parking->armed_us > now_us && parking->armed_us <= next_us))
-        return;
-    parking->armed_us = next_us > now_us ? next_us : now_us;
-    virtual_schedule(vehicle, STEP_BATTERY, parking->armed_us, 0, NULL, 0);
-}
-
-static void count(const struct virtual_vehicle *vehicle, enum counter counter, int64_t now_us, int64_t amount)
-{
-    measure_count(vehicle->partition->world->fleet.measure, counter, fleet_who(&vehicle->trace, PATH_ANY), now_us,
-                  amount);
-}
-
-static void cut_off(struct virtual_vehicle *vehicle, int64_t now_us)
-{
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    count(vehicle, COUNTER_BATTERY_CUT_OFF, now_us, 1);
-    virtual_tell(vehicle, now_us, TRACE_CAR, (struct span){NULL, 0}, "cut off from the battery");
-    if (parking->asleep)
-        count(vehicle, COUNTER_ASLEEP, now_us, -1);
-    parking->asleep = false;
-    parking->off = true;
-    tcu_power_cut(vehicle_tcu(vehicle));
-    fleet_power_lost(&vehicle->partition->world->fleet, vehicle_index(vehicle), &vehicle->trace, now_us);
-    virtual_link_abandon(vehicle);
-    vehicle->requests++;
-    vehicle->agent.wanted_us = TIME_NEVER;
-    virtual_forget_executions(vehicle);
-    power_set_mode(battery_of(vehicle), &parking->power, now_us, POWER_OFF);
-}
-
-void virtual_battery(struct virtual_vehicle *vehicle, int64_t now_us)
-{
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    if (parking->armed_us <= now_us)
-        parking->armed_us = TIME_NEVER;
-    if (parking->place == PLACE_ON_THE_ROAD || parking->off)
-        return;
-    switch (power_account(battery_of(vehicle), &parking->power, now_us)) {
-    case POWER_LOW:
-        count(vehicle, COUNTER_BATTERY_LOW, now_us, 1);
-        tcu_battery(vehicle_tcu(vehicle), now_us, TCU_BATTERY_LOW);
-        break;
-    case POWER_CUT_OFF: cut_off(vehicle, now_us); break;
-    case POWER_NOTHING: break;
-    }
-    arm_battery(vehicle, now_us);
-}
-
-void virtual_battery_used(struct virtual_vehicle *vehicle, int64_t now_us, size_t bytes)
-{
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    if (parking->place == PLACE_ON_THE_ROAD || !battery_of(vehicle)->budget_uah)
-        return;
-    power_transfer(battery_of(vehicle), &parking->power, now_us, (uint32_t)bytes);
-    arm_battery(vehicle, now_us);
+    virtual_schedule(context, STEP_BATTERY, at_us, 0, NULL, 0);
 }
 
 void virtual_coverage(struct virtual_vehicle *vehicle, int64_t now_us, bool covered)
@@ -225,48 +136,72 @@ void virtual_coverage(struct virtual_vehicle *vehicle, int64_t now_us, bool cove
         virtual_cloud_touched(vehicle->partition);
 }
 
-static void stands(struct virtual_vehicle *vehicle, int64_t now_us)
+static void place_covered(void *context, int64_t now_us, bool covered)
 {
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    fleet_parked(&vehicle->partition->world->fleet, vehicle_index(vehicle), &vehicle->trace, parking, now_us);
-    if (parking->place == PLACE_GARAGE_DARK) {
-        vehicle->covered = false;
-        virtual_link_lost(vehicle, now_us, TCU_LINK_LOST);
+    struct virtual_vehicle *vehicle = context;
+    if (covered) {
+        virtual_coverage(vehicle, now_us, true);
+        return;
     }
-    arm_battery(vehicle, now_us);
+    vehicle->covered = false;
+    virtual_link_lost(vehicle, now_us, TCU_LINK_LOST);
+}
+
+static void cut_off(void *context, int64_t now_us)
+{
+    struct virtual_vehicle *vehicle = context;
+    virtual_link_abandon(vehicle);
+    vehicle->requests++;
+    vehicle->agent.wanted_us = TIME_NEVER;
+    virtual_forget_executions(vehicle);
+}
+
+static void tell(void *context, int64_t now_us, const char *what)
+{
+    virtual_tell(context, now_us, TRACE_CAR, (struct span){NULL, 0}, what);
+}
+
+static struct fleet_car car_of(struct virtual_vehicle *vehicle)
+{
+    static const struct fleet_car_hooks hooks = {look, place_covered, cut_off, tell};
+    return (struct fleet_car){.fleet = &vehicle->partition->world->fleet,
+                              .tcu = vehicle_tcu(vehicle),
+                              .trace = &vehicle->trace,
+                              .parking = vehicle_parking(vehicle),
+                              .index = vehicle_index(vehicle),
+                              .vehicle = vehicle,
+                              .hooks = &hooks};
+}
+
+void virtual_battery(struct virtual_vehicle *vehicle, int64_t now_us)
+{
+    struct fleet_car car = car_of(vehicle);
+    fleet_car_battery(&car, now_us);
+}
+
+void virtual_battery_used(struct virtual_vehicle *vehicle, int64_t now_us, size_t bytes)
+{
+    struct fleet_car car = car_of(vehicle);
+    fleet_car_transfer(&car, now_us, bytes);
 }
 
 void virtual_parked_at_start(struct virtual_vehicle *vehicle, int64_t now_us)
 {
+    struct fleet_car car = car_of(vehicle);
     if (!vehicle->day.driving)
-        stands(vehicle, now_us);
+        fleet_car_begins(&car, now_us);
 }
 
 void virtual_ignition(struct virtual_vehicle *vehicle, int64_t now_us, bool on)
 {
-    struct fleet_parking *parking = vehicle_parking(vehicle);
-    if (!parking) {
-        tcu_ignition(vehicle_tcu(vehicle), now_us, on);
-        return;
-    }
-    if (!on) {
-        tcu_ignition(vehicle_tcu(vehicle), now_us, false);
-        if (parking->place == PLACE_ON_THE_ROAD)
-            stands(vehicle, now_us);
-        return;
-    }
-    bool dark = parking->place == PLACE_GARAGE_DARK;
-    fleet_drove_off(&vehicle->partition->world->fleet, vehicle_index(vehicle), &vehicle->trace, parking, now_us);
-    if (dark)
-        virtual_coverage(vehicle, now_us, true);
-    if (parking->off) {
-        parking->off = false;
-        virtual_tell(vehicle, now_us, TRACE_CAR, (struct span){NULL, 0}, "power is back");
-        tcu_start(vehicle_tcu(vehicle), now_us, TCU_DRIVING);
-        return;
-    }
-    tcu_battery(vehicle_tcu(vehicle), now_us, TCU_BATTERY_FINE);
-    tcu_ignition(vehicle_tcu(vehicle), now_us, true);
+    struct fleet_car car = car_of(vehicle);
+    fleet_car_ignition(&car, now_us, on);
+}
+
+void virtual_sms(struct virtual_vehicle *vehicle, int64_t now_us, struct span text)
+{
+    struct fleet_car car = car_of(vehicle);
+    fleet_car_sms(&car, now_us, text);
 }
 
 /* ---- what a script does to brokers and connections ---------------------------------------------------------------------------- */
@@ -301,6 +236,8 @@ bool virtual_kill_link(struct virtual_vehicle *vehicle, int64_t now_us, const st
     if (!link || link->dead)
         return false;
     link->dead = true;
-    count(vehicle, action->kind == ACTION_HALF_OPEN ? COUNTER_HALF_OPEN : COUNTER_ADDRESS_CHANGES, now_us, 1);
+    measure_count(vehicle->partition->world->fleet.measure,
+                  action->kind == ACTION_HALF_OPEN ? COUNTER_HALF_OPEN : COUNTER_ADDRESS_CHANGES,
+                  fleet_who(&vehicle->trace, PATH_ANY), now_us, 1);
     return true;
 }
