@@ -438,6 +438,8 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_ASLEEP:
         count(fleet, trace, COUNTER_SLEEPS, now_us, 1);
         count(fleet, trace, COUNTER_ASLEEP, now_us, 1);
+        if (!trace->registering)
+            trace->since_us = -1; /* it means to be gone: what it comes back from is no loss */
         break;
     case TCU_PROBE_AWAKE:
         count(fleet, trace, COUNTER_WAKES, now_us, probe->reason != TCU_WAKE_IGNITION);
