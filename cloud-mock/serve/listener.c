@@ -53,7 +53,7 @@ int serve_listen(const char *address, int *port, char *error, size_t error_capac
     int yes = 1, fd = socket(where.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    if (fd < 0 || bind(fd, (struct sockaddr *)&where, length) != 0 || listen(fd, 4096) != 0 ||
+    if (fd < 0 || bind(fd, (struct sockaddr *)&where, length) != 0 || listen(fd, LISTEN_BACKLOG) != 0 ||
         getsockname(fd, (struct sockaddr *)&where, &length) != 0) {
         snprintf(error, error_capacity, "listen: %s port %d: %s", address, *port, strerror(errno));
         if (fd >= 0)

@@ -24,6 +24,7 @@
 #define HANDSHAKE_S    20.0
 #define LINGER_S       2.0
 #define ACCEPT_PAUSE_S 0.1 /* after running out of file descriptors */
+#define RETRY_S        0.1 /* an address that is not to be had again */
 
 enum link_state { LINK_HANDSHAKE, LINK_OPEN, LINK_FLUSHING, LINK_LINGERING };
 
@@ -33,6 +34,8 @@ struct listener {
     struct listener *next;
     SSL_CTX *context;
     bool mutual;
+    struct sockaddr_storage address; /* while it refuses: its own */
+    socklen_t address_length;        /* 0: it does not */
 };
 
 struct link {
@@ -60,7 +63,7 @@ struct mqtt_door {
     struct cloud_pki *pki;
     struct listener *listeners;
     struct link *links, *dirty;
-    ev_timer deadline, accept_pause;
+    ev_timer deadline, accept_pause, reopen;
     ev_prepare prepare;
     int64_t armed_us;
     struct mqtt_door_counts counts;
@@ -427,7 +430,76 @@ static void on_accept_again(struct ev_loop *loop, ev_timer *timer, int events)
     struct mqtt_door *door = timer->data;
     ev_timer_stop(loop, timer);
     for (struct listener *each = door->listeners; each && !door->stopping; each = each->next)
-        ev_io_start(loop, &each->io);
+        if (!each->address_length)
+            ev_io_start(loop, &each->io);
+}
+
+/* ---- a restart ------------------------------------------------------------------------------------------------------ */
+
+/* A socket that has an address and does not listen there: who comes is refused, and nobody else takes the place. */
+static bool occupy(struct listener *listener)
+{
+    int yes = 1, fd = socket(listener->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&listener->address, listener->address_length) != 0) {
+        close(fd);
+        fd = -1;
+    }
+    ev_io_set(&listener->io, fd, EV_READ);
+    return fd >= 0;
+}
+
+static void refuse(struct listener *listener)
+{
+    if (listener->address_length)
+        return;
+    listener->address_length = sizeof(listener->address);
+    getsockname(listener->io.fd, (struct sockaddr *)&listener->address, &listener->address_length);
+    ev_io_stop(listener->door->loop, &listener->io);
+    close(listener->io.fd);
+    occupy(listener);
+}
+
+static bool admit(struct listener *listener)
+{
+    if (!listener->address_length)
+        return true;
+    if ((listener->io.fd < 0 && !occupy(listener)) || listen(listener->io.fd, LISTEN_BACKLOG) != 0)
+        return false;
+    listener->address_length = 0;
+    ev_io_start(listener->door->loop, &listener->io);
+    return true;
+}
+
+static void on_reopen(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct mqtt_door *door = timer->data;
+    bool open = true;
+    for (struct listener *each = door->listeners; each && !door->stopping; each = each->next)
+        open = admit(each) && open;
+    if (!open) {
+        ev_timer_set(timer, RETRY_S, 0);
+        ev_timer_start(loop, timer);
+    }
+}
+
+void cloud_serve_restart(struct cloud *cloud, int64_t lasts_us, bool keep_sessions)
+{
+    struct mqtt_door *door = (struct mqtt_door *)(void *)((char *)cloud - offsetof(struct mqtt_door, cloud));
+    if (door->stopping)
+        return;
+    for (struct listener *each = door->listeners; each; each = each->next)
+        refuse(each);
+    cloud_broker_restart(cloud->broker, serve_monotonic_us(), keep_sessions);
+    for (struct link *link = door->links; link; link = link->next) {
+        link->connection = NULL;
+        bury(link);
+    }
+    ev_now_update(door->loop);
+    ev_timer_stop(door->loop, &door->reopen);
+    ev_timer_set(&door->reopen, (double)lasts_us / 1e6, 0);
+    ev_timer_start(door->loop, &door->reopen);
 }
 
 /* ---- turns of the loop ---------------------------------------------------------------------------------------------- */
@@ -486,8 +558,9 @@ struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_opti
     }
     ev_timer_init(&door->deadline, on_deadline, 0, 0);
     ev_timer_init(&door->accept_pause, on_accept_again, 0, ACCEPT_PAUSE_S);
+    ev_timer_init(&door->reopen, on_reopen, 0, 0);
     ev_prepare_init(&door->prepare, on_prepare);
-    door->deadline.data = door->accept_pause.data = door->prepare.data = door;
+    door->deadline.data = door->accept_pause.data = door->reopen.data = door->prepare.data = door;
     ev_prepare_start(loop, &door->prepare);
     return door;
 }
@@ -537,6 +610,7 @@ void mqtt_door_shutdown(struct mqtt_door *door)
 {
     door->stopping = true;
     ev_timer_stop(door->loop, &door->accept_pause);
+    ev_timer_stop(door->loop, &door->reopen);
     for (struct listener *each = door->listeners; each; each = each->next)
         ev_io_stop(door->loop, &each->io);
     cloud_broker_shutdown(door->cloud.broker, serve_monotonic_us());
@@ -565,11 +639,13 @@ void mqtt_door_destroy(struct mqtt_door *door)
     flush_dirty(door);
     ev_timer_stop(door->loop, &door->deadline);
     ev_timer_stop(door->loop, &door->accept_pause);
+    ev_timer_stop(door->loop, &door->reopen);
     ev_prepare_stop(door->loop, &door->prepare);
     for (struct listener *each = door->listeners, *next; each; each = next) {
         next = each->next;
         ev_io_stop(door->loop, &each->io);
-        close(each->io.fd);
+        if (each->io.fd >= 0)
+            close(each->io.fd);
         SSL_CTX_free(each->context);
         free(each);
     }

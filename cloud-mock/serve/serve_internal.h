@@ -24,6 +24,7 @@ bool serve_tls_peer(SSL *ssl, const struct cloud_pki *pki, struct cloud_peer *pe
 
 /* ---- listener.c ----------------------------------------------------------------------------------------------------- */
 
+#define LISTEN_BACKLOG 4096
 /* A listening socket, not blocking; *port is the port asked for and then the one that was got. -1: *error. */
 int serve_listen(const char *address, int *port, char *error, size_t error_capacity);
 

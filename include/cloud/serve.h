@@ -58,6 +58,9 @@ int cloud_serve_run(const struct cloud_serve_options *options, int stop_fd,
 /* The same in a child process: returns its pid and doors; the child ends when the parent calls cloud_serve_stop() or dies. -1: *error. */
 int cloud_serve_start(const struct cloud_serve_options *options, struct cloud_serve_doors *doors, int *stop_fd,
                       char *error, size_t error_capacity);
+/* From inside opened() or readable(): MQTT's doors restart. Links are cut without a word, sessions stay or do not (cloud_broker_restart()), who comes
+ * within lasts_us is refused. */
+void cloud_serve_restart(struct cloud *cloud, int64_t lasts_us, bool keep_sessions);
 /* Ends and waits; fills the child's CPU time. */
 void cloud_serve_stop(int pid, int stop_fd, double *cpu_s);
 

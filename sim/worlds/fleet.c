@@ -63,6 +63,15 @@ static void profile_identity(struct tcu_profile *profile, const struct scenario_
         snprintf(profile->topics.reserved, sizeof profile->topics.reserved, "%s", fleet->reserved);
 }
 
+/* Its owner's times; 0 says that there is none. */
+static int64_t of_calendar(const struct fleet *fleet, int64_t calendar_us)
+{
+    if (fleet->speedup == 1 || calendar_us <= 0)
+        return calendar_us;
+    int64_t world_us = (int64_t)((double)calendar_us / fleet->speedup);
+    return world_us > 0 ? world_us : 1;
+}
+
 static void profile_build(struct fleet *fleet, struct tcu_profile *profile, const struct scenario_cohort *cohort,
                           const char *firmware)
 {
@@ -96,9 +105,9 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
     }
     profile_identity(profile, cohort, fleet);
     profile->no_jitter = cohort->no_jitter;
-    profile->stay_connected_us = cohort->stay_connected_us;
+    profile->stay_connected_us = of_calendar(fleet, cohort->stay_connected_us);
     profile->linger_us = cohort->linger_us;
-    profile->wake_every_us = cohort->wake_every_us;
+    profile->wake_every_us = of_calendar(fleet, cohort->wake_every_us);
     profile->sealed_commands = fleet->scenario->cloud.commands.sealed;
     profile->telemetry_payload_max = (uint16_t)(cohort->payload_max > 60000 ? 60000 : cohort->payload_max);
     tcu_profile_prepare(profile);

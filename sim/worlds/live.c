@@ -65,33 +65,48 @@ bool live_fail(struct live_world *world, const char *format, ...)
 
 /* ---- what is due --------------------------------------------------------------------------------------------------- */
 
-void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, uint32_t slot)
+static void schedule(struct live_vehicle *vehicle, const struct live_step *wanted, struct span bytes)
 {
     struct live_world *world = vehicle->world;
-    struct live_step *step = malloc(sizeof *step);
+    struct live_step *step = malloc(sizeof *step + bytes.length);
     if (!step) {
         world->out_of_memory = true;
         return;
     }
-    if (at_us < world->now_us)
-        at_us = world->now_us;
-    *step = (struct live_step){.at_us = at_us, .kind = kind, .slot = slot};
+    *step = *wanted;
+    step->length = bytes.length;
+    if (bytes.length)
+        memcpy(step->data, bytes.data, bytes.length);
+    if (step->at_us < world->now_us)
+        step->at_us = world->now_us;
     struct live_step **place = &vehicle->steps;
-    while (*place && (*place)->at_us <= at_us)
+    while (*place && (*place)->at_us <= step->at_us)
         place = &(*place)->next;
     step->next = *place;
     *place = step;
     /* A step may be asked for in the microsecond that has just been handled: then it is due in the next one. */
-    if (!sim_queue_push(world->queue, at_us + 1, live_place(vehicle), LIVE_STEP))
+    if (!sim_queue_push(world->queue, step->at_us + 1, live_place(vehicle), LIVE_STEP))
         world->out_of_memory = true;
+}
+
+void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, uint32_t slot)
+{
+    schedule(vehicle, &(struct live_step){.at_us = at_us, .kind = kind, .slot = slot}, (struct span){NULL, 0});
+}
+
+void live_schedule_bytes(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, struct span bytes)
+{
+    schedule(vehicle, &(struct live_step){.at_us = at_us, .kind = kind}, bytes);
 }
 
 void live_commands_touched(struct live_world *world)
 {
     int64_t next_us = TIME_NEVER;
     for (uint32_t b = 0; b < world->broker_count; b++) {
-        int64_t at_us =
-            world->brokers[b].commands ? cloud_commands_next_deadline(world->brokers[b].commands) : TIME_NEVER;
+        const struct live_broker *broker = &world->brokers[b];
+        int64_t at_us = broker->commands        ? cloud_commands_next_deadline(broker->commands)
+                        : broker->orders.remote ? fleet_orders_next(&broker->orders)
+                                                : TIME_NEVER;
         next_us = at_us < next_us ? at_us : next_us;
     }
     if (!sim_deadline_set(world->queue, &world->commands_deadline, next_us, 0, LIVE_COMMANDS))
@@ -104,6 +119,7 @@ static void power_up(struct live_vehicle *vehicle)
     vehicle->trace.power_up_us = world->now_us;
     fleet_life_start(&world->fleet, vehicle->index, &vehicle->day, world->now_us);
     tcu_start(vehicle->tcu, world->now_us, TCU_PARKED);
+    live_parked_at_start(vehicle);
     live_life(vehicle);
 }
 
@@ -129,7 +145,19 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
         break;
     case LIVE_EXECUTED:
         if (!live_dead(vehicle))
-            tcu_executed(vehicle->tcu, world->now_us, step->slot, true);
+            tcu_executed(vehicle->tcu, world->now_us, step->slot,
+                         !fleet_execution_fails(&world->fleet, vehicle->index, step->at_us));
+        break;
+    case LIVE_RESOLVE_FAILED:
+        if (step->slot == vehicle->attempts) {
+            world->resolve_failures++;
+            live_link_failed(vehicle, TCU_LINK_RESOLVE_FAILED);
+        }
+        break;
+    case LIVE_SMS: live_sms(vehicle, span_of(step->data, step->length)); break;
+    case LIVE_BATTERY:
+        if (!world->draining)
+            live_battery(vehicle);
         break;
     case LIVE_POWER_DIED: live_power_died(vehicle); break;
     case LIVE_POWER_BACK: live_power_back(vehicle); break;
@@ -165,6 +193,8 @@ static void commands_due(struct live_world *world)
     for (uint32_t b = 0; b < world->broker_count; b++)
         if (world->brokers[b].commands)
             cloud_commands_tick(world->brokers[b].commands, world->now_us);
+        else if (world->brokers[b].orders.remote && !world->closing)
+            fleet_orders_tick(&world->brokers[b].orders, world->now_us);
     live_commands_touched(world);
 }
 
@@ -436,8 +466,8 @@ static bool make_vehicle(struct live_world *world, uint32_t place)
     const struct scenario_cohort *cohort = &world->scenario->cohorts[vehicle->trace.cohort];
     bool own = !world->lives || fleet_has_own_identity(world->scenario, index);
     vehicle->shown = TCU_OPERATIONAL;
-    if (own && world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
-        !live_factory_identity(vehicle, name))
+    if (own && world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE &&
+        cohort->provisioning == PROVISIONING_DONE && !live_factory_identity(vehicle, name))
         return live_fail(world, "cannot make the certificate of %s", name);
     live_schedule(vehicle, LIVE_POWER_UP, live_power_up_us(world, index), 0);
     return true;
@@ -476,15 +506,14 @@ static bool make_fleet(struct live_world *world)
 static bool make_all(struct live_world *world, struct script *script, double speedup, int64_t wall_us)
 {
     world->result->measure = make_measure(world);
-    if (!world->result->measure ||
-        !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us, world->topic_prefix,
-                    world->profile))
+    if (!world->result->measure || !fleet_init(&world->fleet, script, world->result->measure, speedup, wall_us,
+                                               world->topic_prefix, world->profile))
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", world->count);
     world->actions = (struct world_actions){live_act, live_mark, world};
     world->fleet.actions = &world->actions;
     set_pace(world);
-    return make_loop(world) && live_identity_start(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
-           make_fleet(world);
+    return make_loop(world) && live_identity_start(world) && live_remote_prepare(world) && live_services_start(world) &&
+           (!world->pki || live_http_create(world)) && make_fleet(world);
 }
 
 static bool set_up(struct live_world *world, struct script *script)
@@ -730,6 +759,7 @@ static void release(struct live_world *world)
     free(world->keys.tickets);
     free(world->timeline_us);
     free(world->input);
+    free(world->parkings);
     if (world->fleet.profiles)
         fleet_destroy(&world->fleet);
 }
@@ -760,6 +790,7 @@ static void run_and_close_books(struct live_world *world)
         fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu,
                      end_us);
     fleet_commands_finish(&world->fleet, end_us);
+    live_remote_close(world);
     live_knock(world);
     result->packets = world->packets;
     result->wire_bytes = world->wire_bytes;

@@ -33,13 +33,18 @@ enum live_step_kind {
     LIVE_HTTP_FAILED,
     LIVE_EXECUTED,
     LIVE_POWER_DIED,
-    LIVE_POWER_BACK
+    LIVE_POWER_BACK,
+    LIVE_RESOLVE_FAILED,
+    LIVE_SMS,
+    LIVE_BATTERY
 };
 struct live_step { /* something a vehicle waits for */
     struct live_step *next;
     int64_t at_us;
     enum live_step_kind kind;
     uint32_t slot; /* attempt, request or execution slot */
+    uint32_t length;
+    uint8_t data[]; /* an SMS */
 };
 
 enum live_stage { STAGE_NONE, STAGE_WAITING, STAGE_RESOLVING, STAGE_TCP, STAGE_TLS, STAGE_UP };
@@ -69,7 +74,7 @@ struct live_vehicle {
     uint32_t agent_draws;
     uint16_t faults;
     uint8_t stage, broker;
-    uint8_t shown; /* enum tcu_identity of the link */
+    uint8_t shown;      /* enum tcu_identity of the link */
     uint8_t fresh_slot; /* ... the fresh key is for */
     bool covered, wrote, counted;
 };
@@ -102,7 +107,7 @@ struct live_child {
     int fd;
 };
 
-enum live_order_kind { LIVE_ORDER_ACT, LIVE_ORDER_VERIFY };
+enum live_order_kind { LIVE_ORDER_ACT, LIVE_ORDER_VERIFY, LIVE_ORDER_RESTART };
 struct live_order { /* to a cloud */
     enum live_order_kind kind;
     int64_t due_us;          /* who has had power by then is meant */
@@ -128,6 +133,7 @@ struct live_ghost {
     struct live_world *world;
     struct live_ghost *next, **place;
     int64_t until_us;
+    const struct live_vehicle *lost_by; /* the broker takes it for connected; NULL: it knows better */
 };
 
 /* Where links of one kind of identity go. */
@@ -145,6 +151,8 @@ struct live_bus { /* a remote bus whose handlers see world time */
     struct cloud_bus bus;
     struct cloud_bus *remote;
     bool wire; /* live_wire.c's; else Paho's */
+    bool
+        desk; /* of remote commands: what comes when the books are closed is too late, and what is to be lost gets lost */
     struct live_world *world;
     struct live_handler {
         struct live_bus *bus;
@@ -173,7 +181,7 @@ struct live_broker {
     } activation; /* used in the child, on its copy */
     struct live_child child;
     struct live_plain *plain; /* somebody else's broker: what looks after identities there; NULL: nothing does */
-    int news_fd; /* -1: none */
+    int news_fd;              /* -1: none */
     ev_io news;
     struct live_world *news_world; /* NULL: not listening */
     struct live_door doors[LIVE_IDENTITIES];
@@ -181,7 +189,8 @@ struct live_broker {
     struct live_bus buses[LIVE_BUSES];
     uint32_t bus_count;
     struct cloud_commands *commands;
-    struct fleet_orders orders; /* remote == NULL: commands go through `commands` */
+    struct fleet_orders orders;   /* remote == NULL: commands go through `commands` */
+    struct cloud_profile watched; /* the world's, with the run's topics */
 };
 
 struct live_resolver {
@@ -227,7 +236,7 @@ struct live_world {
     int64_t *timeline_us; /* next, by entry, in scenario time */
     struct sim_deadline commands_deadline, identity_deadline;
     struct live_vehicle *hooked; /* the vehicle whose event a script is handling */
-    int64_t outage_until_us;
+    int64_t outage_until_us, resolver_until_us, certificate_until_us;
     int64_t acting_us; /* when what the timeline does was due */
 
     struct ev_loop *loop;
@@ -270,7 +279,7 @@ struct live_world {
     uint64_t factory_made;
     bool factory_revoked; /* some that were made have been revoked since */
     int64_t factory_us;
-    struct live_identity *lives; /* by place; NULL: nobody looks after identities */
+    struct live_identity *lives;    /* by place; NULL: nobody looks after identities */
     struct fleet_parking *parkings; /* by place; NULL: nothing of it in this scenario */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
     uint32_t replaced_kept;
@@ -298,6 +307,7 @@ bool live_fail(struct live_world *world, const char *format, ...)
     __attribute__((format(printf, 2, 3))); /* false, for returning */
 
 /* live.c */
+void live_schedule_bytes(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, struct span bytes);
 void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64_t at_us, uint32_t slot);
 void live_commands_touched(struct live_world *world);
 int64_t live_power_up_us(const struct live_world *world, uint32_t vehicle); /* any of the fleet */
@@ -351,7 +361,27 @@ struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_
                                     const struct cloud_bus_remote_options *options);
 uint64_t live_wire_reconnects(const struct cloud_bus *bus);
 
-/* live_identity.c: lifecycle { ... }. */
+/* live_remote.c: remote commands, parked cars, troubles of brokers. */
+bool live_remote_prepare(struct live_world *world); /* before services and vehicles */
+bool live_remote_watches(const struct live_world *world);
+bool live_remote_start(struct live_world *world, struct live_broker *broker, struct live_bus *watch,
+                       struct live_bus *desk);
+void live_remote_stop(struct live_broker *broker);
+void live_remote_close(struct live_world *world); /* the books; the loop may turn meanwhile */
+bool live_remote_lost(const struct live_bus *bus, const struct mq5_publish *message);
+size_t live_unseal(void *vehicle, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why);
+void live_ask(struct live_vehicle *vehicle, uint16_t app, const char *command, int64_t timeout_us);
+void live_sms(struct live_vehicle *vehicle, struct span text);
+void live_parked_at_start(struct live_vehicle *vehicle);
+void live_ignition(struct live_vehicle *vehicle, bool on);
+void live_coverage(struct live_vehicle *vehicle, bool covered);
+void live_battery(struct live_vehicle *vehicle);
+void live_battery_used(struct live_vehicle *vehicle, int64_t now_us, size_t bytes);
+int64_t live_trouble(struct live_world *world, const struct world_action *action, const char **why);
+
+/* live_identity.c: lifecycle { ... }, and what else clouds in processes of their own are told. */
+bool live_tell_clouds(struct live_world *world, const struct live_order *order);
+void live_forget_executions(struct live_vehicle *vehicle);
 bool live_child_connect(struct live_broker *broker); /* before the fork */
 void live_child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options);
 /* In both: with a process of its own, or in this one. */

@@ -14,21 +14,13 @@ static void schedule_life(struct live_vehicle *vehicle)
         world->out_of_memory = true;
 }
 
-static void ask(struct live_vehicle *vehicle, uint16_t app, const char *command, int64_t timeout_us, bool online)
-{
-    struct live_world *world = vehicle->world;
-    fleet_command_ask(&world->fleet, world->brokers[vehicle->broker].commands, world->now_us, vehicle->index, app,
-                      span_text(command), timeout_us, online);
-    live_commands_touched(world);
-}
-
 static void app_command(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
     const struct scenario_app *app = &world->scenario->apps[vehicle->day.command_app];
     bool online = tcu_connection(vehicle->tcu) == TCU_ONLINE;
     if (online || !app->online_only)
-        ask(vehicle, vehicle->day.command_app, app->command, app->timeout_us, online);
+        live_ask(vehicle, vehicle->day.command_app, app->command, app->timeout_us);
     fleet_life_command_done(&world->fleet, vehicle->index, &vehicle->day, world->now_us);
 }
 
@@ -45,10 +37,10 @@ void live_life(struct live_vehicle *vehicle)
     for (;;) {
         switch (fleet_life_step(&world->fleet, vehicle->index, &vehicle->day, world->now_us)) {
         case LIFE_NOTHING: schedule_life(vehicle); return;
-        case LIFE_IGNITION_ON: tcu_ignition(vehicle->tcu, world->now_us, true); break;
-        case LIFE_IGNITION_OFF: tcu_ignition(vehicle->tcu, world->now_us, false); break;
+        case LIFE_IGNITION_ON: live_ignition(vehicle, true); break;
+        case LIFE_IGNITION_OFF: live_ignition(vehicle, false); break;
         case LIFE_COMMAND: app_command(vehicle); break;
-        case LIFE_HOLE_END: vehicle->covered = true; break;
+        case LIFE_HOLE_END: live_coverage(vehicle, true); break;
         case LIFE_HOLE_BEGIN:
             vehicle->covered = false;
             lose_link(vehicle);
@@ -74,13 +66,11 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     switch (action->kind) {
     case ACTION_COVERAGE_HOLE: begin_hole(vehicle, action->duration_us); break;
     case ACTION_DROP_LINKS: lose_link(vehicle); break;
-    case ACTION_COMMAND:
-        ask(vehicle, FLEET_NO_APP, action->command, action->timeout_us, tcu_connection(vehicle->tcu) == TCU_ONLINE);
-        break;
+    case ACTION_COMMAND: live_ask(vehicle, FLEET_NO_APP, action->command, action->timeout_us); break;
     case ACTION_IGNITION_ON:
     case ACTION_IGNITION_OFF:
         fleet_life_ignition(&world->fleet, vehicle->index, &vehicle->day, world->now_us, on);
-        tcu_ignition(vehicle->tcu, world->now_us, on);
+        live_ignition(vehicle, on);
         break;
     case ACTION_CLOUD_OUTAGE: live_link_lost(vehicle); break;
     default: break; /* refused before, or live_identity_act() */
@@ -110,9 +100,9 @@ static const char *refusal(const struct live_world *world, const struct world_ac
 {
     if (action->kind == ACTION_CLOUD_KICK)
         return "a broker in another process cannot be told to kick; use the virtual world";
-    if (action->kind >= ACTION_BROKER_RESTART)
+    if (action->kind >= ACTION_HALF_OPEN)
         return "not in the live world in this version; use --world virtual";
-    if (action->kind >= ACTION_ROTATE)
+    if (action->kind >= ACTION_ROTATE && action->kind < ACTION_BROKER_RESTART)
         return live_identity_refusal(world, action);
     if (!world->hooked)
         return NULL;
@@ -128,6 +118,8 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
     *why = refused ? refused : "";
     if (refused)
         return -1;
+    if (action->kind >= ACTION_BROKER_RESTART)
+        return live_trouble(world, action, why);
     if (action->kind >= ACTION_ROTATE)
         return live_identity_act(world, action);
     if (world->hooked) {

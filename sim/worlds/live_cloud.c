@@ -273,7 +273,8 @@ static bool start_child(struct live_world *world, struct live_broker *broker)
                  world->options->out_directory ? world->options->out_directory : ".", suffix);
         unlink(broker->registry_path); /* of an earlier run into the same directory */
     }
-    if (world->scenario->cloud.lifecycle.on && broker->embedded && !live_child_connect(broker))
+    bool told = world->scenario->cloud.lifecycle.on || world->scenario->timeline_count;
+    if (told && broker->embedded && !live_child_connect(broker))
         return live_fail(world, "cannot make a pair of sockets");
     child_options(world, broker, &options);
     broker->pid = cloud_serve_start(&options, &broker->served, &broker->stop_fd, error, sizeof error);

@@ -69,16 +69,18 @@ static void child_flaw(void *context, enum counter counter, struct span thing)
 void live_child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options)
 {
     struct live_child *child = &broker->child;
-    if (!world->scenario->cloud.lifecycle.on || !broker->embedded)
+    if (child->fd < 0)
+        return;
+    options->watch_fd = child->fd;
+    options->readable = live_child_readable;
+    options->watch_context = child;
+    if (!world->scenario->cloud.lifecycle.on)
         return;
     live_child_prepare(world, broker, child_event, child);
     options->cloud.epoch_us = child->epoch_us;
     options->cloud.lifecycle = &child->options;
     options->cut_delay_us = -1;
-    options->watch_fd = child->fd;
     options->opened = live_child_opened;
-    options->readable = live_child_readable;
-    options->watch_context = child;
 }
 
 void live_child_prepare(struct live_world *world, struct live_broker *broker,
@@ -223,6 +225,8 @@ void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
     while (recv(child->fd, &order, sizeof order, MSG_DONTWAIT) == (ssize_t)sizeof order)
         if (order.kind == LIVE_ORDER_VERIFY)
             child_verify(child, cloud, now_us);
+        else if (order.kind == LIVE_ORDER_RESTART)
+            cloud_serve_restart(cloud, order.action.duration_us, strcmp(order.action.option, "lose sessions") != 0);
         else
             live_child_order(child, cloud, now_us, &order);
 }
@@ -277,7 +281,7 @@ static void on_news(struct ev_loop *loop, ev_io *watcher, int events)
         ;
 }
 
-static bool tell_clouds(struct live_world *world, const struct live_order *order)
+bool live_tell_clouds(struct live_world *world, const struct live_order *order)
 {
     bool good = true;
     for (uint32_t b = 0; b < world->broker_count; b++)
@@ -352,7 +356,7 @@ void live_identity_verify(struct live_world *world)
             live_plain_verify(world->brokers[b].plain);
     if (!world->brokers[0].embedded)
         return;
-    bool good = tell_clouds(world, &order);
+    bool good = live_tell_clouds(world, &order);
     for (uint32_t b = 0; b < world->broker_count; b++)
         if (world->brokers[b].news_fd >= 0)
             good = good && ask_for_flaws(world, &world->brokers[b]);
@@ -447,7 +451,7 @@ bool live_shown(struct live_vehicle *vehicle, struct live_shown *shown)
 
 /* ---- power ------------------------------------------------------------------------------------------------------------------ */
 
-static void forget_executions(struct live_vehicle *vehicle)
+void live_forget_executions(struct live_vehicle *vehicle)
 {
     struct live_step **place = &vehicle->steps;
     while (*place) {
@@ -474,7 +478,7 @@ static void power_cut(struct live_vehicle *vehicle, int64_t lasts_us)
     identity->fleet.cut_writes = 0;
     fleet_power_lost(&world->fleet, vehicle->index, &vehicle->trace, world->now_us);
     vehicle->requests++;
-    forget_executions(vehicle);
+    live_forget_executions(vehicle);
     if (lasts_us != TIME_NEVER)
         live_schedule(vehicle, LIVE_POWER_BACK, world->now_us + lasts_us, 0);
 }
@@ -598,7 +602,7 @@ int64_t live_identity_act(struct live_world *world, const struct world_action *a
                                .stretch = world->stretch,
                                .action = *action};
     int64_t touched = 0;
-    if (action->kind != ACTION_POWER_CUT && !tell_clouds(world, &order))
+    if (action->kind != ACTION_POWER_CUT && !live_tell_clouds(world, &order))
         live_fail(world, "a cloud does not take orders any more");
     if (action->kind == ACTION_AUDIT)
         return 0; /* found out there */

@@ -237,6 +237,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
         return; /* the books are closed; or its last words reach nobody */
     world->hooked = vehicle;
     fleet_probe(&world->fleet, vehicle->index, &vehicle->trace, now_us, probe);
+    if (world->parkings)
+        fleet_parking_probe(&world->fleet, &vehicle->trace, live_parking(vehicle), now_us, probe);
     world->hooked = NULL;
 }
 
@@ -276,6 +278,7 @@ const struct tcu_port live_port = {
     .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
+    .unseal = live_unseal,
     .probe = port_probe,
     .inbound = port_inbound,
     .memory_take = port_memory_take,

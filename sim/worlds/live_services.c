@@ -86,6 +86,8 @@ static bool service_identity(struct live_world *world)
 static void on_message(void *context, int64_t now_us, const struct mq5_publish *message)
 {
     struct live_handler *handler = context;
+    if (handler->bus->desk && live_remote_lost(handler->bus, message))
+        return;
     handler->handler(handler->context, now_us - handler->bus->world->start_us, message);
 }
 
@@ -207,11 +209,11 @@ static bool looked_after(const struct live_world *world)
     return world->lives && !world->brokers[0].embedded && !live_plain_objection(world);
 }
 
-/* In this order: processors, presence, commands, identities. */
+/* In this order: processors, presence, commands, the desk's presence, identities. */
 static bool attach_all(struct live_world *world, struct live_broker *broker, uint32_t processors)
 {
     struct attachment attachments[LIVE_BUSES];
-    uint32_t wanted = processors + 2 + looked_after(world), begun = 0;
+    uint32_t watching = processors + 2 + live_remote_watches(world), wanted = watching + looked_after(world), begun = 0;
     bool good = true;
     while (begun < wanted && good) {
         char name[32];
@@ -219,6 +221,7 @@ static bool attach_all(struct live_world *world, struct live_broker *broker, uin
                  begun < processors        ? "processor-%u"
                  : begun == processors     ? "presence"
                  : begun == processors + 1 ? "commands"
+                 : begun < watching        ? "watch"
                                            : "identities",
                  begun + 1);
         good = attach_one(world, broker, &attachments[begun], name) ||
@@ -312,6 +315,19 @@ static bool start_processors(struct live_world *world, struct live_broker *broke
     return true;
 }
 
+static bool start_commands(struct live_world *world, struct live_broker *broker, struct live_bus *bus)
+{
+    struct cloud_command_options options;
+    if (world->scenario->cloud.commands.on)
+        return live_remote_start(world, broker, bus + 1, bus) ||
+               live_fail(world, "%s refuses the subscriptions of remote commands", broker->uri);
+    /* Processes that share a broker hear each other's answers, so no two of them may use the same numbers. */
+    fleet_command_options(&world->fleet, &options,
+                          (uint64_t)(broker->number * (uint64_t)world->ranks + world->rank + 1) << 40);
+    broker->commands = cloud_commands_create(&options, &bus->bus, world->now_us);
+    return broker->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
+}
+
 static bool start_services(struct live_world *world, struct live_broker *broker)
 {
     char filter[160];
@@ -325,14 +341,11 @@ static bool start_services(struct live_world *world, struct live_broker *broker)
         filter_of(world->fleet.topic_presence, "", filter, sizeof filter);
     if (broker->leads && !subscribe(world, broker, &broker->buses[processors], filter, 0, on_presence))
         return false;
-    struct cloud_command_options options;
-    /* Processes that share a broker hear each other's answers, so no two of them may use the same numbers. */
-    fleet_command_options(&world->fleet, &options,
-                          (uint64_t)(broker->number * (uint64_t)world->ranks + world->rank + 1) << 40);
-    broker->commands = cloud_commands_create(&options, &broker->buses[processors + 1].bus, world->now_us);
-    if (!broker->commands)
-        return live_fail(world, "%s refuses the command service's subscription", broker->uri);
-    return !looked_after(world) || live_plain_start(world, broker, broker->buses[processors + 2].remote);
+    struct live_bus *next = &broker->buses[processors + 1];
+    if (!start_commands(world, broker, next))
+        return false;
+    next += 1 + live_remote_watches(world);
+    return !looked_after(world) || live_plain_start(world, broker, next->remote);
 }
 
 bool live_services_start(struct live_world *world)
@@ -401,6 +414,7 @@ void live_services_stop(struct live_world *world)
         if (broker->commands)
             cloud_commands_destroy(broker->commands);
         broker->commands = NULL;
+        live_remote_stop(broker);
         live_plain_stop(broker);
         for (uint32_t i = 0; i < broker->bus_count; i++)
             note_overflow(world, &broker->buses[i]);

@@ -2,10 +2,12 @@
  * through here, without a thread or a copy between the socket and the handler. TLS brokers are reached through Paho (cloud/bus.h), and so is
  * every broker that does not answer here, because Paho's bus explains why.
  *
- * One subscription a wire. QoS 1 both ways; a session kept by the broker, so that what is published while the connection is down is not lost:
+ * A subscription a wire, two at most. QoS 1 both ways; a session kept by the broker, so that what is published while the connection is down is not lost:
  * unacknowledged messages are sent again. The address is looked up once.
  */
 #include "live.h"
+
+#include "mqtt5/topic.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -26,6 +28,7 @@
 #define LOOK_S           1.0 /* for a ping that is due, a connection to be made anew */
 #define SESSION_EXPIRY_S 600
 #define UNANSWERED_MAX   60000 /* packet ids */
+#define FILTERS_MAX      2
 
 enum wire_state { WIRE_DOWN, WIRE_TCP, WIRE_ASKED, WIRE_ONLINE };
 
@@ -53,12 +56,16 @@ struct live_wire {
     struct wire_message *first, **last, *waiting; /* waiting: the first that was not sent on this link */
     uint64_t ids[UNANSWERED_MAX / 64 + 1];        /* bit per packet id in use */
     uint32_t in_flight, unanswered, receive_maximum;
-    uint16_t next_id, subscribe_id;
-    char filter[200];
-    uint8_t filter_qos, filter_reason;
+    uint16_t next_id;
+    struct wire_filter {
+        char text[200];
+        uint8_t qos;
+        cloud_bus_handler *handler;
+        void *context;
+    } filters[FILTERS_MAX];
+    uint32_t filter_count;
+    uint8_t filter_reason; /* of the last one answered */
     bool filter_answered;
-    cloud_bus_handler *handler;
-    void *context;
     int64_t heard_us, said_us;
     uint64_t reconnects;
 };
@@ -163,11 +170,12 @@ static void send_waiting(struct live_wire *wire)
 
 /* ---- input ----------------------------------------------------------------------------------------------------------- */
 
-static void ask_subscription(struct live_wire *wire)
+static void ask_subscription(struct live_wire *wire, uint32_t filter)
 {
-    struct mq5_subscription one = {.filter = span_text(wire->filter), .qos = wire->filter_qos};
+    const struct wire_filter *wanted = &wire->filters[filter];
+    struct mq5_subscription one = {.filter = span_text(wanted->text), .qos = wanted->qos};
     struct mq5_packet packet = {.type = MQ5_SUBSCRIBE};
-    packet.subscribe.packet_id = wire->subscribe_id;
+    packet.subscribe.packet_id = (uint16_t)(UNANSWERED_MAX + 1 + filter);
     packet.subscribe.list = &one;
     packet.subscribe.count = 1;
     say(wire, &packet);
@@ -186,8 +194,8 @@ static void greeted(struct live_wire *wire, const struct mq5_connack *connack)
                              connack->properties.shared_available;
     wire->reconnects += wire->began;
     wire->began = true;
-    if (wire->filter[0] && !connack->session_present)
-        ask_subscription(wire);
+    for (uint32_t i = 0; i < wire->filter_count && !connack->session_present; i++)
+        ask_subscription(wire, i);
     for (struct wire_message *message = wire->first; message; message = message->next) {
         if (message->sent && connack->session_present)
             message->bytes[0] |= 8; /* DUP */
@@ -222,8 +230,11 @@ static void take_publish(struct live_wire *wire, const struct mq5_publish *messa
         answer.ack.packet_id = message->packet_id;
         say(wire, &answer);
     }
-    if (wire->handler)
-        wire->handler(wire->context, wire->heard_us, message);
+    for (uint32_t i = 0; i < wire->filter_count; i++) {
+        const struct wire_filter *filter = &wire->filters[i];
+        if (wire->filter_count == 1 || mq5_topic_matches(span_text(filter->text), message->topic))
+            filter->handler(filter->context, wire->heard_us, message);
+    }
 }
 
 static void take_packet(struct live_wire *wire, const struct mq5_packet *packet)
@@ -374,24 +385,22 @@ static uint8_t wire_subscribe(struct cloud_bus *bus, int64_t now_us, struct span
                               cloud_bus_handler *handler, void *context)
 {
     struct live_wire *wire = (struct live_wire *)bus;
-    if (wire->filter[0] || filter.length >= sizeof wire->filter)
+    struct wire_filter *wanted = &wire->filters[wire->filter_count];
+    if (wire->filter_count == FILTERS_MAX || filter.length >= sizeof wanted->text)
         return MQ5_QUOTA_EXCEEDED;
     /* A broker that says so ends the connection of whoever asks all the same. */
     if (!wire->shared_available && filter.length > 7 && memcmp(filter.data, "$share/", 7) == 0)
         return MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
-    memcpy(wire->filter, filter.data, filter.length);
-    wire->filter[filter.length] = 0;
-    wire->filter_qos = qos;
-    wire->handler = handler;
-    wire->context = context;
+    *wanted = (struct wire_filter){.qos = qos, .handler = handler, .context = context};
+    memcpy(wanted->text, filter.data, filter.length);
     wire->filter_answered = false;
-    wire->subscribe_id = UNANSWERED_MAX + 1;
+    wire->filter_count++;
     if (wire->state == WIRE_ONLINE)
-        ask_subscription(wire);
+        ask_subscription(wire, wire->filter_count - 1);
     bool answered = run_until(wire, &wire->filter_answered, SUBSCRIBE_MS);
     uint8_t reason = answered ? wire->filter_reason : MQ5_UNSPECIFIED_ERROR;
     if (reason >= 0x80) /* another may be tried */
-        wire->filter[0] = 0;
+        wire->filter_count--;
     return reason;
 }
 

@@ -109,13 +109,8 @@ void virtual_crypto_close(struct cloud_pki *pki)
 
 static const char *objection_live(const struct scenario *scenario)
 {
-    if (scenario->cloud.commands.on)
-        return "remote_commands { } is not in the live world in this version; use --world virtual";
     for (uint32_t c = 0; c < scenario->cohort_count; c++) {
         const struct scenario_cohort *cohort = &scenario->cohorts[c];
-        if (cohort->has_parked_radio || cohort->garage_share > 0 || cohort->battery.budget_uah > 0)
-            return "a cohort's parking { radio, garage, battery } is not in the live world in this version; use "
-                   "--world virtual";
         if (cohort->has_path || fleet_modem_sleeps(&cohort->radio) || cohort->radio.nat_idle_us)
             return "a cohort's path, and a radio's edrx, psm and nat_idle, are not in the live world in this version; "
                    "use --world virtual";

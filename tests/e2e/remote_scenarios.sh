@@ -24,8 +24,3 @@ if [ -n "$(command -v mpirun)" ]; then
     done
     ok "two processes end as one does"
 fi
-
-# The live world says that it cannot yet.
-expect_exit 2 "$convoy" run "$scenarios/shoulder-tap.lua" --world live --fleet 5 --out "$work/live"
-grep -q "not in the live world in this version" "$work/out.err" || fail "the live world does not say why"
-ok "refused live"
