@@ -107,11 +107,18 @@ void virtual_crypto_close(struct cloud_pki *pki)
 
 /* ---- what a run with it cannot do ------------------------------------------------------------------------------------ */
 
+static bool needs_modelled_radio(const struct link_profile *radio)
+{
+    return fleet_modem_sleeps(radio) || radio->nat_idle_us > 0;
+}
+
 static const char *objection_live(const struct scenario *scenario)
 {
     for (uint32_t c = 0; c < scenario->cohort_count; c++) {
         const struct scenario_cohort *cohort = &scenario->cohorts[c];
-        if (cohort->has_path || fleet_modem_sleeps(&cohort->radio) || cohort->radio.nat_idle_us)
+        if (cohort->has_path || needs_modelled_radio(&cohort->radio) ||
+            (cohort->has_parked_radio && needs_modelled_radio(&cohort->parked_radio)) ||
+            (cohort->garage_share > 0 && needs_modelled_radio(&cohort->garage_radio)))
             return "a cohort's path, and a radio's edrx, psm and nat_idle, are not in the live world in this version; "
                    "use --world virtual";
     }
