@@ -129,6 +129,7 @@ const char *html_counter_title(enum counter counter)
         [COUNTER_ROUTED] = "messages routed by version",
         [COUNTER_NOTICES] = "notices delivered",
         [COUNTER_MEMBERS_DIED] = "members of shared subscriptions died",
+        [COUNTER_MEMBERS_UNEVEN] = "members with more or less than their share",
         [COUNTER_COMMANDS_FORGED_TAKEN] = "forged, replayed or late commands executed",
         [COUNTER_COMMANDS_FORGED] = "forged, replayed or late commands refused",
         [COUNTER_COMMANDS_MISREPORTED] = "commands whose end was told wrongly",

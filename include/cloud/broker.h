@@ -26,6 +26,7 @@ struct cloud_peer {
     struct span certificate;           /* whole certificate, for registration */
     char server_name[64];              /* SNI; "" none */
     char address[48];                  /* source address, for people */
+    bool inside;                       /* a service of the cloud's own, in its data centre: may do everything */
 };
 
 enum cloud_close_reason {

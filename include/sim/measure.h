@@ -177,9 +177,10 @@ enum counter {
     COUNTER_RESIDENCY_REFUSALS, /* no region that may serve it is up */
     COUNTER_MIGRATED,           /* online on the new broker for the first time */
     COUNTER_MIGRATED_BACK,
-    COUNTER_ROUTED,       /* messages routed by user property */
-    COUNTER_NOTICES,      /* messages of the cloud to vehicles (weather, hazards, updates) delivered */
-    COUNTER_MEMBERS_DIED, /* members of shared subscriptions */
+    COUNTER_ROUTED,         /* messages routed by user property */
+    COUNTER_NOTICES,        /* messages of the cloud to vehicles (weather, hazards, updates) delivered */
+    COUNTER_MEMBERS_DIED,   /* members of shared subscriptions */
+    COUNTER_MEMBERS_UNEVEN, /* ... that had more or less than their share of the load, each time it was looked at */
     /* what must not be; each names its vehicles: measure_command_victim() */
     COUNTER_COMMANDS_FORGED_TAKEN, /* forged, replayed or late commands that were executed */
     COUNTER_COMMANDS_FORGED,       /* ... refused by the vehicle */

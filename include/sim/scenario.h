@@ -8,6 +8,7 @@
 
 #include "sim/measure.h"
 #include "sim/models.h"
+#include "sim/scenario_messages.h"
 
 #define SCENARIO_NAME   40
 #define SCENARIO_TEXT   160
@@ -181,6 +182,7 @@ struct scenario_cloud {
     bool real_cryptography; /* virtual world: X.509 and P-256 instead of their model; the live world's is always real */
     struct scenario_lifecycle lifecycle;
     struct scenario_commands commands;
+    struct scenario_messages messages;
 };
 
 struct scenario {
@@ -244,6 +246,9 @@ enum world_action_kind {
     ACTION_SERVER_CERTIFICATE, /* the broker shows an expired certificate for duration_us */
     ACTION_HALF_OPEN,          /* connections of the selected vehicles are dead and nobody is told */
     ACTION_ADDRESS_CHANGE,
+    /* processors: `option`: the group, "" each; store_writes: how many */
+    ACTION_PROCESSORS_SCALE, /* to so many */
+    ACTION_PROCESSOR_DIES,   /* without a word; back after duration_us, 0: never */
 };
 struct world_action {
     enum world_action_kind kind;

@@ -118,6 +118,7 @@ static const char *const counter_names[COUNTER_COUNT] = {
     [COUNTER_ROUTED] = "routed",
     [COUNTER_NOTICES] = "notices",
     [COUNTER_MEMBERS_DIED] = "members_died",
+    [COUNTER_MEMBERS_UNEVEN] = "members_uneven",
     [COUNTER_COMMANDS_FORGED_TAKEN] = "commands_forged_taken",
     [COUNTER_COMMANDS_FORGED] = "commands_forged",
     [COUNTER_COMMANDS_MISREPORTED] = "commands_misreported",

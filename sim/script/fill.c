@@ -515,6 +515,7 @@ void script_fill(struct script *script)
     fill_cloud(&reader, &scenario->cloud);
     fill_lifecycle(&reader, &scenario->cloud.lifecycle);
     fill_remote(&reader, &scenario->cloud.commands);
+    fill_messages(&reader, &scenario->cloud.messages);
     FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
               fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
     double factor = fleet_factor(&reader, script);

@@ -866,5 +866,5 @@ end
 -- For identities.lua, remote.lua and the others, which are the same language in other files.
 return { fail = fail, quote = quote, keys_of = keys_of, did_you_mean = did_you_mean, known_fields = known_fields, in_file = in_file,
          want_table = want_table, want_marked = want_marked, want_distribution = want_distribution, number_in = number_in, share = share,
-         whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, time_text = time_text,
+         whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, moment = moment, time_text = time_text,
          cohort_index = cohort_index, region_index = region_index, shares = shares, action = action, source = source, switch = switch, series = series, metric_step = metric_step }

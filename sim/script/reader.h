@@ -32,6 +32,7 @@ void reader_table(struct reader *reader, const char *key, double minimum, double
 void reader_seconds_table(struct reader *reader, const char *key, int64_t minimum_s, struct sim_table *out);
 
 /* The parts of a scenario that have a file of their own. */
+void fill_messages(struct reader *reader, struct scenario_messages *messages);
 void fill_remote(struct reader *reader, struct scenario_commands *remote);
 void fill_radio(struct reader *reader, const char *key, struct link_profile *radio);
 void fill_parking(struct reader *reader, struct scenario_cohort *cohort);

@@ -32,6 +32,8 @@ static const struct {
     {"decommission", ACTION_DECOMMISSION},
     {"release", ACTION_RELEASE},
     {"power_cut", ACTION_POWER_CUT},
+    {"processors_scale", ACTION_PROCESSORS_SCALE},
+    {"processor_dies", ACTION_PROCESSOR_DIES},
 };
 
 static lua_Number field(lua_State *lua, const char *key)

@@ -1,5 +1,6 @@
 /* fleet.c: from a scenario's cohorts to agent profiles, from the agent's probes to measures. Same for both worlds. */
 #include "fleet_identity.h"
+#include "fleet_messages.h"
 
 #include "digits.h"
 
@@ -96,6 +97,8 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
     profile->acknowledge_timeout_us = cohort->acknowledge_timeout_us;
     profile->http_timeout_us = cohort->connect_timeout_us;
     profile_topics(&profile->topics, fleet);
+    if (fleet->scenario->cloud.messages.routed && cohort->mqtt_version != MQ5_V5) /* no properties to say it in */
+        fleet_marked_telemetry(fleet, firmware, profile->topics.telemetry);
     snprintf(profile->firmware, sizeof profile->firmware, "%s", firmware);
     snprintf(profile->schema, sizeof profile->schema, "telemetry-1");
     snprintf(profile->encoding, sizeof profile->encoding, "json");
@@ -494,20 +497,29 @@ void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us,
     count(fleet, trace, direction == LINK_UP ? COUNTER_BYTES_UP : COUNTER_BYTES_DOWN, now_us, (int64_t)length);
 }
 
+static inline void delivered(struct fleet *fleet, int64_t now_us, uint32_t vehicle, uint32_t number, int64_t wall_us)
+{
+    const struct fleet_trace *trace = fleet->find_trace ? fleet->find_trace(fleet->find_context, vehicle) : NULL;
+    struct measure_dimension who = trace ? fleet_who(trace, PATH_ANY) : who_is((void *)fleet->scenario, vehicle);
+    int64_t intended_us = wall_us - fleet->wall_offset_us;
+    now_us += fleet->scenario->cloud.service_us;
+    measure_count(fleet->measure, COUNTER_DELIVERIES, who, now_us, 1);
+    measure_ledger_delivered(fleet->measure, vehicle, number);
+    measure_sample(fleet->measure, METRIC_TELEMETRY_END_TO_END, who, vehicle, intended_us, now_us - intended_us);
+}
+
+void fleet_delivered(struct fleet *fleet, int64_t now_us, uint32_t vehicle, uint32_t number, int64_t wall_us)
+{
+    delivered(fleet, now_us, vehicle, number, wall_us);
+}
+
 void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message)
 {
     struct cloud_telemetry telemetry;
     uint32_t vehicle;
-    if (!cloud_telemetry_take(&fleet->telemetry, message, &telemetry) || !telemetry.valid ||
-        !scenario_vehicle_find(fleet->scenario, telemetry.thing, &vehicle))
-        return; /* not of this fleet */
-    const struct fleet_trace *trace = fleet->find_trace ? fleet->find_trace(fleet->find_context, vehicle) : NULL;
-    struct measure_dimension who = trace ? fleet_who(trace, PATH_ANY) : who_is((void *)fleet->scenario, vehicle);
-    int64_t intended_us = telemetry.wall_us - fleet->wall_offset_us;
-    now_us += fleet->scenario->cloud.service_us;
-    measure_count(fleet->measure, COUNTER_DELIVERIES, who, now_us, 1);
-    measure_ledger_delivered(fleet->measure, vehicle, telemetry.number);
-    measure_sample(fleet->measure, METRIC_TELEMETRY_END_TO_END, who, vehicle, intended_us, now_us - intended_us);
+    if (cloud_telemetry_take(&fleet->telemetry, message, &telemetry) && telemetry.valid &&
+        scenario_vehicle_find(fleet->scenario, telemetry.thing, &vehicle)) /* else not of this fleet */
+        delivered(fleet, now_us, vehicle, telemetry.number, telemetry.wall_us);
 }
 
 void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu,

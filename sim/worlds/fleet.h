@@ -46,6 +46,9 @@ struct fleet {
     char topic_prefix[32], reserved[32];
     char topic_telemetry[64], topic_request[64], topic_response[64], topic_presence[64];
     struct cloud_telemetry_topic telemetry; /* of topic_telemetry */
+    struct fleet_router_texts {
+        char marked[64], routed[48];
+    } router_texts; /* of processors that are routed to */
     struct fleet_commands commands;
     struct {
         uint64_t nth;
@@ -132,6 +135,8 @@ void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us,
                  const uint8_t *data, size_t length);
 /* A processor has a telemetry message. */
 void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message);
+/* The same, taken apart by the caller; wall_us: when it was meant. */
+void fleet_delivered(struct fleet *fleet, int64_t now_us, uint32_t vehicle, uint32_t number, int64_t wall_us);
 /* Closes the books of a vehicle. */
 void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu,
                   int64_t now_us);

@@ -27,9 +27,9 @@ struct segment { /* bytes under way in one direction of one link */
     uint8_t data[];
 };
 
-struct virtual_link { /* a transport connection; lives until both ends have let go of it */
-    struct virtual_vehicle *vehicle;
-    struct virtual_link *next; /* older ones of the same vehicle */
+struct virtual_link {                /* a transport connection; lives until both ends have let go of it */
+    struct virtual_vehicle *vehicle; /* NULL: no link, but a processor's connection (virtual_messages.c) */
+    struct virtual_link *next;       /* older ones of the same vehicle */
     struct cloud_connection *connection;
     struct segment *last[2];        /* rings: the newest, whose next is the oldest; NULL: nothing under way */
     struct store_item *certificate; /* shown in the handshake; NULL: none */
@@ -129,6 +129,7 @@ struct partition {
     struct fleet_identity_hooks hooks;
     struct virtual_keys *keys;                       /* by vehicle; NULL: modelled cryptography */
     struct fleet_parking *parkings;                  /* by vehicle; NULL: nothing of it in this scenario */
+    struct virtual_messages *hall;                   /* NULL: no processors { }, no notices */
     struct fleet_orders orders;                      /* remote == NULL: commands go through `commands` */
     int64_t resolver_until_us, certificate_until_us; /* troubles of the cloud that a script has made */
     struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
@@ -319,6 +320,19 @@ void virtual_trouble(struct partition *partition, int64_t now_us, const struct w
 bool virtual_kill_link(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action);
 size_t virtual_unseal(void *vehicle, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why);
 void virtual_forget_executions(struct virtual_vehicle *vehicle);
+
+/* virtual_messages.c: processors that are clients of the broker. */
+bool virtual_messages_start(struct partition *partition,
+                            struct cloud_bus *(*bus)(struct partition *partition, const char *client_id));
+int64_t virtual_messages_next(const struct partition *partition);
+void virtual_messages_tick(struct partition *partition, int64_t now_us);
+int64_t virtual_messages_act(struct partition *partition, int64_t now_us, const struct world_action *action);
+void virtual_messages_restarted(struct partition *partition, int64_t now_us); /* the broker's links are gone */
+void virtual_messages_close(struct partition *partition);
+/* The broker's door, for a handle that is no vehicle's link. */
+const struct cloud_peer *virtual_member_peer(void);
+void virtual_member_receive(void *handle, const uint8_t *data, size_t length);
+void virtual_member_closed(void *handle);
 
 /* virtual_crypto.c: runs with real cryptography. The hierarchy is outside all heaps; a partition holds its CA's bytes and vehicles' only. */
 /* Collective: one hierarchy for all ranks. false: a line in result->error. */

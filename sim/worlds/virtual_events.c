@@ -12,6 +12,10 @@ void virtual_cloud_touched(struct partition *partition)
         int64_t orders_us = fleet_orders_next(&partition->orders);
         next_us = orders_us < next_us ? orders_us : next_us;
     }
+    if (__builtin_expect(partition->hall != NULL, 0)) {
+        int64_t messages_us = virtual_messages_next(partition);
+        next_us = messages_us < next_us ? messages_us : next_us;
+    }
     if (next_us < partition->now_us)
         next_us = partition->now_us;
     if (!sim_deadline_set(partition->queue, &partition->cloud_deadline, next_us, partition->count, EVENT_CLOUD))
@@ -96,6 +100,8 @@ static void cloud_event(struct partition *partition, int64_t now_us)
     cloud_commands_tick(partition->commands, now_us);
     if (partition->orders.remote)
         fleet_orders_tick(&partition->orders, now_us);
+    if (partition->hall)
+        virtual_messages_tick(partition, now_us);
     virtual_cloud_touched(partition);
 }
 
@@ -233,6 +239,10 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
     if (action->kind >= ACTION_BROKER_RESTART && action->kind <= ACTION_SERVER_CERTIFICATE) {
         virtual_trouble(partition, now_us, action);
         touched = partition->count;
+        end = 0;
+    }
+    if (action->kind == ACTION_PROCESSORS_SCALE || action->kind == ACTION_PROCESSOR_DIES) {
+        touched = virtual_messages_act(partition, now_us, action);
         end = 0;
     }
     if (action->kind == ACTION_AUDIT) {

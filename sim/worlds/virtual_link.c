@@ -166,6 +166,8 @@ void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu
 const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
 {
     struct virtual_link *link = handle;
+    if (__builtin_expect(!link->vehicle, 0))
+        return virtual_member_peer();
     struct partition *partition = link->vehicle->partition;
     struct cloud_certificate certificate;
     if (link->certificate && link->certificate == partition->peer_shown)
@@ -307,6 +309,10 @@ void virtual_link_close(void *context, bool abort)
 void virtual_broker_send(void *door, void *handle, const uint8_t *data, size_t length)
 {
     struct virtual_link *link = handle;
+    if (__builtin_expect(!link->vehicle, 0)) {
+        virtual_member_receive(handle, data, length);
+        return;
+    }
     if (link->vehicle_open && !forgotten(link))
         transmit(link, LINK_DOWN, data, length, false);
 }
@@ -314,6 +320,10 @@ void virtual_broker_send(void *door, void *handle, const uint8_t *data, size_t l
 void virtual_broker_close(void *door, void *handle, enum cloud_close_reason reason)
 {
     struct virtual_link *link = handle;
+    if (__builtin_expect(!link->vehicle, 0)) {
+        virtual_member_closed(handle);
+        return;
+    }
     link->broker_open = false;
     link->connection = NULL;
     drop_segments(link, LINK_UP);

@@ -81,6 +81,8 @@ static bool start_services(struct partition *partition)
     char filter[160];
     filter_of(fleet->topic_telemetry, "$share/processors/", filter, sizeof filter);
     uint32_t processors = partition->world->scenario->cloud.processors;
+    if (partition->world->scenario->cloud.messages.processors)
+        processors = 0; /* they are clients of the broker: virtual_messages.c */
     for (uint32_t i = 0; i < (processors > 12 ? 12 : processors); i++) {
         char name[32];
         snprintf(name, sizeof name, "processor-%u", i + 1);
@@ -96,7 +98,8 @@ static bool start_services(struct partition *partition)
     fleet_command_options(fleet, &options, (uint64_t)(partition->number + 1) << 40);
     struct cloud_bus *bus = partition_bus(partition, "command-service");
     partition->commands = bus ? cloud_commands_create(&options, bus, 0) : NULL;
-    return partition->commands && virtual_remote_start(partition, partition_bus);
+    return partition->commands && virtual_remote_start(partition, partition_bus) &&
+           virtual_messages_start(partition, partition_bus);
 }
 
 static bool attach_door(struct partition *partition)
@@ -243,6 +246,8 @@ void virtual_partition_close(struct partition *partition)
         virtual_identity_close(partition);
     if (partition->orders.remote)
         virtual_remote_close(partition);
+    if (partition->hall)
+        virtual_messages_close(partition);
     for (uint32_t i = 0; i < partition->count; i++) {
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         uint32_t index = vehicle_index(vehicle);

@@ -228,6 +228,8 @@ void virtual_trouble(struct partition *partition, int64_t now_us, const struct w
     for (uint32_t i = 0; i < partition->count; i++)
         let_go_of_links(partition_vehicle(partition, i));
     cloud_broker_restart(partition->cloud.broker, now_us, strcmp(action->option, "lose sessions") != 0);
+    if (partition->hall)
+        virtual_messages_restarted(partition, now_us);
 }
 
 bool virtual_kill_link(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action)
