@@ -137,7 +137,7 @@ static const char *unit_of(const struct report_diff *diff, const char *metric)
 static int wanted(const char *metric)
 {
     int known = metric_find(metric);
-    return known == METRIC_ROTATION_OVERLAP ? 0 : known == METRIC_ALIAS_SAVED_DAY ? 1 : -1;
+    return known == METRIC_ROTATION_OVERLAP || known == METRIC_RECONNECT_INTERVAL ? 0 : known == METRIC_ALIAS_SAVED_DAY ? 1 : -1;
 }
 
 static void judge_quantile(struct diff_row *row, const struct histogram histograms[2], double quantile)

@@ -58,6 +58,7 @@ const char *html_metric_title(enum metric metric)
         [METRIC_CONNECT_CONNACK] = "CONNECT to CONNACK",
         [METRIC_CONNECT_TOTAL] = "connected, in all",
         [METRIC_RECONNECT] = "back online after a loss",
+        [METRIC_RECONNECT_INTERVAL] = "between two attempts",
         [METRIC_TELEMETRY_ACK] = "telemetry acknowledged",
         [METRIC_TELEMETRY_END_TO_END] = "telemetry at a processor",
         [METRIC_COMMAND_ROUND_TRIP] = "command answered",

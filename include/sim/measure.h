@@ -57,6 +57,7 @@ enum metric {                                /* unit µs unless said */
               METRIC_CONNECT_CONNACK,      /* CONNECT sent until CONNACK */
               METRIC_CONNECT_TOTAL,        /* attempt begun until CONNACK 0 */
               METRIC_RECONNECT,            /* connection lost until online again */
+              METRIC_RECONNECT_INTERVAL,   /* between the beginnings of two attempts in a row of one vehicle */
               METRIC_TELEMETRY_ACK,        /* intended until PUBACK */
               METRIC_TELEMETRY_END_TO_END, /* intended until a processor has it */
               METRIC_COMMAND_ROUND_TRIP,   /* app asks until the app is answered; by path */

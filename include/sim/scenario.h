@@ -231,6 +231,7 @@ enum world_action_kind {
     ACTION_IGNITION_OFF,
     ACTION_CLOUD_KICK,   /* the broker disconnects the selected vehicles (administrative) */
     ACTION_CLOUD_OUTAGE, /* no connects accepted, all links cut, for duration_us */
+    ACTION_NODE_LOSS, /* one of a broker's nodes has died: the selected vehicles' links are gone, the others take them; option as RESTART's */
     /* with lifecycle { ... } only */
     ACTION_ROTATE, /* a rotation job for each selected vehicle */
     ACTION_AUDIT,  /* of the whole cloud: expiring and revoked-but-active certificates */

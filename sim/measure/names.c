@@ -12,6 +12,7 @@ static const char *const metric_names[METRIC_COUNT] = {
     [METRIC_CONNECT_CONNACK] = "connect.connack",
     [METRIC_CONNECT_TOTAL] = "connect.total",
     [METRIC_RECONNECT] = "reconnect",
+    [METRIC_RECONNECT_INTERVAL] = "reconnect.interval",
     [METRIC_TELEMETRY_ACK] = "telemetry.ack",
     [METRIC_TELEMETRY_END_TO_END] = "telemetry.end_to_end",
     [METRIC_COMMAND_ROUND_TRIP] = "command.round_trip",

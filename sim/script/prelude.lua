@@ -646,6 +646,11 @@ end
 function env.ignition_on(spec) return host.act(action("ignition_on", spec, {})) end
 function env.ignition_off(spec) return host.act(action("ignition_off", spec, {})) end
 function env.kick(spec) return host.act(action("kick", spec, {})) end
+function env.node_loss(spec)
+  local a = action("node_loss", spec, { "lose_sessions" })
+  a.option = boolean("node_loss: lose_sessions", spec and spec.lose_sessions or false) and "lose sessions" or ""
+  return host.act(a)
+end
 function env.cloud_outage(spec)
   local a = action("cloud_outage", spec, { "lasts" })
   a.lasts = duration("cloud_outage: lasts", spec.lasts, 1000)
@@ -725,7 +730,9 @@ function env.connect()
     resolve = metric_step("connect.resolve", "connect, name resolution"), tcp = metric_step("connect.tcp", "connect, TCP"),
     tls = metric_step("connect.tls", "connect, TLS"), connack = metric_step("connect.connack", "connect, CONNACK") }, "connect()")
 end
-function env.reconnect() return source("metric", "reconnect", "reconnect", "quantile", 0.99) end
+function env.reconnect()
+  return source("metric", "reconnect", "reconnect", "quantile", 0.99, { interval = metric_step("reconnect.interval", "between two attempts") }, "reconnect()")
+end
 local function ledger(what) return switch("ledger", what, "telemetry " .. what, "total") end
 function env.telemetry()
   return source("metric", "telemetry.end_to_end", "telemetry end to end", "quantile", 0.99, {

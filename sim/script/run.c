@@ -24,6 +24,7 @@ static const struct {
     {"half_open", ACTION_HALF_OPEN},
     {"address_change", ACTION_ADDRESS_CHANGE},
     {"cloud_outage", ACTION_CLOUD_OUTAGE},
+    {"node_loss", ACTION_NODE_LOSS},
     {"rotate", ACTION_ROTATE},
     {"audit", ACTION_AUDIT},
     {"revoke", ACTION_REVOKE},

@@ -413,6 +413,8 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
 {
     switch (probe->kind) {
     case TCU_PROBE_CONNECT_BEGIN:
+        if (probe->number > 1)
+            sample_since(fleet, METRIC_RECONNECT_INTERVAL, trace, vehicle, trace->attempt_us, now_us);
         trace->attempt_us = now_us;
         trace->link_up_us = -1;
         count(fleet, trace, COUNTER_CONNECT_ATTEMPTS, now_us, 1);

@@ -72,7 +72,8 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
         fleet_life_ignition(&world->fleet, vehicle->index, &vehicle->day, world->now_us, on);
         live_ignition(vehicle, on);
         break;
-    case ACTION_CLOUD_OUTAGE: live_link_lost(vehicle); break;
+    case ACTION_CLOUD_OUTAGE:
+    case ACTION_NODE_LOSS: live_link_lost(vehicle); break;
     default: break; /* refused before, or live_identity_act() */
     }
     schedule_life(vehicle);
@@ -100,6 +101,8 @@ static const char *refusal(const struct live_world *world, const struct world_ac
 {
     if (action->kind == ACTION_CLOUD_KICK)
         return "a broker in another process cannot be told to kick; use the virtual world";
+    if (action->kind == ACTION_NODE_LOSS && strcmp(action->option, "lose sessions") == 0)
+        return "a broker in another process cannot be told to lose sessions; use the virtual world";
     if (action->kind >= ACTION_HALF_OPEN)
         return "not in the live world in this version; use --world virtual";
     if (action->kind >= ACTION_ROTATE && action->kind < ACTION_BROKER_RESTART)

@@ -188,6 +188,7 @@ static const char *const action_names[] = {[ACTION_COVERAGE_HOLE] = "script: cov
                                            [ACTION_IGNITION_OFF] = "script: ignition off",
                                            [ACTION_CLOUD_KICK] = "script: kicked by the broker",
                                            [ACTION_CLOUD_OUTAGE] = "script: outage of the cloud",
+                                           [ACTION_NODE_LOSS] = "script: its node of the broker is lost",
                                            [ACTION_HALF_OPEN] = "script: its connection is dead",
                                            [ACTION_ADDRESS_CHANGE] = "script: it has another address"};
 
@@ -213,6 +214,11 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
         cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)), MQ5_ADMINISTRATIVE_ACTION);
         break;
     case ACTION_CLOUD_OUTAGE: cut_at_broker(vehicle, now_us); break;
+    case ACTION_NODE_LOSS:
+        cut_at_broker(vehicle, now_us);
+        if (strcmp(action->option, "lose sessions") == 0)
+            cloud_broker_forget(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)));
+        break;
     default: break; /* identities: virtual_identity_act() */
     }
     life_again(vehicle);
