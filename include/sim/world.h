@@ -10,6 +10,9 @@
 
 enum world_kind { WORLD_VIRTUAL, WORLD_LIVE };
 
+/* Live: whether radios' delays are acted out between agents and sockets. AUTO: when the scenario has what needs it. */
+enum world_link_model { LINK_MODEL_AUTO, LINK_MODEL_ON, LINK_MODEL_OFF };
+
 struct sim_group; /* sim/group.h */
 
 struct world_progress {
@@ -52,6 +55,7 @@ struct world_options {
         *key_file;                    /* live: services' client certificate on mqtts://; NULL: made from the PKI */
     const char *user_name, *password; /* live: services' own, and vehicles' without their own */
     bool no_verify_name;
+    enum world_link_model link_model;
     double connect_rate;          /* live: new connections a second; 0: 500 plain, 150 with TLS handshakes */
     uint32_t handshakes_at_once;  /* live: 0: 8 */
     uint32_t source_addresses;    /* live: loopback source addresses 127.0.0.2 ...; 0: as many as needed */

@@ -50,6 +50,7 @@ enum {
     OPTION_PARTITIONS,
     OPTION_WINDOW,
     OPTION_LAG_BOUND,
+    OPTION_LINK_MODEL,
     OPTION_SOURCES,
     OPTION_CHECKPOINT,
     OPTION_RESUME,
@@ -78,6 +79,7 @@ static const struct option long_options[] = {
     {"partitions", required_argument, NULL, OPTION_PARTITIONS},
     {"window", required_argument, NULL, OPTION_WINDOW},
     {"lag-bound", required_argument, NULL, OPTION_LAG_BOUND},
+    {"link-model", required_argument, NULL, OPTION_LINK_MODEL},
     {"source-addresses", required_argument, NULL, OPTION_SOURCES},
     {"checkpoint", required_argument, NULL, OPTION_CHECKPOINT},
     {"resume", required_argument, NULL, OPTION_RESUME},
@@ -111,6 +113,7 @@ static void help(bool running)
             "  --no-verify-name       live: do not check the broker's name against its certificate\n"
             "  --connect-rate R       live: new connections a second (default 500, with TLS 150)\n"
             "  --source-addresses N   live: connect from 127.0.0.2 and up, N of them (default: as many as the ports ask for)\n"
+            "  --link-model on|off    live: hold bytes for as long as the vehicles' radios would take (default: if the scenario asks for it)\n"
             "  --lag-bound MS         live: p99 of the rig's own lag above which the run is inconclusive (default 50)\n"
             "  --partitions N --window US      virtual: engine settings (partitions change the digest, the window does "
             "not)\n"
@@ -232,6 +235,18 @@ static bool world_option(const char *text, struct cli_options *options, int *cod
     return false;
 }
 
+static bool link_model_option(const char *text, struct cli_options *options, int *code)
+{
+    bool on = strcmp(text, "on") == 0;
+    if (on || strcmp(text, "off") == 0) {
+        options->world.link_model = on ? LINK_MODEL_ON : LINK_MODEL_OFF;
+        return true;
+    }
+    cli_complain("--link-model takes on or off, got '%s'", text);
+    *code = EXIT_USAGE;
+    return false;
+}
+
 static bool take(int option, char *argument, struct cli_options *options, int *code)
 {
     uint32_t count = 0;
@@ -255,6 +270,7 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
     case OPTION_NO_VERIFY_NAME: options->world.no_verify_name = true; return true;
     case OPTION_CONNECT_RATE: return number("connect-rate", argument, 1, 100000, &options->world.connect_rate, code);
     case OPTION_LAG_BOUND: return number("lag-bound", argument, 1, 60000, &options->world.lag_bound_ms, code);
+    case OPTION_LINK_MODEL: return link_model_option(argument, options, code);
     case OPTION_SOURCES: return whole("source-addresses", argument, 1, 250, &options->world.source_addresses, code);
     case OPTION_PARTITIONS: /* one memory heap each, and one for the rest */
         return whole("partitions", argument, 1, 65535, &options->world.partitions, code);

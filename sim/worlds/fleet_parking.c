@@ -13,6 +13,29 @@ bool fleet_has_parking(const struct scenario *scenario)
     return scenario->cloud.commands.on; /* when it was woken and went online is kept there, too */
 }
 
+static bool radio_needs_model(const struct link_profile *radio)
+{
+    return fleet_modem_sleeps(radio) || radio->nat_idle_us > 0 || radio->handovers_per_hour > 0 ||
+           radio->half_open_per_hour > 0 || radio->addresses_per_hour > 0;
+}
+
+bool fleet_is_nothing_without_link_model(const struct scenario *scenario)
+{
+    for (uint32_t c = 0; c < scenario->cohort_count; c++) {
+        const struct scenario_cohort *cohort = &scenario->cohorts[c];
+        if (cohort->has_path || radio_needs_model(&cohort->radio) ||
+            (cohort->has_parked_radio && radio_needs_model(&cohort->parked_radio)) ||
+            (cohort->garage_share > 0 && radio_needs_model(&cohort->garage_radio)))
+            return true;
+    }
+    return false;
+}
+
+bool fleet_needs_link_model(const struct scenario *scenario)
+{
+    return fleet_has_parking(scenario) || fleet_is_nothing_without_link_model(scenario);
+}
+
 void fleet_parking_init(struct fleet_parking *parking)
 {
     *parking = (struct fleet_parking){.armed_us = TIME_NEVER, .woken_us = -1, .online_us = -1};

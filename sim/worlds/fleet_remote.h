@@ -67,6 +67,9 @@ struct fleet_parking { /* per vehicle, where a scenario has any of it */
     bool asleep;
 };
 bool fleet_has_parking(const struct scenario *scenario);
+/* What the scenario says of radios and paths can only be acted out by a link model; and what is better acted out with one. */
+bool fleet_is_nothing_without_link_model(const struct scenario *scenario);
+bool fleet_needs_link_model(const struct scenario *scenario);
 void fleet_parking_init(struct fleet_parking *parking);
 /* Probes and transfers that matter to the battery and to commands. */
 void fleet_parking_probe(struct fleet *fleet, const struct fleet_trace *trace, struct fleet_parking *parking,

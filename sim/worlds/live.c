@@ -123,6 +123,23 @@ static void power_up(struct live_vehicle *vehicle)
     live_life(vehicle);
 }
 
+/* After the end of a run there is no model any more. */
+static void radio_step(struct live_vehicle *vehicle, const struct live_step *step)
+{
+    bool of_link = step->kind == LIVE_LINK_TOLD || step->kind == LIVE_LINK_RESET;
+    if (!vehicle->world->radios || step->slot != (of_link ? vehicle->attempts : vehicle->requests))
+        return;
+    switch (step->kind) {
+    case LIVE_LINK_TOLD: live_radio_told(vehicle); break;
+    case LIVE_LINK_RESET:
+        live_radio_lost(vehicle);
+        live_link_failed(vehicle, TCU_LINK_PEER_CLOSED);
+        break;
+    case LIVE_HTTP_SENT: live_radio_sent(vehicle); break;
+    default: live_radio_answered(vehicle); break;
+    }
+}
+
 static void take_step(struct live_vehicle *vehicle, const struct live_step *step)
 {
     struct live_world *world = vehicle->world;
@@ -161,6 +178,10 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
         break;
     case LIVE_POWER_DIED: live_power_died(vehicle); break;
     case LIVE_POWER_BACK: live_power_back(vehicle); break;
+    case LIVE_LINK_TOLD:
+    case LIVE_LINK_RESET:
+    case LIVE_HTTP_SENT:
+    case LIVE_HTTP_ANSWERED: radio_step(vehicle, step); break;
     }
 }
 
@@ -230,6 +251,10 @@ static void handle(void *context, int64_t due_us, uint32_t entity, uint8_t class
             live_life(vehicle);
         break;
     case LIVE_STEP: take_steps(vehicle); break;
+    case LIVE_RADIO:
+        if (world->radios)
+            live_radio_due(vehicle, due_us);
+        break;
     case LIVE_COMMANDS:
     case LIVE_IDENTITY:
     case LIVE_TIMELINE: break;
@@ -486,7 +511,7 @@ static bool make_fleet(struct live_world *world)
     world->commands_deadline = world->identity_deadline = SIM_DEADLINE_NONE;
     if (!world->queue || !world->vehicles || !world->agents || !world->timeline_us || !world->input)
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", fleet);
-    if (!live_factory_open(world))
+    if (!live_radio_start(world) || !live_factory_open(world))
         return false;
     for (uint32_t v = 0; v < fleet; v++) {
         if (!make_vehicle(world, v))
@@ -628,6 +653,7 @@ static void settle(struct live_world *world)
 static void say_goodbye(struct live_world *world)
 {
     world->closing = true;
+    live_radio_stop(world);
     for (uint32_t v = 0; v < world->count; v++) {
         struct live_vehicle *vehicle = &world->vehicles[v];
         if (!vehicle->tcu || vehicle->trace.power_up_us < 0)
@@ -658,7 +684,7 @@ static void memory_part(struct world_result *result, const char *part, uint64_t 
 
 static void weigh(struct live_world *world)
 {
-    uint64_t fleet = world->count, stores = 0, known;
+    uint64_t fleet = world->count, stores = 0, radios = world->radios ? fleet * live_radio_bytes() : 0, known;
     struct rusage usage;
     for (uint32_t v = 0; v < fleet; v++)
         for (int item = 0; item < TCU_STORE_ITEMS; item++)
@@ -668,9 +694,11 @@ static void weigh(struct live_world *world)
     memory_part(world->result, "agent and session", fleet * world->agent_stride);
     memory_part(world->result, "vehicle in the world", fleet * sizeof *world->vehicles);
     memory_part(world->result, "certificate store", stores);
+    if (world->radios)
+        memory_part(world->result, "link model", radios);
     memory_part(world->result, "due queue", sim_queue_bytes(world->queue));
     memory_part(world->result, "measures", measure_bytes(world->fleet.measure));
-    known = fleet * (world->agent_stride + sizeof *world->vehicles) + stores + sim_queue_bytes(world->queue) +
+    known = fleet * (world->agent_stride + sizeof *world->vehicles) + stores + radios + sim_queue_bytes(world->queue) +
             measure_bytes(world->fleet.measure);
     if (world->result->peak_rss_bytes > known)
         memory_part(world->result, "TLS, libraries, program", world->result->peak_rss_bytes - known);
@@ -736,6 +764,7 @@ static void release(struct live_world *world)
 {
     uint32_t fleet = world->count;
     live_resolver_stop(world);
+    live_radio_stop(world);
     for (uint32_t v = 0; world->vehicles && v < fleet; v++)
         if (world->vehicles[v].world)
             release_vehicle(&world->vehicles[v]);

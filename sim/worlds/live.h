@@ -24,7 +24,7 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 
-enum live_class { LIVE_AGENT, LIVE_LIFE, LIVE_STEP, LIVE_COMMANDS, LIVE_TIMELINE, LIVE_IDENTITY };
+enum live_class { LIVE_AGENT, LIVE_LIFE, LIVE_STEP, LIVE_COMMANDS, LIVE_TIMELINE, LIVE_IDENTITY, LIVE_RADIO };
 
 enum live_step_kind {
     LIVE_POWER_UP,
@@ -36,7 +36,11 @@ enum live_step_kind {
     LIVE_POWER_BACK,
     LIVE_RESOLVE_FAILED,
     LIVE_SMS,
-    LIVE_BATTERY
+    LIVE_BATTERY,
+    LIVE_LINK_TOLD, /* live_radio.c's: how an attempt has ended */
+    LIVE_LINK_RESET,
+    LIVE_HTTP_SENT,
+    LIVE_HTTP_ANSWERED
 };
 struct live_step { /* something a vehicle waits for */
     struct live_step *next;
@@ -47,7 +51,8 @@ struct live_step { /* something a vehicle waits for */
     uint8_t data[]; /* an SMS */
 };
 
-enum live_stage { STAGE_NONE, STAGE_WAITING, STAGE_RESOLVING, STAGE_TCP, STAGE_TLS, STAGE_UP };
+enum live_stage { STAGE_NONE, STAGE_WAITING, STAGE_RESOLVING, STAGE_TCP, STAGE_TLS, STAGE_READY, STAGE_UP }; /* READY: up, and the agent not told yet */
+enum live_phase { LIVE_RESOLVE, LIVE_TCP, LIVE_TLS, LIVE_PHASES };
 
 struct live_buffer { /* what the socket would not take yet */
     uint32_t sent, length, capacity;
@@ -76,6 +81,7 @@ struct live_vehicle {
     uint8_t stage, broker;
     uint8_t shown;      /* enum tcu_identity of the link */
     uint8_t fresh_slot; /* ... the fresh key is for */
+    uint8_t moves; /* to another address */
     bool covered, wrote, counted;
 };
 
@@ -281,6 +287,7 @@ struct live_world {
     int64_t factory_us;
     struct live_identity *lives;    /* by place; NULL: nobody looks after identities */
     struct fleet_parking *parkings; /* by place; NULL: nothing of it in this scenario */
+    struct live_radio *radios; /* by place; NULL: no link model */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
     uint32_t replaced_kept;
     uint64_t replaced_seen;
@@ -324,8 +331,47 @@ void live_link_start(struct live_vehicle *vehicle);  /* admitted */
 void live_link_resolved(struct live_vehicle *vehicle, const struct sockaddr_storage *address,
                         socklen_t length); /* length 0: no such name */
 void live_link_failed(struct live_vehicle *vehicle, enum tcu_link_end why);
+/* The connection is dead, and nobody is told: its socket becomes a ghost, and the agent sends into nothing. resets (with a link model): the network
+ * answers that with a reset. false: there was no connection. */
+bool live_link_kill(struct live_vehicle *vehicle, bool resets);
+/* For live_radio.c. */
+void live_link_up(struct live_vehicle *vehicle); /* the agent is told */
+void live_link_cut(struct live_vehicle *vehicle);
+int live_link_detach(struct live_vehicle *vehicle); /* takes the socket away from the vehicle; -1: there was none */
+void live_link_deliver(struct live_vehicle *vehicle, const uint8_t *data, size_t length);
+void live_link_pause(struct live_vehicle *vehicle); /* what there is to be read waits in the socket */
+void live_link_resume(struct live_vehicle *vehicle);
+ssize_t live_socket_write(SSL *ssl, int fd, const uint8_t *data, size_t length); /* 0: full; -1: broken */
+void live_socket_cut(int fd);
+/* lost_by: the broker takes it for connected; NULL: nobody. */
+void live_ghost_leave(struct live_world *world, int fd, int64_t until_us, const struct live_vehicle *lost_by);
 void live_ghosts_sweep(struct live_world *world, int64_t now_us);
 bool live_tls_create(struct live_world *world, const char *ca_file);
+
+/* live_radio.c: the link model; but for the first four only with world->radios. */
+bool live_radio_start(struct live_world *world); /* before the vehicles; *radios stays NULL where none is wanted */
+void live_radio_stop(struct live_world *world);  /* what is under way up goes to the sockets at once */
+size_t live_radio_bytes(void);                   /* a vehicle */
+int64_t live_reachable_us(const struct live_vehicle *vehicle, int64_t now_us); /* by the network; TIME_NEVER */
+bool live_radio_open(struct live_vehicle *vehicle, uint8_t tls); /* draws; false: it fails, and the step is under way */
+void live_radio_phase(struct live_vehicle *vehicle, enum live_phase phase, int64_t took_us);
+void live_radio_ready(struct live_vehicle *vehicle);
+void live_radio_refused(struct live_vehicle *vehicle, enum live_phase last, enum tcu_link_end why);
+void live_radio_told(struct live_vehicle *vehicle);
+void live_radio_send(struct live_vehicle *vehicle, const uint8_t *data, size_t length);
+bool live_radio_received(struct live_vehicle *vehicle, const uint8_t *data, size_t length); /* false: no more now */
+void live_radio_ended(struct live_vehicle *vehicle, enum tcu_link_end why);
+void live_radio_due(struct live_vehicle *vehicle, int64_t due_us);
+void live_radio_close(struct live_vehicle *vehicle, bool abort); /* of an open link */
+/* takes SSL and socket, which become a ghost */
+void live_radio_abandon(struct live_vehicle *vehicle, SSL *ssl, int fd, int64_t until_us, bool resets);
+void live_radio_forget(struct live_vehicle *vehicle);
+void live_radio_lost(struct live_vehicle *vehicle);
+void live_radio_request(struct live_vehicle *vehicle, struct live_request *request); /* takes it */
+void live_radio_sent(struct live_vehicle *vehicle);
+/* length: of the body that came. */
+void live_radio_answer(struct live_vehicle *vehicle, int status, struct span certificate, size_t length);
+void live_radio_answered(struct live_vehicle *vehicle);
 
 /* live_admit.c: lines, tokens, the resolver. */
 bool live_line_push(struct live_world *world, struct live_line *line, struct live_ticket ticket);
@@ -461,6 +507,12 @@ static inline struct fleet_parking *live_parking(const struct live_vehicle *vehi
 {
     struct fleet_parking *parkings = vehicle->world->parkings;
     return parkings ? &parkings[live_place(vehicle)] : NULL;
+}
+
+/* Its agent has a link, and the link has no socket any more. */
+static inline bool live_link_dead(const struct live_vehicle *vehicle)
+{
+    return vehicle->stage == STAGE_UP && vehicle->watcher.fd < 0;
 }
 
 /* Which the vehicle has where it is now. */

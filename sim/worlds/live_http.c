@@ -70,7 +70,9 @@ static void finish(struct live_request *request, CURLcode code)
                  curl_easy_strerror(code));
     live_admit_done(world);
     live_tick(world);
-    if (wanted)
+    if (wanted && world->radios)
+        live_radio_answer(vehicle, (int)status, span_of(certificate, length), request->answer_length);
+    else if (wanted)
         tcu_http_response(vehicle->tcu, world->now_us, (int)status, span_of(certificate, length));
     live_http_release(request);
 }

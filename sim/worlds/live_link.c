@@ -2,6 +2,7 @@
  *
  * Non-blocking throughout: TCP, then TLS where the door wants it, then bytes. Writes go out at once; only what the socket would not take is kept.
  * A link that the radio loses is not closed: the vehicle lets go of it, and the broker's half stays until the broker notices (a ghost).
+ * With a link model bytes and outcomes go through live_radio.c, which holds them for as long as they would be under way.
  */
 #include "live.h"
 
@@ -19,7 +20,8 @@
 #define LINGER_US      (2 * US_PER_S)
 #define GHOST_EXTRA_US US_PER_S
 /* A fault: what the server shows has expired: it is checked as of a moment so much later, and refused as OpenSSL refuses such a one. */
-#define AFTER_ITS_END_S (200 * INT64_C(366) * 86400)
+#define AFTER_ITS_END_S  (200 * INT64_C(366) * 86400)
+#define SOURCE_ADDRESSES 250
 
 static struct live_door *door_of(const struct live_vehicle *vehicle)
 {
@@ -75,21 +77,27 @@ static void reset_on_close(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
 }
 
-static bool ghost_make(struct live_world *world, int fd, int64_t until_us)
+void live_socket_cut(int fd)
+{
+    reset_on_close(fd);
+    close(fd);
+}
+
+void live_ghost_leave(struct live_world *world, int fd, int64_t until_us, const struct live_vehicle *lost_by)
 {
     struct live_ghost *ghost = malloc(sizeof *ghost);
     if (!ghost) {
         close(fd);
-        return false;
+        return;
     }
-    *ghost = (struct live_ghost){.world = world, .next = world->ghosts, .place = &world->ghosts, .until_us = until_us};
+    *ghost = (struct live_ghost){
+        .world = world, .next = world->ghosts, .place = &world->ghosts, .until_us = until_us, .lost_by = lost_by};
     if (world->ghosts)
         world->ghosts->place = &ghost->next;
     world->ghosts = ghost;
     world->ghost_count++;
     ev_io_init(&ghost->watcher, on_ghost, fd, EV_READ);
     ev_io_start(world->loop, &ghost->watcher);
-    return true;
 }
 
 void live_ghosts_sweep(struct live_world *world, int64_t now_us)
@@ -112,50 +120,71 @@ static void forget_stage(struct live_vehicle *vehicle)
     vehicle->stage = STAGE_NONE;
     free(vehicle->unsent);
     vehicle->unsent = NULL;
+    if (vehicle->world->radios)
+        live_radio_forget(vehicle);
 }
 
-/* Takes the socket away from the vehicle; -1: there was none. */
-static int detach(struct live_vehicle *vehicle)
+static int take_socket(struct live_vehicle *vehicle)
 {
     int fd = vehicle->watcher.fd;
     if (fd >= 0)
         ev_io_stop(vehicle->world->loop, &vehicle->watcher);
     ev_io_set(&vehicle->watcher, -1, 0);
+    return fd;
+}
+
+int live_link_detach(struct live_vehicle *vehicle)
+{
+    int fd = take_socket(vehicle);
     SSL_free(vehicle->ssl); /* says nothing to the peer */
     vehicle->ssl = NULL;
     forget_stage(vehicle);
     return fd;
 }
 
-static void cut(struct live_vehicle *vehicle)
+void live_link_cut(struct live_vehicle *vehicle)
 {
-    int fd = detach(vehicle);
-    if (fd < 0)
-        return;
-    reset_on_close(fd);
-    close(fd);
+    int fd = live_link_detach(vehicle);
+    if (fd >= 0)
+        live_socket_cut(fd);
 }
 
 /* The good-bye may still be under way, and what the broker sent is not read any more: closing now would answer it with a reset. */
 void live_link_close(struct live_vehicle *vehicle, bool abort)
 {
-    if (abort || vehicle->stage != STAGE_UP) {
-        cut(vehicle);
+    bool up = vehicle->stage == STAGE_UP && !live_link_dead(vehicle);
+    if (up && vehicle->world->radios) {
+        live_radio_close(vehicle, abort);
+        return;
+    }
+    if (abort || !up) {
+        live_link_cut(vehicle);
         return;
     }
     if (vehicle->ssl)
         SSL_shutdown(vehicle->ssl);
     ERR_clear_error();
-    int fd = detach(vehicle);
+    int fd = live_link_detach(vehicle);
     shutdown(fd, SHUT_WR);
-    ghost_make(vehicle->world, fd, vehicle->world->now_us + LINGER_US);
+    live_ghost_leave(vehicle->world, fd, vehicle->world->now_us + LINGER_US, NULL);
 }
 
 void live_link_failed(struct live_vehicle *vehicle, enum tcu_link_end why)
 {
     struct live_world *world = vehicle->world;
-    cut(vehicle);
+    live_link_cut(vehicle);
     tcu_link_down(vehicle->tcu, world->now_us, why);
+}
+
+/* An attempt has come to nothing in `phase`. */
+static void attempt_failed(struct live_vehicle *vehicle, enum live_phase phase, enum tcu_link_end why)
+{
+    if (!vehicle->world->radios) {
+        live_link_failed(vehicle, why);
+        return;
+    }
+    live_link_cut(vehicle);
+    live_radio_refused(vehicle, phase, why);
 }
 
 void live_link_broken(struct live_vehicle *vehicle)
@@ -179,13 +208,35 @@ void live_link_lost(struct live_vehicle *vehicle)
     enum tcu_connection state = tcu_connection(vehicle->tcu);
     bool up = vehicle->stage == STAGE_UP;
     vehicle->requests++; /* an answer under way will not arrive */
-    int fd = detach(vehicle);
-    if (fd >= 0 && up && ghost_make(world, fd, world->now_us + broker_patience_us(vehicle)))
-        world->ghosts->lost_by = vehicle;
-    else if (fd >= 0 && !up)
+    int fd = live_link_detach(vehicle);
+    if (fd >= 0 && up)
+        live_ghost_leave(world, fd, world->now_us + broker_patience_us(vehicle), vehicle);
+    else if (fd >= 0)
         close(fd);
+    if (world->radios)
+        live_radio_lost(vehicle);
     if (state == TCU_ONLINE || state == TCU_CONNECTING)
         tcu_link_down(vehicle->tcu, world->now_us, TCU_LINK_LOST);
+}
+
+bool live_link_kill(struct live_vehicle *vehicle, bool resets)
+{
+    struct live_world *world = vehicle->world;
+    if (vehicle->stage != STAGE_UP || live_link_dead(vehicle))
+        return false;
+    int64_t until_us = world->now_us + broker_patience_us(vehicle);
+    SSL *ssl = vehicle->ssl;
+    int fd = take_socket(vehicle);
+    vehicle->ssl = NULL;
+    free(vehicle->unsent);
+    vehicle->unsent = NULL;
+    if (world->radios) {
+        live_radio_abandon(vehicle, ssl, fd, until_us, resets);
+        return true;
+    }
+    SSL_free(ssl);
+    live_ghost_leave(world, fd, until_us, vehicle);
+    return true;
 }
 
 /* ---- TLS ----------------------------------------------------------------------------------------------------------- */
@@ -250,19 +301,36 @@ static bool expect_peer(const struct live_world *world, SSL *ssl, const struct l
 
 static void link_is_up(struct live_vehicle *vehicle)
 {
-    struct live_world *world = vehicle->world;
-    vehicle->stage = STAGE_UP;
     if (vehicle->counted)
-        live_admit_done(world);
+        live_admit_done(vehicle->world);
     vehicle->counted = false;
     watch(vehicle, EV_READ);
+    if (!vehicle->world->radios) {
+        live_link_up(vehicle);
+        return;
+    }
+    vehicle->stage = STAGE_READY;
+    live_radio_ready(vehicle);
+}
+
+void live_link_up(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    vehicle->stage = STAGE_UP;
     vehicle->trace.link_up_us = world->now_us;
     tcu_link_up(vehicle->tcu, world->now_us);
 }
 
-static int64_t began_us(const struct live_vehicle *vehicle)
+static void phase_over(struct live_vehicle *vehicle, enum live_phase phase)
 {
-    return vehicle->trace.attempt_us >= 0 ? vehicle->trace.attempt_us : vehicle->world->now_us;
+    static const enum metric metrics[] = {METRIC_CONNECT_RESOLVE, METRIC_CONNECT_TCP, METRIC_CONNECT_TLS};
+    struct live_world *world = vehicle->world;
+    int64_t began_us = vehicle->trace.attempt_us >= 0 ? vehicle->trace.attempt_us : world->now_us;
+    int64_t took_us = world->now_us - vehicle->phase_us;
+    if (world->radios)
+        live_radio_phase(vehicle, phase, took_us);
+    else
+        measure_sample(world->fleet.measure, metrics[phase], who(vehicle), vehicle->index, began_us, took_us);
 }
 
 static void step_tls(struct live_vehicle *vehicle)
@@ -271,11 +339,12 @@ static void step_tls(struct live_vehicle *vehicle)
     int result = SSL_do_handshake(vehicle->ssl);
     live_tick(world);
     if (result == 1) {
-        vehicle->trace.bytes_up += BIO_number_written(SSL_get_wbio(vehicle->ssl));
-        vehicle->trace.bytes_down += BIO_number_read(SSL_get_rbio(vehicle->ssl));
+        if (!world->radios) { /* else the model has counted them */
+            vehicle->trace.bytes_up += BIO_number_written(SSL_get_wbio(vehicle->ssl));
+            vehicle->trace.bytes_down += BIO_number_read(SSL_get_rbio(vehicle->ssl));
+        }
         SSL_certs_clear(vehicle->ssl); /* some 7 KiB a vehicle */
-        measure_sample(world->fleet.measure, METRIC_CONNECT_TLS, who(vehicle), vehicle->index, began_us(vehicle),
-                       world->now_us - vehicle->phase_us);
+        phase_over(vehicle, LIVE_TLS);
         link_is_up(vehicle);
         return;
     }
@@ -285,7 +354,7 @@ static void step_tls(struct live_vehicle *vehicle)
     default:
         remember_tls_failure(world, vehicle->ssl);
         ERR_clear_error();
-        live_link_failed(vehicle, TCU_LINK_TLS_FAILED);
+        attempt_failed(vehicle, LIVE_TLS, TCU_LINK_TLS_FAILED);
     }
 }
 
@@ -300,7 +369,7 @@ static void start_tls(struct live_vehicle *vehicle, const struct live_door *door
         if (ssl)
             remember_tls_failure(vehicle->world, ssl);
         ERR_clear_error();
-        live_link_failed(vehicle, TCU_LINK_TLS_FAILED);
+        attempt_failed(vehicle, LIVE_TLS, TCU_LINK_TLS_FAILED);
         return;
     }
     SSL_set_connect_state(ssl);
@@ -312,15 +381,13 @@ static void start_tls(struct live_vehicle *vehicle, const struct live_door *door
 static void tcp_failed(struct live_vehicle *vehicle)
 {
     vehicle->world->tcp_failures++;
-    live_link_failed(vehicle, TCU_LINK_CONNECT_FAILED);
+    attempt_failed(vehicle, LIVE_TCP, TCU_LINK_CONNECT_FAILED);
 }
 
 static void tcp_up(struct live_vehicle *vehicle)
 {
-    struct live_world *world = vehicle->world;
     const struct live_door *door = door_of(vehicle);
-    measure_sample(world->fleet.measure, METRIC_CONNECT_TCP, who(vehicle), vehicle->index, began_us(vehicle),
-                   world->now_us - vehicle->phase_us);
+    phase_over(vehicle, LIVE_TCP);
     if (door->tls)
         start_tls(vehicle, door);
     else
@@ -341,12 +408,13 @@ static void bind_source(const struct live_vehicle *vehicle, int fd, const struct
 {
     uint32_t addresses = vehicle->world->source_addresses;
     const struct sockaddr_in *in = (const struct sockaddr_in *)to;
-    if (!addresses || to->ss_family != AF_INET || ntohl(in->sin_addr.s_addr) >> 24 != 127)
+    if ((!addresses && !vehicle->moves) || to->ss_family != AF_INET || ntohl(in->sin_addr.s_addr) >> 24 != 127)
         return;
     int on = 1;
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    struct sockaddr_in from = {.sin_family = AF_INET,
-                               .sin_addr = {htonl(UINT32_C(0x7F000002) + vehicle->index % addresses)}};
+    uint32_t place = addresses ? vehicle->index % addresses : 0;
+    place = (place + vehicle->moves) % SOURCE_ADDRESSES;
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(UINT32_C(0x7F000002) + place)}};
     if (bind(fd, (const struct sockaddr *)&from, sizeof from) < 0)
         return; /* the kernel chooses */
 }
@@ -379,14 +447,13 @@ static void start_tcp(struct live_vehicle *vehicle, const struct sockaddr_storag
 void live_link_resolved(struct live_vehicle *vehicle, const struct sockaddr_storage *address, socklen_t length)
 {
     struct live_world *world = vehicle->world;
-    measure_sample(world->fleet.measure, METRIC_CONNECT_RESOLVE, who(vehicle), vehicle->index, began_us(vehicle),
-                   world->now_us - vehicle->phase_us);
+    phase_over(vehicle, LIVE_RESOLVE);
     if (length) {
         start_tcp(vehicle, address, length);
         return;
     }
     world->resolve_failures++;
-    live_link_failed(vehicle, TCU_LINK_RESOLVE_FAILED);
+    attempt_failed(vehicle, LIVE_RESOLVE, TCU_LINK_RESOLVE_FAILED);
 }
 
 void live_link_start(struct live_vehicle *vehicle)
@@ -400,6 +467,14 @@ void live_link_start(struct live_vehicle *vehicle)
         live_resolve(vehicle, door);
 }
 
+/* As struct link_setup says it. */
+static uint8_t tls_of(const struct live_vehicle *vehicle)
+{
+    if (!door_of(vehicle)->tls)
+        return 0;
+    return vehicle->world->identity[vehicle->trace.cohort] == IDENTITY_CERTIFICATE ? 2 : 1;
+}
+
 /* Called from inside the agent: whatever comes of it comes later. */
 void live_link_open(struct live_vehicle *vehicle)
 {
@@ -407,12 +482,14 @@ void live_link_open(struct live_vehicle *vehicle)
     vehicle->attempts++;
     vehicle->stage = STAGE_WAITING;
     vehicle->phase_us = world->now_us;
-    if (!vehicle->covered || world->outage_until_us > world->now_us) {
+    if (!vehicle->covered || (!world->radios && world->outage_until_us > world->now_us)) {
         int64_t wait_us =
             vehicle->covered ? US_PER_MS : 5 * US_PER_S; /* refused at once; a modem without service gives up later */
         live_schedule(vehicle, LIVE_LINK_FAILED, world->now_us + wait_us, vehicle->attempts);
         return;
     }
+    if (world->radios && !live_radio_open(vehicle, tls_of(vehicle)))
+        return;
     if (world->resolver_until_us > world->now_us) {
         live_schedule(vehicle, LIVE_RESOLVE_FAILED, world->now_us + 5 * US_PER_S, vehicle->attempts);
         return;
@@ -424,19 +501,23 @@ void live_link_open(struct live_vehicle *vehicle)
 
 /* ---- bytes --------------------------------------------------------------------------------------------------------- */
 
-/* Bytes written, 0 if the socket is full, -1 if it is broken. */
-static ssize_t put(struct live_vehicle *vehicle, const uint8_t *data, size_t length)
+ssize_t live_socket_write(SSL *ssl, int fd, const uint8_t *data, size_t length)
 {
-    if (!vehicle->ssl) {
-        ssize_t written = write(vehicle->watcher.fd, data, length);
+    if (!ssl) {
+        ssize_t written = write(fd, data, length);
         return written >= 0 ? written : errno == EAGAIN || errno == EINTR ? 0 : -1;
     }
-    int written = SSL_write(vehicle->ssl, data, (int)length);
+    int written = SSL_write(ssl, data, (int)length);
     if (written > 0)
         return written;
-    int error = SSL_get_error(vehicle->ssl, written);
+    int error = SSL_get_error(ssl, written);
     ERR_clear_error();
     return error == SSL_ERROR_WANT_WRITE || error == SSL_ERROR_WANT_READ ? 0 : -1;
+}
+
+static ssize_t put(struct live_vehicle *vehicle, const uint8_t *data, size_t length)
+{
+    return live_socket_write(vehicle->ssl, vehicle->watcher.fd, data, length);
 }
 
 static void write_broke(struct live_vehicle *vehicle)
@@ -478,6 +559,12 @@ void live_link_send(struct live_vehicle *vehicle, const uint8_t *data, size_t le
     fleet_bytes(&world->fleet, &vehicle->trace, world->now_us, LINK_UP, data, length);
     if (world->parkings)
         live_battery_used(vehicle, world->now_us, length);
+    if (world->radios) {
+        live_radio_send(vehicle, data, length);
+        return;
+    }
+    if (live_link_dead(vehicle))
+        return;
     ssize_t written = vehicle->unsent ? 0 : put(vehicle, data, length);
     if (written < 0)
         write_broke(vehicle);
@@ -529,6 +616,39 @@ static ssize_t get(struct live_vehicle *vehicle, enum tcu_link_end *why)
     return -1;
 }
 
+void live_link_deliver(struct live_vehicle *vehicle, const uint8_t *data, size_t length)
+{
+    struct live_world *world = vehicle->world;
+    fleet_bytes(&world->fleet, &vehicle->trace, world->now_us, LINK_DOWN, data, length);
+    if (world->parkings)
+        live_battery_used(vehicle, world->now_us, length);
+    tcu_bytes(vehicle->tcu, world->now_us, data, length);
+}
+
+static void got_end(struct live_vehicle *vehicle, enum tcu_link_end why)
+{
+    if (vehicle->stage == STAGE_READY) /* in TLS 1.3 that is how a certificate is refused */
+        attempt_failed(vehicle, LIVE_TLS, why);
+    else if (vehicle->world->radios)
+        live_radio_ended(vehicle, why);
+    else
+        live_link_failed(vehicle, why);
+}
+
+/* false: no more of them now. */
+static bool got_bytes(struct live_vehicle *vehicle, const uint8_t *data, size_t length)
+{
+    vehicle->world->wire_bytes += length;
+    if (vehicle->stage == STAGE_READY) { /* nobody speaks before the CONNECT */
+        attempt_failed(vehicle, LIVE_TLS, TCU_LINK_LOST);
+        return false;
+    }
+    if (vehicle->world->radios)
+        return live_radio_received(vehicle, data, length);
+    live_link_deliver(vehicle, data, length);
+    return true;
+}
+
 static void take_bytes(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
@@ -539,17 +659,27 @@ static void take_bytes(struct live_vehicle *vehicle)
         if (got == 0)
             return;
         if (got < 0) {
-            live_link_failed(vehicle, why);
+            got_end(vehicle, why);
             return;
         }
-        world->wire_bytes += (uint64_t)got;
-        fleet_bytes(&world->fleet, &vehicle->trace, world->now_us, LINK_DOWN, world->input, (size_t)got);
-        if (world->parkings)
-            live_battery_used(vehicle, world->now_us, (size_t)got);
-        tcu_bytes(vehicle->tcu, world->now_us, world->input, (size_t)got);
+        if (!got_bytes(vehicle, world->input, (size_t)got))
+            return;
         if (vehicle->ssl ? !SSL_has_pending(vehicle->ssl) : got < LIVE_INPUT_BYTES)
             return; /* whatever else there is, the loop will tell */
     }
+    if (vehicle->attempts == attempt && vehicle->ssl) /* of what is in here already, the loop would not */
+        ev_feed_event(world->loop, &vehicle->watcher, EV_READ);
+}
+
+void live_link_pause(struct live_vehicle *vehicle)
+{
+    ev_io_stop(vehicle->world->loop, &vehicle->watcher);
+}
+
+void live_link_resume(struct live_vehicle *vehicle)
+{
+    watch(vehicle, EV_READ);
+    take_bytes(vehicle);
 }
 
 static void on_event(struct ev_loop *loop, ev_io *watcher, int events)
@@ -560,6 +690,7 @@ static void on_event(struct ev_loop *loop, ev_io *watcher, int events)
     switch ((enum live_stage)vehicle->stage) {
     case STAGE_TCP: tcp_done(vehicle); break;
     case STAGE_TLS: step_tls(vehicle); break;
+    case STAGE_READY: take_bytes(vehicle); break;
     case STAGE_UP: {
         uint32_t attempt = vehicle->attempts;
         if (events & EV_WRITE)

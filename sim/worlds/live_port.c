@@ -154,6 +154,10 @@ static void port_http_request(void *context, const struct tcu_http_request *want
         live_schedule(vehicle, LIVE_HTTP_FAILED, now_us + 5 * US_PER_S, vehicle->requests);
         return;
     }
+    if (world->radios) {
+        live_radio_request(vehicle, request);
+        return;
+    }
     struct live_ticket ticket = {live_place(vehicle), vehicle->requests, FOR_REQUEST, request};
     if (!live_line_push(world, &world->line, ticket))
         live_http_release(request);

@@ -57,7 +57,10 @@ static enum cloud_sms_attempt deliver(void *context, int64_t now_us, uint32_t in
     const struct fleet_parking *parking = vehicle ? live_parking(vehicle) : NULL;
     if (!vehicle || live_dead(vehicle) || !fleet_car_hears_sms(parking, &vehicle->trace, vehicle->covered))
         return CLOUD_SMS_ABSENT;
-    live_schedule_bytes(vehicle, LIVE_SMS, now_us + FLEET_SMS_HANDLING_US, text);
+    int64_t reached_us = live_reachable_us(vehicle, now_us);
+    if (reached_us == TIME_NEVER)
+        return CLOUD_SMS_ABSENT;
+    live_schedule_bytes(vehicle, LIVE_SMS, reached_us + FLEET_SMS_HANDLING_US, text);
     return CLOUD_SMS_TAKEN;
 }
 

@@ -107,28 +107,20 @@ void virtual_crypto_close(struct cloud_pki *pki)
 
 /* ---- what a run with it cannot do ------------------------------------------------------------------------------------ */
 
-static bool needs_modelled_radio(const struct link_profile *radio)
+static const char *objection_live(const struct scenario *scenario, const struct world_options *options)
 {
-    return fleet_modem_sleeps(radio) || radio->nat_idle_us > 0;
-}
-
-static const char *objection_live(const struct scenario *scenario)
-{
-    for (uint32_t c = 0; c < scenario->cohort_count; c++) {
-        const struct scenario_cohort *cohort = &scenario->cohorts[c];
-        if (cohort->has_path || needs_modelled_radio(&cohort->radio) ||
-            (cohort->has_parked_radio && needs_modelled_radio(&cohort->parked_radio)) ||
-            (cohort->garage_share > 0 && needs_modelled_radio(&cohort->garage_radio)))
-            return "a cohort's path, and a radio's edrx, psm and nat_idle, are not in the live world in this version; "
-                   "use --world virtual";
-    }
+    if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
+        return "a cohort's path, and a radio's edrx, psm and nat_idle, are acted out by the link model; leave "
+               "--link-model off away";
     return NULL;
 }
 
 const char *world_objection(const struct scenario *scenario, const struct world_options *options)
 {
     if (options->kind != WORLD_VIRTUAL)
-        return objection_live(scenario);
+        return objection_live(scenario, options);
+    if (options->link_model == LINK_MODEL_OFF)
+        return "--link-model off: the virtual world has no links but modelled ones; use --world live";
     if (!scenario->cloud.real_cryptography)
         return NULL;
     if (options->checkpoint_every_us)
