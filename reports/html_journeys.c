@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#define STEPS 8
+#define STEPS 9
 static const struct journey {
     const char *title;
     enum metric steps[STEPS];
@@ -15,8 +15,8 @@ static const struct journey {
      4},
     {"Connect",
      {METRIC_CONNECT_RESOLVE, METRIC_CONNECT_TCP, METRIC_CONNECT_TLS, METRIC_CONNECT_CONNACK, METRIC_CONNECT_TOTAL,
-      METRIC_RECONNECT, METRIC_RECONNECT_INTERVAL, METRIC_PRESENCE_DELAY},
-     8},
+      METRIC_RECONNECT, METRIC_RECONNECT_INTERVAL, METRIC_PRESENCE_DELAY, METRIC_CONNECTION_DEAD},
+     9},
     {"Telemetry", {METRIC_TELEMETRY_ACK, METRIC_TELEMETRY_END_TO_END, METRIC_SEND_LAG}, 3},
     {"Command", {METRIC_COMMAND_DELIVERY, METRIC_COMMAND_ROUND_TRIP}, 2},
     {"Traffic of a vehicle", {METRIC_BYTES_UP_DAY, METRIC_BYTES_DOWN_DAY, METRIC_ALIAS_SAVED_DAY}, 3},

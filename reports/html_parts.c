@@ -92,6 +92,7 @@ const char *html_metric_title(enum metric metric)
         [METRIC_BATTERY_USED] = "charge used a parking",
         [METRIC_ALIAS_SAVED_DAY] = "bytes topic aliases saved a day",
         [METRIC_DATA_COST_DAY] = "cost of data a day",
+        [METRIC_CONNECTION_DEAD] = "dead connection found out",
     };
     return (size_t)metric < METRIC_COUNT && titles[metric] ? titles[metric] : metric_name(metric);
 }

@@ -92,6 +92,7 @@ enum metric {                                /* unit µs unless said */
               METRIC_BATTERY_USED,    /* micro ampere hours a parking, TCU only */
               METRIC_ALIAS_SAVED_DAY, /* bytes a vehicle and day that topic aliases saved */
               METRIC_DATA_COST_DAY,   /* millionths of the currency a vehicle and day */
+              METRIC_CONNECTION_DEAD, /* the network has forgotten a connection until its vehicle finds out */
               METRIC_COUNT
 };
 /* What a metric's samples are. */

@@ -187,4 +187,20 @@ struct trip {
 uint32_t trips_of_day(const struct trip_profile *profile, uint64_t seed, uint32_t vehicle, int32_t day,
                       uint32_t weekday, int64_t day_start_us, struct trip out[TRIPS_PER_DAY_MAX]);
 
+/* ---- tunnels ------------------------------------------------------------------------------------------------------- */
+
+/* A place without coverage that a share of the trips passes. */
+struct tunnel {
+    double share;
+    struct sim_table at, lasts; /* microseconds: into the trip; from one end to the other */
+    int64_t from_us, until_us; /* time of day in which there is no coverage (at other times it is lit); equal: always */
+};
+struct tunnel_passage {
+    int64_t after_us, lasts_us; /* after the trip began */
+};
+/* Pure in (seed, vehicle, number of the tunnel, trip). false: not on this trip. Whether the trip lasts long enough is the caller's to see. */
+bool tunnel_on_trip(const struct tunnel *tunnel, uint64_t seed, uint32_t vehicle, uint32_t number, uint32_t trip,
+                    struct tunnel_passage *out);
+bool tunnel_is_dark(const struct tunnel *tunnel, int64_t time_of_day_us);
+
 #endif

@@ -87,11 +87,15 @@ enum sim_purpose {
     SIM_FOR_FAULTS,
     SIM_FOR_CLOUD,
     SIM_FOR_SCRIPT,
-    SIM_FOR_START,    /* when a vehicle first powers up */
-    SIM_FOR_IDENTITY, /* serial numbers, validity of factory certificates */
-    SIM_FOR_SLEEP,    /* when a modem that sleeps is paged */
-    SIM_FOR_PARKING,  /* where a car is left */
-    SIM_FOR_SMS,      /* by desk: what the SMS network does */
+    SIM_FOR_START,        /* when a vehicle first powers up */
+    SIM_FOR_IDENTITY,     /* serial numbers, validity of factory certificates */
+    SIM_FOR_SLEEP,        /* when a modem that sleeps is paged */
+    SIM_FOR_PARKING,      /* where a car is left */
+    SIM_FOR_SMS,          /* by desk: what the SMS network does */
+    SIM_FOR_NETWORK = 32, /* hand-overs, half-open connections, new addresses */
+    SIM_FOR_TUNNELS = 33,
+    SIM_FOR_ATTACKS = 34,
+    SIM_FOR_CLOCK = 35, /* how fast a sleeping vehicle's clock is */
 };
 
 #endif

@@ -95,12 +95,21 @@ struct scenario_cohort {
     double garage_dark;  /* ... of these: without any coverage */
     struct link_profile garage_radio;
     int64_t stay_connected_us, linger_us, wake_every_us; /* as tcu_profile's */
-    struct power_profile battery;                        /* budget 0: not looked at */
+    double clock_drift_ppm;       /* of the clock it sleeps by: each vehicle's own, at most so fast or slow */
+    struct power_profile battery; /* budget 0: not looked at */
     struct network_path path;
     bool has_path; /* it was said: costs are measured */
     bool no_jitter;
     struct sim_table
         certificate_left_s; /* provisioning done: how long the factory's certificate is still valid; all 0: the cloud's lifetime */
+    uint32_t line;
+};
+
+/* A tunnel on the roads of some vehicles. */
+struct scenario_tunnel {
+    char name[SCENARIO_NAME];
+    struct tunnel model;
+    uint16_t cohort, region; /* MEASURE_ANY: all */
     uint32_t line;
 };
 
@@ -202,7 +211,9 @@ struct scenario {
     struct scenario_phase *phases;
     struct scenario_timeline *timeline;
     struct expectation *expectations;
+    struct scenario_tunnel *tunnels;
     uint32_t parameter_count, region_count, cohort_count, app_count, phase_count, timeline_count, expectation_count;
+    uint32_t tunnel_count;
     struct scenario_cloud cloud;
 };
 

@@ -144,6 +144,8 @@ struct tcu_port {
     /* May be NULL. The modem may sleep as deep as it likes (only SMS has to reach it), or is needed. At each change; of a TCU that sleeps
      * also at each power-up, when it is needed. */
     void (*radio)(void *context, bool needed);
+    /* May be NULL: exact. Asleep there is only a clock that drifts: how long it really takes until that has counted wanted_us. */
+    int64_t (*sleep_us)(void *context, int64_t wanted_us);
 
     /* May be NULL: the agent does not follow, and backs off. The server wants us elsewhere (DISCONNECT or CONNACK 0x9C: for now, 0x9D: for good):
      * the next link_open() is to go there. For now: until that server cannot be reached, say; how long is the platform's affair. The agent

@@ -46,6 +46,7 @@ static const char *const metric_names[METRIC_COUNT] = {
     [METRIC_BATTERY_USED] = "battery.used",
     [METRIC_ALIAS_SAVED_DAY] = "bytes.alias_saved_day",
     [METRIC_DATA_COST_DAY] = "data.cost_day",
+    [METRIC_CONNECTION_DEAD] = "connection.dead",
 };
 
 static const char *const counter_names[COUNTER_COUNT] = {

@@ -213,6 +213,7 @@ void fill_radio(struct reader *reader, const char *key, struct link_profile *rad
     if (reader_has(reader, "hole"))
         radio->hole_mean_us = reader_time_us(reader, "hole");
     fill_radio_network(reader, radio);
+    fill_radio_rates(reader, radio);
     reader_leave(reader);
     link_profile_build(radio);
 }
@@ -521,6 +522,7 @@ void script_fill(struct script *script)
     double factor = fleet_factor(&reader, script);
     number_vehicles(&reader, scenario, factor);
     FILL_LIST("apps", scenario->apps, scenario->app_count, 64, fill_app(&reader, &scenario->apps[i], factor));
+    FILL_LIST("tunnels", scenario->tunnels, scenario->tunnel_count, 64, fill_tunnel(&reader, &scenario->tunnels[i]));
     FILL_LIST("phases", scenario->phases, scenario->phase_count, 60, fill_phase(&reader, &scenario->phases[i]));
     FILL_LIST("timeline", scenario->timeline, scenario->timeline_count, 1024,
               fill_timeline(&reader, &scenario->timeline[i]));

@@ -51,6 +51,7 @@ void fill_parking(struct reader *reader, struct scenario_cohort *cohort)
     cohort->stay_connected_us = reader_time_us(reader, "stay_connected");
     cohort->linger_us = reader_time_us(reader, "linger");
     cohort->wake_every_us = reader_time_us(reader, "wake_every");
+    cohort->clock_drift_ppm = reader_number(reader, "clock_drift", 0, 10000);
     cohort->has_parked_radio = reader_has(reader, "radio");
     if (cohort->has_parked_radio)
         fill_radio(reader, "radio", &cohort->parked_radio);

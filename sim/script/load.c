@@ -287,6 +287,7 @@ void script_free(struct script *script)
     memory_free(scenario->phases);
     memory_free(scenario->timeline);
     memory_free(scenario->expectations);
+    memory_free(scenario->tunnels);
     memory_free(script);
 }
 

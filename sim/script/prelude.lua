@@ -354,7 +354,8 @@ end
 function env.radio(name, spec)
   spec = want_table("radio()", spec or {})
   known_fields("radio()", spec, { "latency", "sigma", "up", "down", "loss", "drops_per_hour", "holes_per_hour", "hole", "edrx", "edrx_window",
-                                  "psm_active", "psm_period", "nat_idle" })
+                                  "psm_active", "psm_period", "nat_idle", "handovers_per_hour", "handover_gap", "half_open_per_hour",
+                                  "addresses_per_hour" })
   local r = marked("radio", { name = one_of("radio()", name, host.radios) })
   if spec.latency ~= nil then r.latency = duration("radio: latency", spec.latency, 1) end
   if spec.sigma ~= nil then r.sigma = number_in("radio: sigma", spec.sigma, 0, 3) end
@@ -367,6 +368,7 @@ function env.radio(name, spec)
   for _, name in ipairs { "edrx", "edrx_window", "psm_active", "psm_period", "nat_idle" } do
     if spec[name] ~= nil then r[name] = duration("radio: " .. name, spec[name], SECOND) end
   end
+  plan.radio_rates(spec, r)
   if r.edrx_window and not r.edrx then fail("radio: edrx_window is of an eDRX cycle; write edrx = seconds(81.92)") end
   if (r.psm_active == nil) ~= (r.psm_period == nil) then fail("radio: PSM has two timers; write psm_active = seconds(10), psm_period = hours(1)") end
   return r
@@ -873,5 +875,6 @@ end
 -- For identities.lua, remote.lua and the others, which are the same language in other files.
 return { fail = fail, quote = quote, keys_of = keys_of, did_you_mean = did_you_mean, known_fields = known_fields, in_file = in_file,
          want_table = want_table, want_marked = want_marked, want_distribution = want_distribution, number_in = number_in, share = share,
-         whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, moment = moment, time_text = time_text,
+         whole = whole, text_of = text_of, name_of = name_of, boolean = boolean, one_of = one_of, duration = duration, moment = moment, time_text = time_text, time_of_day = time_of_day,
+         begin = begin, ended = ended, marked = marked,
          cohort_index = cohort_index, region_index = region_index, shares = shares, action = action, source = source, switch = switch, series = series, metric_step = metric_step }

@@ -82,18 +82,19 @@ end
 
 -- parking and path of cohort c.
 function plan.cohort_parking(where, spec, c)
-  local p = { stay_connected = 0, linger = 60 * SECOND, wake_every = 0, garage_share = 0, garage_dark = 0 }
+  local p = { stay_connected = 0, linger = 60 * SECOND, wake_every = 0, clock_drift = 0, garage_share = 0, garage_dark = 0 }
   c.parking = p
   c.path = one_of(where .. ": path", spec.path or "internet", host.paths)
   c.has_path = spec.path ~= nil
   if spec.parking == nil then return end
   where = where .. ": parking"
   want_table(where, spec.parking)
-  known_fields(where, spec.parking, { "stay_connected", "linger", "wake_every", "radio", "garage", "battery" })
+  known_fields(where, spec.parking, { "stay_connected", "linger", "wake_every", "clock_drift", "radio", "garage", "battery" })
   local s = spec.parking
   if s.stay_connected ~= nil then p.stay_connected = duration(where .. ".stay_connected", s.stay_connected, SECOND) end
   if s.linger ~= nil then p.linger = duration(where .. ".linger", s.linger, SECOND) end
   if s.wake_every ~= nil then p.wake_every = duration(where .. ".wake_every", s.wake_every, MINUTE) end
+  if s.clock_drift ~= nil then p.clock_drift = number_in(where .. ".clock_drift (parts per million)", s.clock_drift, 0, 10000) end
   if s.radio ~= nil then p.radio = radio_of(where .. ".radio", s.radio) end
   if s.battery ~= nil then p.battery = want_marked(where .. ".battery", s.battery, "battery", "battery { budget = 3 }") end
   if s.garage ~= nil then
@@ -141,12 +142,6 @@ function env.parked()
     battery_used = metric_step("battery.used", "battery used a parking"), asleep = series("asleep", "vehicles asleep", "last"),
     sleeps = remote("sleeps", "times asleep"), wakes = remote("wakes", "times woken"), battery_low = remote("battery_low", "batteries low"),
     cut_off = remote("battery_cut_off", "TCUs cut off") }, "parked()")
-end
-function env.network()
-  return source("counter", "nat_kills", "connections forgotten", "total", 0, {
-    forgotten = remote("nat_kills", "connections forgotten"), half_open = remote("half_open", "half-open connections"),
-    address_changes = remote("address_changes", "new addresses"),
-    cost_per_day = metric_step("data.cost_day", "data cost a vehicle and day") }, "network()")
 end
 function env.presence()
   needs_commands("presence()")

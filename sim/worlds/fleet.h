@@ -152,6 +152,12 @@ enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicl
 void fleet_life_command_done(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us);
 /* For scripted actions. No coverage until then, or longer if it already was to last longer. */
 void fleet_life_hole(struct fleet_life *life, int64_t until_us);
+/* When the trip under way ends; TIME_NEVER: by itself not. */
+static inline int64_t fleet_life_trip_end(const struct fleet_life *life)
+{
+    int64_t end = life->ignition;
+    return life->driving && end != INT64_MAX >> 16 ? end : TIME_NEVER;
+}
 void fleet_life_ignition(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us, bool on);
 
 /* Commands. The options' hooks are filled for a command service of this fleet; the caller sets topics' owner fields afterwards. */

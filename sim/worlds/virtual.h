@@ -9,6 +9,7 @@
 #define WORLDS_VIRTUAL_H
 
 #include "fleet_identity.h"
+#include "fleet_network.h"
 #include "fleet_remote.h"
 
 #include "memory.h"
@@ -130,6 +131,7 @@ struct partition {
     struct virtual_keys *keys;                       /* by vehicle; NULL: modelled cryptography */
     struct fleet_parking *parkings;                  /* by vehicle; NULL: nothing of it in this scenario */
     struct virtual_messages *hall;                   /* NULL: no processors { }, no notices */
+    struct fleet_network *networks;                  /* by vehicle; NULL: nothing of it in this scenario */
     struct fleet_orders orders;                      /* remote == NULL: commands go through `commands` */
     int64_t resolver_until_us, certificate_until_us; /* troubles of the cloud that a script has made */
     struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
@@ -254,6 +256,12 @@ static inline struct fleet_parking *vehicle_parking(const struct virtual_vehicle
     return __builtin_expect(parkings != NULL, 0) ? &parkings[vehicle->local] : NULL;
 }
 
+static inline struct fleet_network *vehicle_network(const struct virtual_vehicle *vehicle)
+{
+    struct fleet_network *networks = vehicle->partition->networks;
+    return __builtin_expect(networks != NULL, 0) ? &networks[vehicle->local] : NULL;
+}
+
 static inline const struct link_profile *vehicle_radio(const struct virtual_vehicle *vehicle)
 {
     return fleet_radio(&vehicle->partition->world->fleet, &vehicle->trace, vehicle_parking(vehicle));
@@ -315,9 +323,8 @@ void virtual_coverage(struct virtual_vehicle *vehicle, int64_t now_us, bool cove
 void virtual_sms(struct virtual_vehicle *vehicle, int64_t now_us, struct span text);
 void virtual_battery(struct virtual_vehicle *vehicle, int64_t now_us);
 void virtual_battery_used(struct virtual_vehicle *vehicle, int64_t now_us, size_t bytes);
-/* What a script does to brokers, and to connections. */
+/* What a script does to brokers. */
 void virtual_trouble(struct partition *partition, int64_t now_us, const struct world_action *action);
-bool virtual_kill_link(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action);
 size_t virtual_unseal(void *vehicle, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why);
 void virtual_forget_executions(struct virtual_vehicle *vehicle);
 
@@ -333,6 +340,18 @@ void virtual_messages_close(struct partition *partition);
 const struct cloud_peer *virtual_member_peer(void);
 void virtual_member_receive(void *handle, const uint8_t *data, size_t length);
 void virtual_member_closed(void *handle);
+
+/* virtual_network.c: hand-overs, tunnels, connections that are dead. */
+bool virtual_network_start(struct partition *partition);
+void virtual_network_ignition(struct virtual_vehicle *vehicle, int64_t now_us, bool on);
+void virtual_network_step(struct virtual_vehicle *vehicle, int64_t now_us); /* what is due */
+/* The connection is dead, and neither end is told. false: there is none that lives. */
+bool virtual_link_dies(struct virtual_vehicle *vehicle, int64_t now_us, bool new_address);
+bool virtual_link_forgotten(struct virtual_link *link); /* it was silent for too long, or is dead */
+/* The vehicle lets go of its connection: because it found out that it is dead, or for another reason. */
+void virtual_link_found_dead(struct virtual_vehicle *vehicle, int64_t now_us, bool found);
+void virtual_link_hasten(struct virtual_link *link);       /* the vehicle is about to send: its modem wakes */
+void virtual_link_silent(const struct virtual_link *link); /* the broker closes it: its keep alive is over */
 
 /* virtual_crypto.c: runs with real cryptography. The hierarchy is outside all heaps; a partition holds its CA's bytes and vehicles' only. */
 /* Collective: one hierarchy for all ranks. false: a line in result->error. */
@@ -369,6 +388,7 @@ void virtual_weigh(struct virtual_world *world);
 /* virtual_events.c: what happens at an event, and what a script does to vehicles. */
 void virtual_advance(struct partition *partition, int64_t until_us);
 void virtual_cloud_touched(struct partition *partition);
+void virtual_radio_gone(struct virtual_vehicle *vehicle, int64_t now_us); /* without a word */
 /* What on_event is to be told: sent to where it runs; arrived there; its turn. */
 void virtual_tell_script(void *world, uint32_t vehicle, uint16_t cohort, const char *event, int64_t now_us);
 void virtual_news(struct partition *partition, const struct sim_message *message);

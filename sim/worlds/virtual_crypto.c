@@ -112,7 +112,7 @@ static const char *objection_live(const struct scenario *scenario, const struct 
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm and nat_idle, are acted out by the link model; leave "
                "--link-model off away";
-    return NULL;
+    return fleet_network_objection(scenario);
 }
 
 const char *world_objection(const struct scenario *scenario, const struct world_options *options)

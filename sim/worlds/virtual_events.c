@@ -26,8 +26,11 @@ void virtual_cloud_touched(struct partition *partition)
 
 static void life_again(struct virtual_vehicle *vehicle)
 {
-    if (!sim_deadline_set(vehicle->partition->queue, &vehicle->life, fleet_life_next(&vehicle->day), vehicle->local,
-                          EVENT_LIFE))
+    int64_t next_us = fleet_life_next(&vehicle->day);
+    const struct fleet_network *network = vehicle_network(vehicle);
+    if (network && fleet_network_next(network) < next_us)
+        next_us = fleet_network_next(network);
+    if (!sim_deadline_set(vehicle->partition->queue, &vehicle->life, next_us, vehicle->local, EVENT_LIFE))
         vehicle->partition->world->out_of_memory = true;
 }
 
@@ -55,7 +58,7 @@ static void app_command(struct virtual_vehicle *vehicle, int64_t now_us)
     virtual_cloud_touched(partition);
 }
 
-static void radio_gone(struct virtual_vehicle *vehicle, int64_t now_us)
+void virtual_radio_gone(struct virtual_vehicle *vehicle, int64_t now_us)
 {
     measure_count(vehicle->partition->world->fleet.measure, COUNTER_LINK_DROPS, fleet_who(&vehicle->trace, PATH_ANY),
                   now_us, 1);
@@ -76,16 +79,19 @@ static void live_on(struct virtual_vehicle *vehicle, int64_t now_us)
         if (event != LIFE_NOTHING)
             virtual_tell(vehicle, now_us, TRACE_CAR, (struct span){NULL, 0}, names[event]);
         switch (event) {
-        case LIFE_NOTHING: life_again(vehicle); return;
+        case LIFE_NOTHING:
+            virtual_network_step(vehicle, now_us);
+            life_again(vehicle);
+            return;
         case LIFE_IGNITION_ON: virtual_ignition(vehicle, now_us, true); break;
         case LIFE_IGNITION_OFF: virtual_ignition(vehicle, now_us, false); break;
         case LIFE_COMMAND: app_command(vehicle, now_us); break;
         case LIFE_HOLE_END: virtual_coverage(vehicle, now_us, true); break;
         case LIFE_HOLE_BEGIN:
             vehicle->covered = false;
-            radio_gone(vehicle, now_us);
+            virtual_radio_gone(vehicle, now_us);
             break;
-        case LIFE_DROP: radio_gone(vehicle, now_us); break;
+        case LIFE_DROP: virtual_radio_gone(vehicle, now_us); break;
         }
     }
 }
@@ -266,7 +272,7 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
             continue;
         assert_context.vehicle = vehicle_index(vehicle);
         if (action->kind >= ACTION_HALF_OPEN) {
-            touched += virtual_kill_link(vehicle, now_us, action);
+            touched += virtual_link_dies(vehicle, now_us, action->kind == ACTION_ADDRESS_CHANGE);
             continue;
         }
         if (action->kind >= ACTION_ROTATE) {

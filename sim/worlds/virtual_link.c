@@ -144,6 +144,7 @@ static void vehicle_lets_go(struct virtual_link *link)
 void virtual_link_abandon(struct virtual_vehicle *vehicle)
 {
     vehicle->attempts++; /* an attempt under way comes to nothing */
+    virtual_link_found_dead(vehicle, vehicle->partition->now_us, false);
     virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, "lost");
     struct virtual_link *link = vehicle_link(vehicle);
     if (link) {
@@ -257,19 +258,6 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
     virtual_cloud_touched(partition);
 }
 
-/* A connection that was silent for too long is no longer known to the network. */
-static bool forgotten(struct virtual_link *link)
-{
-    struct virtual_vehicle *vehicle = link->vehicle;
-    const struct link_profile *radio = vehicle_radio(vehicle);
-    if (link->dead || radio->nat_idle_us == 0 || link_alive(radio, &vehicle->radio, vehicle->partition->now_us))
-        return link->dead;
-    link->dead = link->resets = true;
-    measure_count(vehicle->partition->world->fleet.measure, COUNTER_NAT_KILLS, fleet_who(&vehicle->trace, PATH_ANY),
-                  vehicle->partition->now_us, 1);
-    return true;
-}
-
 void virtual_link_send(void *context, const uint8_t *data, size_t length)
 {
     struct virtual_vehicle *vehicle = context;
@@ -280,12 +268,14 @@ void virtual_link_send(void *context, const uint8_t *data, size_t length)
     fleet_bytes(&partition->world->fleet, &vehicle->trace, partition->now_us, LINK_UP, data, length);
     if (__builtin_expect(partition->parkings != NULL, 0))
         virtual_battery_used(vehicle, partition->now_us, length);
-    if (__builtin_expect(forgotten(link), 0)) {
+    if (__builtin_expect(virtual_link_forgotten(link), 0)) {
         if (link->resets)
             virtual_schedule(vehicle, STEP_RESET, partition->now_us + 2 * vehicle_way_us(vehicle) + RESET_RADIO_US,
                              vehicle->attempts, NULL, 0);
         return;
     }
+    if (__builtin_expect(fleet_modem_sleeps(vehicle_radio(vehicle)), 0))
+        virtual_link_hasten(link);
     transmit(link, LINK_UP, data, length, false);
 }
 
@@ -299,6 +289,7 @@ void virtual_link_close(void *context, bool abort)
     if (!link)
         return;
     virtual_tell(vehicle, vehicle->partition->now_us, TRACE_LINK, (struct span){NULL, 0}, abort ? "cut" : "closed");
+    virtual_link_found_dead(vehicle, vehicle->partition->now_us, abort);
     if (link->broker_open && !link->dead)
         transmit_end(link, LINK_UP);
     vehicle_lets_go(link);
@@ -313,7 +304,7 @@ void virtual_broker_send(void *door, void *handle, const uint8_t *data, size_t l
         virtual_member_receive(handle, data, length);
         return;
     }
-    if (link->vehicle_open && !forgotten(link))
+    if (link->vehicle_open && !virtual_link_forgotten(link))
         transmit(link, LINK_DOWN, data, length, false);
 }
 
@@ -324,6 +315,8 @@ void virtual_broker_close(void *door, void *handle, enum cloud_close_reason reas
         virtual_member_closed(handle);
         return;
     }
+    if (reason == CLOUD_CLOSED_KEEP_ALIVE)
+        virtual_link_silent(link);
     link->broker_open = false;
     link->connection = NULL;
     drop_segments(link, LINK_UP);

@@ -99,7 +99,7 @@ static bool start_services(struct partition *partition)
     struct cloud_bus *bus = partition_bus(partition, "command-service");
     partition->commands = bus ? cloud_commands_create(&options, bus, 0) : NULL;
     return partition->commands && virtual_remote_start(partition, partition_bus) &&
-           virtual_messages_start(partition, partition_bus);
+           virtual_messages_start(partition, partition_bus) && virtual_network_start(partition);
 }
 
 static bool attach_door(struct partition *partition)

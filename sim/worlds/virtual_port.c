@@ -360,6 +360,12 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
         fleet_parking_probe(&partition->world->fleet, &vehicle->trace, vehicle_parking(vehicle), now_us, probe);
 }
 
+static int64_t port_sleep_us(void *context, int64_t wanted_us)
+{
+    const struct virtual_vehicle *vehicle = context;
+    return fleet_sleep_us(&vehicle->partition->world->fleet, vehicle_index(vehicle), &vehicle->trace, wanted_us);
+}
+
 static size_t port_device(void *context, char *out, size_t capacity)
 {
     return virtual_device(context, out, capacity);
@@ -409,6 +415,7 @@ const struct tcu_port virtual_port = {
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
     .unseal = virtual_unseal,
+    .sleep_us = port_sleep_us,
     .probe = port_probe,
     .inbound = port_inbound,
     .memory_take = port_memory_take,
@@ -499,8 +506,10 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
             tcu_link_down(tcu, now_us, TCU_LINK_TLS_FAILED);
         break;
     case STEP_RESET:
-        if (attempt)
+        if (attempt) {
+            virtual_link_found_dead(vehicle, now_us, true);
             virtual_link_lost(vehicle, now_us, TCU_LINK_PEER_CLOSED);
+        }
         break;
     case STEP_SMS: virtual_sms(vehicle, now_us, span_of(step->data, step->length)); break;
     case STEP_BATTERY: virtual_battery(vehicle, now_us); break;

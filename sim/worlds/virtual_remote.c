@@ -195,6 +195,7 @@ void virtual_parked_at_start(struct virtual_vehicle *vehicle, int64_t now_us)
 void virtual_ignition(struct virtual_vehicle *vehicle, int64_t now_us, bool on)
 {
     struct fleet_car car = car_of(vehicle);
+    virtual_network_ignition(vehicle, now_us, on);
     fleet_car_ignition(&car, now_us, on);
 }
 
@@ -230,16 +231,4 @@ void virtual_trouble(struct partition *partition, int64_t now_us, const struct w
     cloud_broker_restart(partition->cloud.broker, now_us, strcmp(action->option, "lose sessions") != 0);
     if (partition->hall)
         virtual_messages_restarted(partition, now_us);
-}
-
-bool virtual_kill_link(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action)
-{
-    struct virtual_link *link = vehicle_link(vehicle);
-    if (!link || link->dead)
-        return false;
-    link->dead = true;
-    measure_count(vehicle->partition->world->fleet.measure,
-                  action->kind == ACTION_HALF_OPEN ? COUNTER_HALF_OPEN : COUNTER_ADDRESS_CHANGES,
-                  fleet_who(&vehicle->trace, PATH_ANY), now_us, 1);
-    return true;
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib_faults.sh"
 
 fleet=2000
-all="unlock-in-garage shoulder-tap ignition-off-keepalive reconnect-storm exactly-once"
+all="unlock-in-garage shoulder-tap ignition-off-keepalive reconnect-storm exactly-once tunnel-drops"
 # What is counted or timed here names no vehicle.
 of_nobody="$of_nobody|network|forgotten|batteries|cut off|round trip|ended|unended|TCUs|vehicles connected|reconnect"
 for scenario in $all; do

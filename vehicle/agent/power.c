@@ -42,6 +42,8 @@ static bool held(const struct tcu *tcu)
 static void set_wake_timer(struct tcu *tcu)
 {
     int64_t every_us = tcu->more->battery_low ? 0 : tcu->profile->wake_every_us;
+    if (every_us > 0 && tcu->port->sleep_us)
+        every_us = tcu->port->sleep_us(tcu->port_context, every_us);
     tcu->more->power_due_us = every_us > 0 ? tcu->now_us + every_us : TIME_NEVER;
 }
 
