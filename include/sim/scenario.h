@@ -118,6 +118,8 @@ struct scenario_app {
     char command[32];
     double users;   /* number of users; each belongs to one vehicle */
     double per_day; /* commands a user and day, Poisson */
+    bool thinks;    /* after a command a user pauses before the next one can come */
+    struct sim_table think_us;
     int64_t timeout_us;
     double loss;            /* share of commands lost between service and broker (fault) */
     int64_t from_us, to_us; /* active window; 0, 0: whole run */

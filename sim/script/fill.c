@@ -342,6 +342,9 @@ static void fill_app(struct reader *reader, struct scenario_app *app, double fac
     reader_text(reader, "command", app->command, sizeof(app->command));
     app->users = reader_number(reader, "users", 0, 1e9) * factor;
     app->per_day = reader_number(reader, "per_day", 0, 1e7);
+    app->thinks = reader_has(reader, "think");
+    if (app->thinks)
+        reader_table(reader, "think", 0, LONGEST_US, &app->think_us, NULL, 0);
     app->timeout_us = reader_time_us(reader, "timeout");
     app->loss = reader_number(reader, "loss", 0, 1);
     app->from_us = reader_time_us(reader, "from");

@@ -556,12 +556,16 @@ function env.app(name)
   return function(spec)
     ended(this)
     want_table(where, spec)
-    known_fields(where, spec, { "users", "command", "rate", "timeout", "loss", "from", "to", "online_only", "cohort" })
+    known_fields(where, spec, { "users", "command", "rate", "timeout", "loss", "from", "to", "online_only", "cohort", "think" })
     local a = { name = name, line = host.here() }
     a.users = number_in(where .. ": users", spec.users, 0, 1e9)
     a.command = name_of(where .. ": command", spec.command)
     plan.commands_named[a.command] = true
     a.per_day = want_marked(where .. ": rate", spec.rate, "rate", "per_day(1.5), per_hour(...) or per_minute(...)").per_day
+    if spec.think ~= nil then
+      a.think = want_distribution(where .. ": think", spec.think)
+      if a.think.a > 0 and a.think.a < 1000 then fail(format("%s: think: %s is in microseconds; write lognormal(minutes(2), 0.5)", where, a.think.text)) end
+    end
     a.timeout = duration(where .. ": timeout", spec.timeout or 60 * SECOND, 100e3)
     a.loss = share(where .. ": loss", spec.loss or 0)
     a.from = spec.from and moment(where .. ": from", spec.from) or 0

@@ -115,8 +115,11 @@ static bool uses_app(const struct fleet *fleet, uint32_t vehicle, uint32_t app)
     return scenario_selected(fleet->scenario, vehicle, a->cohort, MEASURE_ANY, users_each(fleet, a), 0xA9900 + app);
 }
 
-/* Next command of this vehicle's users after now; commands come as a Poisson process within the app's window. */
-static void find_next_command(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
+#define NOBODY_ASKED UINT32_MAX
+/* Next command of this vehicle's users after now; commands come as a Poisson process within the app's window, for who has just asked once that user has
+ * thought about it. */
+static void find_next_command(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us,
+                              uint32_t asked)
 {
     const struct scenario *scenario = fleet->scenario;
     life->command = LATEST;
@@ -128,6 +131,10 @@ static void find_next_command(const struct fleet *fleet, uint32_t vehicle, struc
         double mean_us = (double)US_PER_DAY / (app->per_day * (users > 1 ? users : 1));
         uint64_t word = sim_random_at(scenario->seed, vehicle, SIM_FOR_COMMANDS, (uint64_t)life->draws++ * 64 + a);
         double wait_us = -log(((double)(word >> 11) + 1) * 0x1p-53) * mean_us;
+        if (app->thinks && a == asked)
+            wait_us += (double)sim_table_at(
+                &app->think_us,
+                (uint32_t)sim_random_at(scenario->seed, vehicle, SIM_FOR_COMMANDS | 0x100, (uint64_t)life->draws));
         int64_t from_us = to_calendar(fleet, now_us);
         if (app->from_us > from_us)
             from_us = app->from_us;
@@ -178,7 +185,7 @@ void fleet_life_start(const struct fleet *fleet, uint32_t vehicle, struct fleet_
         start_trips(fleet, vehicle, life, now_us);
     else if (cohort->driving_mode == DRIVING_ALWAYS)
         life->ignition = to_short(now_us);
-    find_next_command(fleet, vehicle, life, now_us);
+    find_next_command(fleet, vehicle, life, now_us, NOBODY_ASKED);
 }
 
 int64_t fleet_life_next(const struct fleet_life *life)
@@ -233,7 +240,7 @@ enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicl
 
 void fleet_life_command_done(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life, int64_t now_us)
 {
-    find_next_command(fleet, vehicle, life, now_us);
+    find_next_command(fleet, vehicle, life, now_us, life->command_app);
 }
 
 void fleet_life_hole(struct fleet_life *life, int64_t until_us)
