@@ -158,6 +158,8 @@ struct mq5_properties {
 
 /* In `present` beside MQ5_USER_PROPERTY: `encoded` is a block that mq5_user_block() has made, and is written as it stands. */
 #define MQ5_USER_BLOCK MQ5_BIT(63)
+/* The client session's word to its owner: the name of the topic came from its alias, not with the packet. */
+#define MQ5_TOPIC_BY_ALIAS MQ5_BIT(62)
 /* User properties that many packets carry, encoded once. Returns the length; 0: a text is empty or not ASCII, or it is too long. */
 #define MQ5_USER_BLOCK_MAX 120
 uint32_t mq5_user_block(const struct mq5_user_property *user, uint32_t count, uint8_t out[MQ5_USER_BLOCK_MAX]);

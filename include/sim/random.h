@@ -95,7 +95,8 @@ enum sim_purpose {
     SIM_FOR_NETWORK = 32, /* hand-overs, half-open connections, new addresses */
     SIM_FOR_TUNNELS = 33,
     SIM_FOR_ATTACKS = 34,
-    SIM_FOR_CLOCK = 35, /* how fast a sleeping vehicle's clock is */
+    SIM_FOR_CLOCK = 35,   /* how fast a sleeping vehicle's clock is */
+    SIM_FOR_NOTICES = 48, /* which notices a fault concerns */
 };
 
 #endif

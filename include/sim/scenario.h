@@ -68,6 +68,7 @@ struct scenario_cohort {
     char user_name[32], password[64];
     uint8_t mqtt_version; /* 4 or 5 */
     uint16_t receive_maximum, outgoing_maximum, alias_slots;
+    uint16_t alias_maximum; /* aliases of the broker's that it takes */
     struct scenario_power parked, driving;
     uint32_t session_expiry_s;
     bool reconnect_on_power_change;

@@ -29,10 +29,11 @@ struct scenario_notice {
 };
 
 struct scenario_messages {
-    bool on; /* any of this */
+    bool on;      /* any of this */
+    bool aliases; /* what topic aliases save is counted */
     bool
-        processors; /* processors { } was said: they are clients of the broker and take what they have in hand as theirs from time to time */
-    bool routed;    /* by the user property that tells the firmware version */
+        processors; /* processors { } was said: they are clients of the broker, and commit what they took from time to time */
+    bool routed; /* by the user property that tells the firmware version */
     struct scenario_group groups[SCENARIO_GROUPS];
     uint32_t group_count;
     int64_t commit_us; /* what a processor has taken is written, and acknowledged, so long after the first of it came */

@@ -30,6 +30,7 @@ struct tcu_topics {
     char presence[64];
     char reserved[32];   /* prefix of jobs and provisioning: "$aws/", or "convoy/%/"; "": the agent does no jobs */
     char active[64];     /* "": not said; "vehicleactive/%": announced after the first connect with a new certificate */
+    char notices[64];    /* "": none subscribed to; "notice/%/": what comes on its kinds' topics, one level below */
     char deactivate[64]; /* "vehicle/%/certificate/deactivate": all but the certificate named are to be deactivated */
 };
 
@@ -49,6 +50,7 @@ struct tcu_profile {
     uint16_t queue_capacity; /* telemetry messages kept until acknowledged */
     uint8_t telemetry_qos;
     uint8_t alias_slots; /* 0: no topic alias asked for */
+    bool count_aliases;  /* TCU_PROBE_ALIAS is told */
     int64_t backoff_base_us, backoff_cap_us, stable_us;
     bool no_jitter; /* waits the whole window each time: what a firmware must not do */
     /* Power. Parked, the agent stays connected for so long after ignition off, then says good-bye (the session stays, as session_expiry_s says)

@@ -58,8 +58,13 @@ enum tcu_probe_kind {
     TCU_PROBE_SHADOW_DELTA,    /* told of a difference; number: the shadow's version */
     TCU_PROBE_SHADOW_REPORTED, /* an update was accepted; number: the shadow's version */
     TCU_PROBE_SHADOW_CONFLICT, /* ... refused with 409 */
+    TCU_PROBE_NOTICE, /* the cloud tells something: number, at_us: until when it holds (wall; 0: for good), id: kind; reason: TCU_NOTICE_... */
+    TCU_PROBE_ALIAS,  /* a message with a topic alias: number: bytes saved, or lost; reason: TCU_ALIAS_... */
 };
-#define TCU_PROBES (TCU_PROBE_SHADOW_CONFLICT + 1)
+#define TCU_PROBES (TCU_PROBE_ALIAS + 1)
+/* LATE: its time is over, not shown; AGAIN: sent again after a lost acknowledgement; KEPT: a retained one. */
+enum { TCU_NOTICE_LATE = 1, TCU_NOTICE_AGAIN = 2, TCU_NOTICE_KEPT = 4 };
+enum { TCU_ALIAS_COST = 1, TCU_ALIAS_INBOUND = 2 };
 enum tcu_wake { TCU_WAKE_IGNITION, TCU_WAKE_SMS, TCU_WAKE_TIMER, TCU_WAKE_POWER /* power-up while parked */ };
 /* Why a command was not taken. */
 enum tcu_refusal {

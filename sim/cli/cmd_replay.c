@@ -104,8 +104,9 @@ static bool open_run(struct replay *replay)
     }
     if (number_of(replay, "SELECT count(*) FROM replay", 0) > 0)
         return true;
-    cli_complain("%s cannot be replayed: it is not a completed run of the virtual world that was started from its beginning",
-                 replay->directory);
+    cli_complain(
+        "%s cannot be replayed: it is not a completed run of the virtual world that was started from its beginning",
+        replay->directory);
     return false;
 }
 
@@ -166,9 +167,13 @@ static const char *const probe_names[] = {
     [TCU_PROBE_SHADOW_DELTA] = "its shadow differs",
     [TCU_PROBE_SHADOW_REPORTED] = "shadow updated",
     [TCU_PROBE_SHADOW_CONFLICT] = "shadow's version was another",
+    [TCU_PROBE_NOTICE] = "notice",
+    [TCU_PROBE_ALIAS] = "topic alias, bytes",
 };
-static const char *const way_names[] = {
-    [TRACE_SENT] = "car     >", [TRACE_ARRIVED] = "  > broker", [TRACE_ANSWERED] = "broker  <", [TRACE_RECEIVED] = "  < car"};
+static const char *const way_names[] = {[TRACE_SENT] = "car     >",
+                                        [TRACE_ARRIVED] = "  > broker",
+                                        [TRACE_ANSWERED] = "broker  <",
+                                        [TRACE_RECEIVED] = "  < car"};
 
 static void line(struct replay *replay, int64_t at_us, const char *who, const char *what)
 {
@@ -267,8 +272,8 @@ static bool find_vehicle(struct replay *replay)
         replay->world.replay_vehicle = vehicle;
         return true;
     }
-    cli_complain("--vehicle takes a vehicle of the run, by number (0 to %u) or name, got '%s'", replay->scenario->fleet - 1,
-                 replay->vehicle_text);
+    cli_complain("--vehicle takes a vehicle of the run, by number (0 to %u) or name, got '%s'",
+                 replay->scenario->fleet - 1, replay->vehicle_text);
     return false;
 }
 
@@ -354,10 +359,11 @@ static bool time_option(const char *name, const char *text, int64_t *out_us)
 
 static int usage(FILE *out)
 {
-    fprintf(out, "usage: convoy replay RUN --vehicle ID [--from TIME] [--until TIME]\n\n"
-                 "  RUN            directory of a completed virtual run\n"
-                 "  --vehicle ID   number or name of the vehicle\n"
-                 "  --from, --until   what is shown: seconds or H:M:S since the scenario's start (all of it runs again)\n");
+    fprintf(out,
+            "usage: convoy replay RUN --vehicle ID [--from TIME] [--until TIME]\n\n"
+            "  RUN            directory of a completed virtual run\n"
+            "  --vehicle ID   number or name of the vehicle\n"
+            "  --from, --until   what is shown: seconds or H:M:S since the scenario's start (all of it runs again)\n");
     return out == stdout ? EXIT_HOLDS : EXIT_USAGE;
 }
 

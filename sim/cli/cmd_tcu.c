@@ -503,6 +503,13 @@ static void refusal_line(const struct tcu_probe *probe)
     printf("command refused: %s", probe->reason < sizeof(whys) / sizeof(whys[0]) ? whys[probe->reason] : "");
 }
 
+static void notice_line(const struct tcu_probe *probe)
+{
+    printf("notice %.*s %u%s%s", (int)probe->id.length, (const char *)probe->id.data, probe->number,
+           probe->reason & TCU_NOTICE_LATE ? ", its time is over" : "",
+           probe->reason & TCU_NOTICE_KEPT ? ", kept" : "");
+}
+
 static void report(void *context, int64_t now_us, const struct tcu_probe *probe, const char *detail)
 {
     struct tcu_command *command = context;
@@ -538,6 +545,8 @@ static void report(void *context, int64_t now_us, const struct tcu_probe *probe,
     case TCU_PROBE_SHADOW_DELTA:
     case TCU_PROBE_SHADOW_REPORTED:
     case TCU_PROBE_SHADOW_CONFLICT: shadow_line(probe); break;
+    case TCU_PROBE_NOTICE: notice_line(probe); break;
+    case TCU_PROBE_ALIAS: printf("topic alias: %u bytes", probe->number); break;
     }
     printf("\n");
     fflush(stdout);

@@ -247,6 +247,7 @@ static void fill_mqtt(struct reader *reader, struct scenario_cohort *cohort)
     cohort->receive_maximum = (uint16_t)reader_whole(reader, "receive_maximum", 65535);
     cohort->outgoing_maximum = (uint16_t)reader_whole(reader, "outgoing_maximum", 65535);
     cohort->alias_slots = (uint16_t)reader_whole(reader, "topic_aliases", 65535);
+    cohort->alias_maximum = (uint16_t)reader_whole(reader, "aliases_taken", 16);
     cohort->reconnect_on_power_change = reader_flag(reader, "reconnect");
     reader_leave(reader);
 }

@@ -45,6 +45,7 @@ void fill_messages(struct reader *reader, struct scenario_messages *messages)
 {
     reader_enter(reader, "messages");
     messages->processors = reader_flag(reader, "processors");
+    messages->aliases = reader_flag(reader, "aliases");
     messages->on = reader_flag(reader, "on");
     messages->routed = reader_flag(reader, "routed");
     messages->commit_us = reader_time_us(reader, "commit");

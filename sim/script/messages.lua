@@ -9,7 +9,7 @@ local action, source, series, metric_step = kit.action, kit.source, kit.series, 
 local SECOND = 1e6
 local MEMBERS = 12
 
-local m = { on = false, processors = false, routed = false, groups = {}, commit = SECOND, session = 0, spread = 0.2, notices = {}, grace = 30 * SECOND, faults = {} }
+local m = { on = false, aliases = false, processors = false, routed = false, groups = {}, commit = SECOND, session = 0, spread = 0.2, notices = {}, grace = 30 * SECOND, faults = {} }
 plan.messages = m
 local fault_names = { "wrong_route", "early_acknowledgement", "unshared", "idle_members", "forget_expiry", "at_most_once" }
 for _, name in ipairs(fault_names) do m.faults[name] = 0 end
@@ -150,8 +150,8 @@ end
 
 function env.aliases()
   m.aliases = true
-  return source("metric", "alias.saved_day", "bytes saved by topic aliases", "mean", 0, {
-    saved = kit.switch("metric", "alias.saved_day", "bytes saved by topic aliases", "mean") }, "aliases()")
+  return source("metric", "bytes.alias_saved_day", "bytes saved by topic aliases", "mean", 0, {
+    saved = kit.switch("metric", "bytes.alias_saved_day", "bytes saved by topic aliases", "mean") }, "aliases()")
 end
 
 -- ---- after the file ------------------------------------------------------------------------------------------------

@@ -421,7 +421,7 @@ local function mqtt_part(where, spec)
   where = where .. ": mqtt"
   spec = want_table(where, spec or {})
   known_fields(where, spec, { "version", "driving", "parked", "session_expiry", "receive_maximum", "outgoing_maximum", "topic_aliases",
-                              "reconnect_on_power_change" })
+                              "aliases_taken", "reconnect_on_power_change" })
   local m = {}
   m.version = spec.version or 5
   if m.version ~= 5 and m.version ~= 3.1 and m.version ~= 4 and m.version ~= "3.1.1" then
@@ -434,6 +434,7 @@ local function mqtt_part(where, spec)
   m.receive_maximum = whole(where .. ".receive_maximum", spec.receive_maximum or 16, 1, 1000)
   m.outgoing_maximum = whole(where .. ".outgoing_maximum", spec.outgoing_maximum or 8, 2, 1000)
   m.topic_aliases = whole(where .. ".topic_aliases", spec.topic_aliases or 1, 0, 16)
+  m.aliases_taken = whole(where .. ".aliases_taken", spec.aliases_taken or 0, 0, 16)
   m.reconnect = boolean(where .. ".reconnect_on_power_change", spec.reconnect_on_power_change or false)
   return m
 end

@@ -28,7 +28,7 @@ static void profile_mqtt(struct mq5_client_config *mqtt, const struct scenario_c
 {
     mqtt->version = cohort->mqtt_version;
     mqtt->receive_maximum = cohort->receive_maximum;
-    mqtt->topic_alias_maximum = 0;
+    mqtt->topic_alias_maximum = cohort->alias_maximum;
     mqtt->maximum_packet_size = 0;
     mqtt->outgoing_maximum = cohort->outgoing_maximum;
     mqtt->outgoing_alias_slots = (uint8_t)(cohort->alias_slots > 16 ? 16 : cohort->alias_slots);
@@ -99,6 +99,9 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
     profile_topics(&profile->topics, fleet);
     if (fleet->scenario->cloud.messages.routed && cohort->mqtt_version != MQ5_V5) /* no properties to say it in */
         fleet_marked_telemetry(fleet, firmware, profile->topics.telemetry);
+    if (fleet->scenario->cloud.messages.notice_count > 0)
+        fleet_notice_topic(fleet, profile->topics.notices);
+    profile->count_aliases = fleet->scenario->cloud.messages.aliases;
     snprintf(profile->firmware, sizeof profile->firmware, "%s", firmware);
     snprintf(profile->schema, sizeof profile->schema, "telemetry-1");
     snprintf(profile->encoding, sizeof profile->encoding, "json");
@@ -419,7 +422,11 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
         trace->link_up_us = -1;
         count(fleet, trace, COUNTER_CONNECT_ATTEMPTS, now_us, 1);
         break;
-    case TCU_PROBE_ONLINE: went_online(fleet, vehicle, trace, now_us); break;
+    case TCU_PROBE_ONLINE:
+        if (fleet->find_book)
+            fleet_book_probe(fleet, vehicle, trace, now_us, probe);
+        went_online(fleet, vehicle, trace, now_us);
+        break;
     case TCU_PROBE_REFUSED: was_refused(fleet, vehicle, trace, now_us); break;
     case TCU_PROBE_OFFLINE: went_offline(fleet, vehicle, trace, now_us); break;
     case TCU_PROBE_KEY_READY:
@@ -463,6 +470,8 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
     case TCU_PROBE_SHADOW_DELTA: break;
     case TCU_PROBE_SHADOW_REPORTED: count(fleet, trace, COUNTER_SHADOW_UPDATES, now_us, 1); break;
     case TCU_PROBE_SHADOW_CONFLICT: count(fleet, trace, COUNTER_SHADOW_CONFLICTS, now_us, 1); break;
+    case TCU_PROBE_NOTICE:
+    case TCU_PROBE_ALIAS: fleet_book_probe(fleet, vehicle, trace, now_us, probe); break;
     case TCU_PROBE_POWER: changed_power(fleet, vehicle, trace, now_us, probe->number == TCU_DRIVING); break;
     }
 }
@@ -538,6 +547,8 @@ void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *tra
     struct measure_dimension who = fleet_who(trace, PATH_ANY);
     if (fleet->scenario->cloud.lifecycle.on)
         fleet_identity_offline(fleet, vehicle, trace, end_us);
+    if (fleet->find_book)
+        fleet_book_finish(fleet, vehicle, trace, now_us);
     measure_sample(fleet->measure, METRIC_BYTES_UP_DAY, who, vehicle, end_us, llround((double)trace->bytes_up / days));
     measure_sample(fleet->measure, METRIC_BYTES_DOWN_DAY, who, vehicle, end_us,
                    llround((double)trace->bytes_down / days));

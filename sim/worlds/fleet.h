@@ -34,6 +34,7 @@ struct fleet_commands {
 struct fleet_identity; /* fleet_identity.h */
 struct fleet_orders;   /* fleet_remote.h */
 struct fleet_parking;
+struct fleet_book; /* fleet_messages.h */
 
 struct fleet {
     struct script *script;
@@ -64,6 +65,7 @@ struct fleet {
     /* remote_commands { }: the desk of a vehicle; parked cars: where it stands. NULL: not of this scenario. */
     struct fleet_orders *(*find_orders)(void *context, uint32_t vehicle);
     struct fleet_parking *(*find_parking)(void *context, uint32_t vehicle);
+    struct fleet_book *(*find_book)(void *context, uint32_t vehicle); /* processors { }, notices, aliases() */
     void *find_context;
     struct memory_heap *home; /* where the fleet's own memory comes from */
     /* Takes what a script's on_event would be told, to tell it later; NULL: the script is told at once. */
@@ -137,6 +139,8 @@ void fleet_bytes(struct fleet *fleet, struct fleet_trace *trace, int64_t now_us,
 void fleet_delivery(struct fleet *fleet, int64_t now_us, const struct mq5_publish *message);
 /* The same, taken apart by the caller; wall_us: when it was meant. */
 void fleet_delivered(struct fleet *fleet, int64_t now_us, uint32_t vehicle, uint32_t number, int64_t wall_us);
+/* Topic aliases that a broker may use towards the vehicles that take most. */
+uint16_t fleet_aliases_taken(const struct scenario *scenario);
 /* Closes the books of a vehicle. */
 void fleet_finish(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, const struct tcu *tcu,
                   int64_t now_us);

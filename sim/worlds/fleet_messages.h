@@ -80,4 +80,30 @@ void fleet_marked_telemetry(const struct fleet *fleet, const char *firmware, cha
 struct cloud_router *fleet_router_open(struct fleet *fleet, struct cloud_bus *bus, struct cloud_bus *marked_bus,
                                        const char *share, int64_t now_us);
 
+/* ---- notices, and the books of them and of topic aliases -------------------------------------------------------------- */
+
+struct fleet_book {      /* of one vehicle; by kind of notice */
+    int64_t alias_saved; /* bytes, both ways */
+    uint16_t sent[SCENARIO_NOTICES], got[SCENARIO_NOTICES];
+    uint16_t newest[SCENARIO_NOTICES], last[SCENARIO_NOTICES]; /* rounds: sent to it, had by it */
+};
+
+struct fleet_notices { /* to vehicles first, first + stride, ... */
+    struct fleet *fleet;
+    struct cloud_bus *bus;
+    uint32_t first, stride;
+    int64_t next_us, due_us[SCENARIO_NOTICES];
+    uint32_t round[SCENARIO_NOTICES];
+    char topic[64];
+};
+
+void fleet_notice_topic(const struct fleet *fleet, char out[64]); /* "notice/%/" */
+void fleet_notices_open(struct fleet_notices *notices, struct fleet *fleet, struct cloud_bus *bus, uint32_t first,
+                        uint32_t stride);
+void fleet_notices_tick(struct fleet_notices *notices, int64_t now_us);
+/* TCU_PROBE_NOTICE, _ALIAS, and _ONLINE before the trace is told. */
+void fleet_book_probe(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us,
+                      const struct tcu_probe *probe);
+void fleet_book_finish(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t now_us);
+
 #endif

@@ -370,6 +370,7 @@ static bool set_up(struct virtual_world *world, struct script *script)
     world->fleet.find_trace = find_trace;
     world->fleet.find_identity = scenario->cloud.lifecycle.on ? virtual_find_identity : NULL;
     world->fleet.find_orders = scenario->cloud.commands.on ? virtual_find_orders : NULL;
+    world->fleet.find_book = scenario->cloud.messages.on ? virtual_find_book : NULL;
     world->fleet.find_parking = fleet_has_parking(scenario) ? virtual_find_parking : NULL;
     world->fleet.find_context = world;
     world->fleet.tell = virtual_tell_script;

@@ -331,6 +331,7 @@ void virtual_forget_executions(struct virtual_vehicle *vehicle);
 /* virtual_messages.c: processors that are clients of the broker. */
 bool virtual_messages_start(struct partition *partition,
                             struct cloud_bus *(*bus)(struct partition *partition, const char *client_id));
+struct fleet_book *virtual_find_book(void *world, uint32_t vehicle);
 int64_t virtual_messages_next(const struct partition *partition);
 void virtual_messages_tick(struct partition *partition, int64_t now_us);
 int64_t virtual_messages_act(struct partition *partition, int64_t now_us, const struct world_action *action);

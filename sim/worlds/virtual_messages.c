@@ -20,7 +20,15 @@ struct virtual_messages {
     struct fleet_pool pool;
     struct virtual_member members[FLEET_MEMBERS];
     struct cloud_router *router;
+    struct fleet_notices notices;
+    struct fleet_book books[]; /* by vehicle */
 };
+
+struct fleet_book *virtual_find_book(void *world, uint32_t vehicle)
+{
+    struct virtual_vehicle *found = virtual_find_vehicle(world, vehicle);
+    return found && found->partition->hall ? &found->partition->hall->books[found->local] : NULL;
+}
 
 static const struct cloud_peer inside = {.inside = true, .address = "inside"};
 
@@ -122,10 +130,17 @@ bool virtual_messages_start(struct partition *partition,
     const struct scenario_messages *told = &fleet->scenario->cloud.messages;
     if (!told->on)
         return true;
-    partition->hall = memory_allocate_zero(1, sizeof *partition->hall);
+    partition->hall = memory_allocate_zero(1, sizeof *partition->hall + partition->count * sizeof(struct fleet_book));
     if (!partition->hall)
         return false;
-    partition->hall->pool.next_us = TIME_NEVER;
+    partition->hall->pool.next_us = partition->hall->notices.next_us = TIME_NEVER;
+    if (told->notice_count > 0) {
+        struct cloud_bus *notices = bus(partition, "notices");
+        if (!notices)
+            return false;
+        fleet_notices_open(&partition->hall->notices, fleet, notices, partition->number,
+                           partition->world->partition_count);
+    }
     if (told->routed) {
         struct cloud_bus *router = bus(partition, "router"), *marked = bus(partition, "router-marked");
         partition->hall->router = router && marked ? fleet_router_open(fleet, router, marked, "", 0) : NULL;
@@ -137,12 +152,15 @@ bool virtual_messages_start(struct partition *partition,
 
 int64_t virtual_messages_next(const struct partition *partition)
 {
-    return fleet_pool_next(&partition->hall->pool);
+    int64_t pool_us = fleet_pool_next(&partition->hall->pool), notices_us = partition->hall->notices.next_us;
+    return pool_us < notices_us ? pool_us : notices_us;
 }
 
 void virtual_messages_tick(struct partition *partition, int64_t now_us)
 {
     fleet_pool_tick(&partition->hall->pool, now_us);
+    if (partition->world->scenario->cloud.messages.notice_count > 0)
+        fleet_notices_tick(&partition->hall->notices, now_us);
 }
 
 int64_t virtual_messages_act(struct partition *partition, int64_t now_us, const struct world_action *action)

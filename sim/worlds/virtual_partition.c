@@ -37,6 +37,7 @@ static void cloud_settings(struct partition *partition, struct cloud_options *op
     options->broker.maximum_session_expiry_s = scenario->cloud.session_expiry_maximum_s;
     options->broker.receive_maximum = scenario->cloud.receive_maximum;
     options->broker.topic_alias_maximum = scenario->cloud.topic_alias_maximum;
+    options->broker.outbound_topic_aliases = fleet_aliases_taken(scenario);
     options->registration.draw_delay = draw_activation;
     options->registration.draw_context = partition;
     options->registration.epoch_us = scenario->start_epoch_us;

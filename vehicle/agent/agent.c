@@ -229,7 +229,9 @@ static void message(struct tcu *tcu, const struct mq5_publish *publish)
 {
     if (tcu->more)
         agent_power_stay(tcu);
-    if (!agent_request_message(tcu, publish) && !agent_claiming(tcu))
+    if (tcu->profile->count_aliases && publish->properties.present & MQ5_BIT(MQ5_TOPIC_ALIAS))
+        agent_alias_used(tcu, publish->properties.present & MQ5_TOPIC_BY_ALIAS, true, publish->topic.length);
+    if (!agent_request_message(tcu, publish) && !agent_claiming(tcu) && !agent_notice_message(tcu, publish))
         agent_command_message(tcu, publish);
 }
 

@@ -12,6 +12,7 @@
  *   jobs.c        what the cloud wants done, and telling it how it went
  *   rotation.c    a change of identity, by job or by claim, over power cuts
  *   request.c     what a change of identity asks of the cloud, repeated until answered
+ *   notice.c      what the cloud tells of its own accord
  *   shadow.c      the vehicle's side of its Device Shadow
  *   json.c        members of objects, text with escapes
  *
@@ -438,6 +439,11 @@ void agent_shadow_dropped(struct tcu *tcu, uint32_t token);
 bool agent_shadow_heard(struct tcu *tcu, struct span topic, struct span payload);
 void agent_shadow_executed(struct tcu *tcu,
                            const struct agent_answer *answer); /* a command of the shadow's has ended */
+
+/* notice.c */
+struct span agent_notice_filter(const struct tcu *tcu, char *out);             /* out holds AGENT_TOPIC_MAX bytes */
+bool agent_notice_message(struct tcu *tcu, const struct mq5_publish *publish); /* true: it was one */
+void agent_alias_used(struct tcu *tcu, bool known, bool inbound, uint32_t topic_length);
 
 /* json.c */
 enum agent_json { AGENT_JSON_BAD, AGENT_JSON_NONE, AGENT_JSON_FOUND };

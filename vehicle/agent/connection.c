@@ -248,7 +248,7 @@ static void go_online(struct tcu *tcu, bool resumed)
         return;
     }
     tcu->subscribed &= resumed;
-    tcu->want_subscribe = !tcu->subscribed && (topics->command_request[0] || topics->reserved[0]);
+    tcu->want_subscribe = !tcu->subscribed && (topics->command_request[0] || topics->reserved[0] || topics->notices[0]);
     if (!resumed && topics->reserved[0])
         tcu->want_rotation = 1;                                      /* what was notified meanwhile is lost */
     tcu->want_presence = topics->presence[0] && !tcu->presence_sent; /* else it has just been resent */
@@ -323,7 +323,7 @@ void agent_timer_run(struct tcu *tcu)
 }
 
 /* Where the answers' topics are our own ones, our requests would come back, too. */
-enum { FILTERS = 4 };
+enum { FILTERS = 5 };
 
 static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[FILTERS],
                         char texts[FILTERS][AGENT_FILTER_MAX])
@@ -355,6 +355,10 @@ static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[FILT
         list[count].filter = agent_command_execution_filter(tcu, texts[3]);
         count += list[count].filter.length > 0;
     }
+    list[count] = filter;
+    list[count].retain_handling = MQ5_RETAIN_SEND; /* what holds still is worth knowing */
+    list[count].filter = agent_notice_filter(tcu, texts[4]);
+    count += list[count].filter.length > 0;
     return count;
 }
 

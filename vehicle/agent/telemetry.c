@@ -85,12 +85,15 @@ static enum mq5_client_result publish_next(struct tcu *tcu)
     bool aliased = agent_v5(tcu) && tcu->profile->alias_slots > 0 && tcu->profile->mqtt.outgoing_alias_slots > 0;
     record->sent_at = agent_stamp(tcu->now_us);
     tcu->sending = 1;
+    bool known = aliased && agent_mqtt_alias_known(tcu, TELEMETRY_ALIAS);
     enum mq5_client_result result = agent_mqtt_publish(tcu, number, aliased ? TELEMETRY_ALIAS : 0);
     bool finished = !tcu->sending;
     tcu->sending = 0;
     tcu->blocked = result == MQ5C_WAIT;
     if (result == MQ5C_DONE && !finished)
         agent_tell(tcu, TCU_PROBE_TELEMETRY_SENT, 0, number);
+    if (result == MQ5C_DONE && tcu->profile->count_aliases && aliased && agent_mqtt_alias_known(tcu, TELEMETRY_ALIAS))
+        agent_alias_used(tcu, known, false, (uint32_t)strlen(tcu->profile->topics.telemetry) - 1 + tcu->name_length);
     if (result == MQ5C_DONE)
         return result;
     int position = find_inflight(tcu, number);

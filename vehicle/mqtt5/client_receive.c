@@ -101,6 +101,7 @@ static bool resolve_alias(struct mq5_client *client, int64_t now_us, struct mq5_
         mq5_client_fail(client, now_us, MQ5_QUOTA_EXCEEDED, "topic aliases need more memory than we have");
     } else {
         publish->topic = mq5_alias_get(client, alias);
+        publish->properties.present |= MQ5_TOPIC_BY_ALIAS;
         if (publish->topic.length > 0)
             return true;
         mq5_client_fail(client, now_us, MQ5_PROTOCOL_ERROR, "topic alias without a topic");
