@@ -276,6 +276,12 @@ const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, st
     return session && broker_link_of(session) ? broker_peer(broker, session->connection) : NULL;
 }
 
+bool cloud_broker_has_session(const struct cloud_broker *broker, struct span client_id)
+{
+    const struct session *session = broker_session_find(broker, client_id);
+    return session && !(session->flags & SESSION_DEAD);
+}
+
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id)
 {
     const struct session *session = broker_session_find(broker, client_id);

@@ -244,6 +244,11 @@ bool names_flag(struct names *names, uint32_t number, uint8_t flag)
     return rows_set(&names->rows, number, KIND, rows_get(&names->rows, number, KIND) | flag);
 }
 
+bool names_unflag(struct names *names, uint32_t number, uint8_t flag)
+{
+    return rows_set(&names->rows, number, KIND, rows_get(&names->rows, number, KIND) & ~(uint64_t)flag);
+}
+
 int64_t names_created(const struct names *names, uint32_t number)
 {
     return (int64_t)rows_get(&names->rows, number, CREATED);

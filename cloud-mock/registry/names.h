@@ -32,6 +32,7 @@ uint32_t names_text(const struct names *names, uint32_t number,
                     char out[NAME_MAX_LENGTH + 1]); /* terminated; returns the length */
 uint8_t names_flags(const struct names *names, uint32_t number);
 bool names_flag(struct names *names, uint32_t number, uint8_t flag); /* sets; false: out of memory */
+bool names_unflag(struct names *names, uint32_t number, uint8_t flag); /* the same */
 int64_t names_created(const struct names *names, uint32_t number);
 uint64_t names_bytes(const struct names *names);
 

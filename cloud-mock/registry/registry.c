@@ -378,6 +378,39 @@ bool cloud_registry_forget_certificate(struct cloud_registry *registry, const ui
     return !registry->database || database_delete_certificate(registry->database, id);
 }
 
+struct one {
+    bool found;
+    uint8_t id[32];
+};
+
+static bool take_one(void *context, const struct cloud_certificate *certificate, enum cloud_certificate_status status)
+{
+    struct one *one = context;
+    (void)status;
+    one->found = true;
+    memcpy(one->id, certificate->id, sizeof(one->id));
+    return false;
+}
+
+bool cloud_registry_forget_thing(struct cloud_registry *registry, const char *thing)
+{
+    uint32_t number = names_find(&registry->names, span_text(thing));
+    if (number == NAME_NONE || !(names_flags(&registry->names, number) & NAME_THING))
+        return false;
+    for (;;) {
+        struct one one = {.found = false};
+        cloud_registry_of_thing(registry, thing, take_one, &one);
+        if (!one.found)
+            break;
+        if (!cloud_registry_forget_certificate(registry, one.id))
+            return false;
+    }
+    if (!names_unflag(&registry->names, number, NAME_THING))
+        return false;
+    registry->counts.things--;
+    return !registry->database || database_put_name(registry->database, registry, number);
+}
+
 bool cloud_registry_put_thing(struct cloud_registry *registry, const char *thing, int64_t now_s)
 {
     uint32_t number = names_intern(&registry->names, span_text(thing), now_s);

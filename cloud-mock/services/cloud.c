@@ -51,6 +51,11 @@ static struct cloud_authorisation on_authorise(void *context, int64_t now_us, co
                                                const struct cloud_peer *peer)
 {
     struct cloud *cloud = context;
+    if (cloud->elsewhere) {
+        struct cloud_authorisation away = cloud->elsewhere(cloud->door, now_us, connect);
+        if (away.reason != MQ5_SUCCESS)
+            return away;
+    }
     cloud_registration_tick(cloud->registration,
                             now_us); /* activations due at this very moment come before the connect */
     if (peer && peer->inside)

@@ -160,6 +160,8 @@ uint8_t cloud_local_publish(struct cloud_local *local, int64_t now_us, const str
 uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct span client_id,
                              const struct mq5_publish *message);
 
+/* A session of this client, connected or not. */
+bool cloud_broker_has_session(const struct cloud_broker *broker, struct span client_id);
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id);
 /* Who is at the other end of a connected client's link; lent as to a hook. NULL: not connected, or nothing is known. */
 const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, struct span client_id);

@@ -25,6 +25,8 @@ bool cloud_registry_put_certificate(struct cloud_registry *registry, const struc
 bool cloud_registry_set_status(struct cloud_registry *registry, const uint8_t certificate_id[32],
                                enum cloud_certificate_status status, int64_t now_s);
 bool cloud_registry_put_thing(struct cloud_registry *registry, const char *thing, int64_t now_s); /* idempotent */
+/* The thing and all of its certificates go for good; an announced device stays announced. false: unknown, or the database refused. */
+bool cloud_registry_forget_thing(struct cloud_registry *registry, const char *thing);
 bool cloud_registry_has_thing(const struct cloud_registry *registry, const char *thing);
 /* false: unknown. key_id and is_ca are not kept. */
 bool cloud_registry_certificate(const struct cloud_registry *registry, const uint8_t certificate_id[32],

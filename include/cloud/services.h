@@ -216,6 +216,8 @@ struct cloud {
                             enum cloud_close_reason reason);
     void (*on_refused)(void *door, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
                        uint8_t reason);
+    /* Asked before anything else at a connect: does the client belong to another region or broker? MQ5_SUCCESS: no, it goes on here. */
+    struct cloud_authorisation (*elsewhere)(void *door, int64_t now_us, const struct mq5_connect *connect);
     bool (*inbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     const struct cloud_peer *(*peer)(void *door, void *link); /* as in cloud_broker_ops; NULL: known from the opening */

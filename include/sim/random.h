@@ -97,6 +97,7 @@ enum sim_purpose {
     SIM_FOR_ATTACKS = 34,
     SIM_FOR_CLOCK = 35,   /* how fast a sleeping vehicle's clock is */
     SIM_FOR_NOTICES = 48, /* which notices a fault concerns */
+    SIM_FOR_REGIONS = 64, /* when a vehicle arrives, is sent home, has its turn */
 };
 
 #endif

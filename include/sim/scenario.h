@@ -10,9 +10,10 @@
 #include "sim/models.h"
 #include "sim/scenario_messages.h"
 
-#define SCENARIO_NAME   40
-#define SCENARIO_TEXT   160
-#define SCENARIO_SHARES 8
+#define SCENARIO_NAME    40
+#define SCENARIO_TEXT    160
+#define SCENARIO_SHARES  8
+#define SCENARIO_REGIONS 16
 
 enum parameter_kind { PARAMETER_NUMBER, PARAMETER_BOOLEAN, PARAMETER_TEXT };
 
@@ -33,6 +34,9 @@ struct scenario_region {
     char name[SCENARIO_NAME];
     char endpoint[128];
     int64_t latency_us; /* one way, between the mobile network and the region's broker: added to the radio's */
+    uint16_t
+        residency; /* bits of the regions where data of vehicles at home here may be; its own is always one of them */
+    bool sni_only; /* the CA's mode: accounts are told apart by the name a client asks for */
     uint32_t line;
 };
 
@@ -181,6 +185,35 @@ struct scenario_commands {
     double lose_sms, lose_answers, trust_old_presence, no_fallback;
 };
 
+/* Regions with a cloud each. Set when the scenario says resolver { }, region_moves { } or migration { }; else regions are latencies. */
+struct scenario_wave { /* a cohort's turn, from the start of the migration */
+    uint16_t cohort;
+    int64_t at_us, within_us;
+};
+struct scenario_regions {
+    bool on;
+    uint8_t routing;  /* enum cloud_routing */
+    uint8_t standard; /* region without a better answer */
+    int64_t ttl_us;
+    int64_t health_check_us; /* until the resolver knows that a region is down, or up again */
+    int64_t fail_back_us;    /* who was taken over is sent home spread over so long; 0: at its next attempt */
+    uint32_t between_us[SCENARIO_REGIONS][SCENARIO_REGIONS]; /* one way, cloud to cloud */
+    /* A vehicle's home changes: kinds of data are bits as in enum cloud_data_kind. */
+    uint8_t copied, cleaned, kept;
+    int64_t clean_after_us, give_up_us;
+    /* From one broker to another, by cohorts. */
+    bool migrates;
+    uint8_t from, to;
+    int64_t migration_at_us;
+    struct scenario_wave *waves;
+    uint32_t wave_count;
+    double abort_share;
+    int64_t settle_us;
+    int64_t drain_us; /* a vehicle's turn waits so long at most for its open commands */
+    /* Faults: shares of vehicles concerned, 0: none; switches: above 0.5 is on. */
+    double ignore_residency, no_health_check, keep_old, copy_all, new_refuses, no_processors;
+};
+
 struct scenario_cloud {
     char profile[24];               /* "embedded"; a live run on an external broker uses "plain" */
     struct sim_table activation_us; /* registration event until ACTIVE */
@@ -195,6 +228,7 @@ struct scenario_cloud {
     struct scenario_lifecycle lifecycle;
     struct scenario_commands commands;
     struct scenario_messages messages;
+    struct scenario_regions regions;
 };
 
 struct scenario {
@@ -264,6 +298,11 @@ enum world_action_kind {
     /* processors: `option`: the group, "" each; store_writes: how many */
     ACTION_PROCESSORS_SCALE, /* to so many */
     ACTION_PROCESSOR_DIES,   /* without a word; back after duration_us, 0: never */
+    /* with regions that have a cloud each only; `option`: the region's name */
+    ACTION_REGION_OUTAGE, /* for duration_us */
+    ACTION_MOVE_REGION,   /* the selected vehicles change continent, each at a moment of its own within timeout_us */
+    ACTION_TRAVEL,        /* the same, and their homes stay */
+    ACTION_ROLL_BACK,     /* of the migration */
 };
 struct world_action {
     enum world_action_kind kind;

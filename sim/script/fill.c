@@ -69,6 +69,8 @@ static void fill_region(struct reader *reader, struct scenario_region *region)
     reader_text(reader, "name", region->name, sizeof(region->name));
     reader_text(reader, "endpoint", region->endpoint, sizeof(region->endpoint));
     region->latency_us = reader_time_us(reader, "latency");
+    region->residency = (uint16_t)reader_whole(reader, "residency_bits", UINT16_MAX);
+    region->sni_only = reader_flag(reader, "sni_only");
 }
 
 static void fill_cloud(struct reader *reader, struct scenario_cloud *cloud)
@@ -523,6 +525,7 @@ void script_fill(struct script *script)
     fill_messages(&reader, &scenario->cloud.messages);
     FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
               fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
+    fill_regions(&reader, scenario);
     double factor = fleet_factor(&reader, script);
     number_vehicles(&reader, scenario, factor);
     FILL_LIST("apps", scenario->apps, scenario->app_count, 64, fill_app(&reader, &scenario->apps[i], factor));

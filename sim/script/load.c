@@ -288,6 +288,7 @@ void script_free(struct script *script)
     memory_free(scenario->timeline);
     memory_free(scenario->expectations);
     memory_free(scenario->tunnels);
+    memory_free(scenario->cloud.regions.waves);
     memory_free(script);
 }
 

@@ -311,9 +311,11 @@ function env.region(name)
   return function(spec)
     ended(this)
     want_table(where, spec)
-    known_fields(where, spec, { "latency", "endpoint" })
-    plan.regions[#plan.regions + 1] = { name = name, line = host.here(), latency = duration(where .. ": latency", spec.latency or 0),
-                                        endpoint = text_of(where .. ": endpoint", spec.endpoint or name .. ".fleet.test", 127) }
+    known_fields(where, spec, { "latency", "endpoint", "residency", "ca_mode" })
+    local r = { name = name, line = host.here(), latency = duration(where .. ": latency", spec.latency or 0),
+                endpoint = text_of(where .. ": endpoint", spec.endpoint or name .. ".fleet.test", 127) }
+    plan.region_parts(where, spec, r)
+    plan.regions[#plan.regions + 1] = r
     region_index[name] = #plan.regions
   end
 end

@@ -35,6 +35,10 @@ static const struct {
     {"power_cut", ACTION_POWER_CUT},
     {"processors_scale", ACTION_PROCESSORS_SCALE},
     {"processor_dies", ACTION_PROCESSOR_DIES},
+    {"region_outage", ACTION_REGION_OUTAGE},
+    {"move_region", ACTION_MOVE_REGION},
+    {"travel", ACTION_TRAVEL},
+    {"roll_back", ACTION_ROLL_BACK},
 };
 
 static lua_Number field(lua_State *lua, const char *key)

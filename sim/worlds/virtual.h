@@ -36,8 +36,9 @@ struct virtual_link {                /* a transport connection; lives until both
     struct store_item *certificate; /* shown in the handshake; NULL: none */
     uint8_t tls;                    /* as struct link_setup says */
     bool vehicle_open, broker_open;
-    bool dead;   /* the network has forgotten it: nothing arrives any more, at either end */
-    bool resets; /* ... and answers the vehicle with a reset */
+    bool dead;      /* the network has forgotten it: nothing arrives any more, at either end */
+    bool resets;    /* ... and answers the vehicle with a reset */
+    uint8_t region; /* where regions have a cloud each: whose broker is at the other end */
     struct cloud_certificate
         proven[]; /* of runs with real cryptography: one, what the handshake made of the certificate */
 };
@@ -56,7 +57,13 @@ enum step_kind {
     STEP_TLS_FAILED,
     STEP_RESET, /* of a connection that the network has forgotten */
     STEP_SMS,
-    STEP_BATTERY /* the battery is looked at */
+    STEP_BATTERY, /* the battery is looked at */
+    /* virtual_regions.c, virtual_moves.c */
+    STEP_ARRIVE,    /* the car is on another continent; data: struct region_journey */
+    STEP_SERVICE,   /* its owner asks for a first command there */
+    STEP_SEND_HOME, /* the region that took it over sends it home */
+    STEP_TURN,      /* of its wave: it belongs to the other broker; slot: the region's number */
+    STEP_SETTLED    /* ... and should have got there */
 };
 
 struct step { /* something a vehicle waits for */
@@ -67,6 +74,7 @@ struct step { /* something a vehicle waits for */
     uint8_t request; /* of CSR and HTTP steps: which request of the vehicle this answers */
     uint8_t kind;    /* enum step_kind */
     uint8_t tls;
+    uint8_t region; /* of LINK_UP: the one that its name was resolved to */
     uint8_t data[]; /* of LINK_UP: its phases, int64_t[3] */
 };
 
@@ -133,6 +141,7 @@ struct partition {
     struct virtual_messages *hall;                   /* NULL: no processors { }, no notices */
     struct fleet_network *networks;                  /* by vehicle; NULL: nothing of it in this scenario */
     struct fleet_orders orders;                      /* remote == NULL: commands go through `commands` */
+    struct virtual_regions *regions; /* a cloud for each region (virtual_regions.h); NULL: the one below serves all */
     int64_t resolver_until_us, certificate_until_us; /* troubles of the cloud that a script has made */
     struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
     struct virtual_vehicle *died;         /* its power went inside the event that is being handled */
@@ -219,8 +228,11 @@ static inline const struct scenario_cohort *vehicle_cohort(const struct virtual_
     return &vehicle->partition->world->scenario->cohorts[vehicle->trace.cohort];
 }
 
+int64_t virtual_region_latency(const struct virtual_vehicle *vehicle);
 static inline int64_t vehicle_latency(const struct virtual_vehicle *vehicle)
 {
+    if (__builtin_expect(vehicle->partition->regions != NULL, 0))
+        return virtual_region_latency(vehicle);
     return vehicle->partition->world->scenario->regions[vehicle->trace.region].latency_us;
 }
 
@@ -314,6 +326,8 @@ static inline struct virtual_keys *vehicle_keys(const struct virtual_vehicle *ve
 bool virtual_remote_start(struct partition *partition,
                           struct cloud_bus *(*bus)(struct partition *partition, const char *client_id));
 void virtual_remote_close(struct partition *partition);
+/* A fault: what some vehicles answer is lost on the way. */
+bool virtual_answer_passes(void *partition, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
 struct fleet_orders *virtual_find_orders(void *world, uint32_t vehicle);
 struct fleet_parking *virtual_find_parking(void *world, uint32_t vehicle);
 /* The ignition, and what hangs on it; the agent is told. */
@@ -354,6 +368,15 @@ void virtual_link_found_dead(struct virtual_vehicle *vehicle, int64_t now_us, bo
 void virtual_link_hasten(struct virtual_link *link);       /* the vehicle is about to send: its modem wakes */
 void virtual_link_silent(const struct virtual_link *link); /* the broker closes it: its keep alive is over */
 
+/* virtual_regions.c: the broker at the other end of a link. */
+struct cloud_broker *virtual_region_broker(const struct partition *partition, uint8_t region);
+static inline struct cloud_broker *link_broker(const struct virtual_link *link)
+{
+    const struct partition *partition = link->vehicle->partition;
+    return __builtin_expect(!partition->regions, 1) ? partition->cloud.broker
+                                                    : virtual_region_broker(partition, link->region);
+}
+
 /* virtual_crypto.c: runs with real cryptography. The hierarchy is outside all heaps; a partition holds its CA's bytes and vehicles' only. */
 /* Collective: one hierarchy for all ranks. false: a line in result->error. */
 bool virtual_crypto_open(const struct scenario *scenario, const struct world_options *options, struct cloud_pki **pki,
@@ -385,6 +408,12 @@ uint32_t virtual_partitions_of(uint32_t fleet);
 /* Vehicles' last states and the broker's go into the digest, its counts into the result. */
 void virtual_partition_close(struct partition *partition);
 void virtual_weigh(struct virtual_world *world);
+
+void virtual_cloud_settings(struct partition *partition, uint8_t region, struct cloud_options *options);
+/* Telemetry processors on a broker, and who counts its presence events. */
+typedef struct cloud_bus *virtual_bus_maker(void *context, const char *client_id);
+bool virtual_processors_start(struct partition *partition, virtual_bus_maker *make, void *context,
+                              cloud_bus_handler *on_telemetry, void *telemetry_context);
 
 /* virtual_events.c: what happens at an event, and what a script does to vehicles. */
 void virtual_advance(struct partition *partition, int64_t until_us);

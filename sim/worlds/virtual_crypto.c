@@ -109,6 +109,9 @@ void virtual_crypto_close(struct cloud_pki *pki)
 
 static const char *objection_live(const struct scenario *scenario, const struct world_options *options)
 {
+    if (scenario->cloud.regions.on)
+        return "regions with a cloud each (resolver, region_moves, migration) are not in the live world in this version; use "
+               "--world virtual";
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm and nat_idle, are acted out by the link model; leave "
                "--link-model off away";

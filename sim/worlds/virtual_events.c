@@ -1,5 +1,5 @@
 /* virtual_events.c: what happens at an event, and what a script may do to vehicles while the run goes on. */
-#include "virtual.h"
+#include "virtual_regions.h"
 
 #include <stdio.h>
 
@@ -15,6 +15,10 @@ void virtual_cloud_touched(struct partition *partition)
     if (__builtin_expect(partition->hall != NULL, 0)) {
         int64_t messages_us = virtual_messages_next(partition);
         next_us = messages_us < next_us ? messages_us : next_us;
+    }
+    if (__builtin_expect(partition->regions != NULL, 0)) {
+        int64_t regions_us = virtual_regions_next(partition->regions);
+        next_us = regions_us < next_us ? regions_us : next_us;
     }
     if (next_us < partition->now_us)
         next_us = partition->now_us;
@@ -108,6 +112,8 @@ static void cloud_event(struct partition *partition, int64_t now_us)
         fleet_orders_tick(&partition->orders, now_us);
     if (partition->hall)
         virtual_messages_tick(partition, now_us);
+    if (partition->regions)
+        virtual_regions_tick(partition->regions, now_us);
     virtual_cloud_touched(partition);
 }
 
@@ -184,7 +190,7 @@ static void cut_at_broker(struct virtual_vehicle *vehicle, int64_t now_us)
         return;
     struct cloud_connection *connection = link->connection;
     virtual_broker_close(NULL, link, CLOUD_CLOSED_SERVER);
-    cloud_broker_closed(vehicle->partition->cloud.broker, connection, now_us);
+    cloud_broker_closed(link_broker(link), connection, now_us);
 }
 
 static const char *const action_names[] = {[ACTION_COVERAGE_HOLE] = "script: coverage hole",
@@ -217,13 +223,14 @@ static void act_on(struct virtual_vehicle *vehicle, int64_t now_us, const struct
         virtual_ignition(vehicle, now_us, action->kind == ACTION_IGNITION_ON);
         break;
     case ACTION_CLOUD_KICK:
-        cloud_broker_kick(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)), MQ5_ADMINISTRATIVE_ACTION);
+        cloud_broker_kick(virtual_broker_of(vehicle), now_us, tcu_name(vehicle_tcu(vehicle)),
+                          MQ5_ADMINISTRATIVE_ACTION);
         break;
     case ACTION_CLOUD_OUTAGE: cut_at_broker(vehicle, now_us); break;
     case ACTION_NODE_LOSS:
         cut_at_broker(vehicle, now_us);
         if (strcmp(action->option, "lose sessions") == 0)
-            cloud_broker_forget(partition->cloud.broker, now_us, tcu_name(vehicle_tcu(vehicle)));
+            cloud_broker_forget(virtual_broker_of(vehicle), now_us, tcu_name(vehicle_tcu(vehicle)));
         break;
     default: break; /* identities: virtual_identity_act() */
     }
@@ -257,6 +264,10 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
         touched = virtual_messages_act(partition, now_us, action);
         end = 0;
     }
+    if (action->kind == ACTION_REGION_OUTAGE || action->kind == ACTION_ROLL_BACK) {
+        touched = virtual_regions_trouble(partition->regions, now_us, action);
+        end = 0;
+    }
     if (action->kind == ACTION_AUDIT) {
         touched = virtual_identity_audit(partition, now_us);
         end = 0;
@@ -271,6 +282,10 @@ static int64_t act_partition(struct partition *partition, int64_t now_us, const 
         if (vehicle->trace.power_up_us < 0 || !selected(partition->world, vehicle, action))
             continue;
         assert_context.vehicle = vehicle_index(vehicle);
+        if (action->kind == ACTION_MOVE_REGION || action->kind == ACTION_TRAVEL) {
+            touched += virtual_regions_act(vehicle, now_us, action);
+            continue;
+        }
         if (action->kind >= ACTION_HALF_OPEN) {
             touched += virtual_link_dies(vehicle, now_us, action->kind == ACTION_ADDRESS_CHANGE);
             continue;

@@ -5,6 +5,8 @@
  */
 #include "virtual.h"
 
+#include <stdio.h>
+
 #define RESET_RADIO_US 60000 /* there and back over the radio */
 
 /* ---- segments ------------------------------------------------------------------------------------------------------ */
@@ -164,11 +166,8 @@ void virtual_link_lost(struct virtual_vehicle *vehicle, int64_t now_us, enum tcu
 
 /* What the broker is shown of the other end, made when it asks: a link costs no copy of its certificate's fields. It asks twice in a
  * row for most that connect. */
-const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
+static const struct cloud_peer *peer_of(struct virtual_link *link)
 {
-    struct virtual_link *link = handle;
-    if (__builtin_expect(!link->vehicle, 0))
-        return virtual_member_peer();
     struct partition *partition = link->vehicle->partition;
     struct cloud_certificate certificate;
     if (link->certificate && link->certificate == partition->peer_shown)
@@ -188,6 +187,19 @@ const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
         partition->peer_shown = link->certificate;
     }
     return &partition->peer;
+}
+
+const struct cloud_peer *virtual_broker_peer(void *door, void *handle)
+{
+    struct virtual_link *link = handle;
+    if (__builtin_expect(!link->vehicle, 0))
+        return virtual_member_peer();
+    struct partition *partition = link->vehicle->partition;
+    const struct cloud_peer *peer = peer_of(link);
+    if (__builtin_expect(partition->regions != NULL, 0)) /* the name it asked for in the handshake */
+        snprintf(partition->peer.server_name, sizeof partition->peer.server_name, "%.63s",
+                 partition->world->scenario->regions[link->region].endpoint);
+    return peer;
 }
 
 /* Does the handshake come to its end? Modelled: the broker looks at what the certificate says, here it only has to be one; a compact form was made of
@@ -233,6 +245,7 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
     if (!link)
         return;
     link->tls = step->tls;
+    link->region = step->region;
     if (step->tls == 2) {
         link->certificate = shown;
         shown->holders++;
@@ -245,7 +258,7 @@ void virtual_link_up(struct virtual_vehicle *vehicle, int64_t now_us, const stru
     vehicle->links = link;
     link_reset(&vehicle->radio);
     vehicle->radio.last_active_us = now_us;
-    link->connection = cloud_broker_opened(partition->cloud.broker, now_us, link, NULL);
+    link->connection = cloud_broker_opened(link_broker(link), now_us, link, NULL);
     if (!link->connection) { /* full: the listener closes at once */
         link->broker_open = false;
         vehicle_lets_go(link);
@@ -326,19 +339,18 @@ void virtual_broker_close(void *door, void *handle, enum cloud_close_reason reas
 
 static inline void arrived_at_broker(struct virtual_link *link, int64_t now_us, const struct segment *segment)
 {
-    struct partition *partition = link->vehicle->partition;
     if (!link->broker_open)
         return;
     virtual_tell(link->vehicle, now_us, TRACE_ARRIVED, span_of(segment->data, segment->length),
                  segment->end ? "end of the connection" : NULL);
     if (!segment->end) {
-        cloud_broker_input(partition->cloud.broker, link->connection, now_us, segment->data, segment->length);
+        cloud_broker_input(link_broker(link), link->connection, now_us, segment->data, segment->length);
         return;
     }
     link->broker_open = false;
     struct cloud_connection *connection = link->connection;
     link->connection = NULL;
-    cloud_broker_closed(partition->cloud.broker, connection, now_us);
+    cloud_broker_closed(link_broker(link), connection, now_us);
 }
 
 static inline void arrived_at_vehicle(struct virtual_link *link, int64_t now_us, const struct segment *segment)

@@ -1,5 +1,5 @@
 /* virtual_partition.c: one partition: its vehicles with their agents, its cloud instance, its event queue; set-up, what it weighs, its end. */
-#include "virtual.h"
+#include "virtual_regions.h"
 
 #include <stdio.h>
 
@@ -28,7 +28,7 @@ static bool everyone_certified(const struct scenario *scenario)
     return true;
 }
 
-static void cloud_settings(struct partition *partition, struct cloud_options *options)
+void virtual_cloud_settings(struct partition *partition, uint8_t region, struct cloud_options *options)
 {
     const struct scenario *scenario = partition->world->scenario;
     memset(options, 0, sizeof *options);
@@ -45,8 +45,12 @@ static void cloud_settings(struct partition *partition, struct cloud_options *op
     options->certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;
     options->epoch_us = scenario->start_epoch_us;
     options->broker.contents_vary = scenario->cloud.real_cryptography;
-    options->seed = scenario->seed + partition->number;
+    options->seed = scenario->seed + partition->number + ((uint64_t)region << 32);
     options->require_certificate = everyone_certified(scenario);
+    if (scenario->cloud.regions.on && scenario->regions[region].sni_only) {
+        options->registration.ca_mode = CLOUD_CA_MODE_SNI_ONLY;
+        options->registration.endpoints = scenario->regions[region].endpoint;
+    }
 }
 
 static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish *message)
@@ -62,12 +66,19 @@ static void on_presence(void *context, int64_t now_us, const struct mq5_publish 
                   now_us, 1);
 }
 
+/* Where regions have a cloud each, what serves all of them speaks to all of their brokers. */
 static struct cloud_bus *partition_bus(struct partition *partition, const char *client_id)
 {
-    struct cloud_bus *bus = cloud_bus_local(partition->cloud.broker, span_text(client_id));
+    struct cloud_bus *bus = partition->regions ? virtual_regions_bus(partition->regions, client_id)
+                                               : cloud_bus_local(partition->cloud.broker, span_text(client_id));
     if (bus && partition->bus_count < VIRTUAL_BUSES)
         partition->buses[partition->bus_count++] = bus;
     return bus;
+}
+
+static struct cloud_bus *own_bus(void *context, const char *client_id)
+{
+    return partition_bus(context, client_id);
 }
 
 static void filter_of(const char *template, const char *prefix, char *out, size_t capacity)
@@ -76,9 +87,10 @@ static void filter_of(const char *template, const char *prefix, char *out, size_
     snprintf(out, capacity, "%s%.*s+%s", prefix, (int)(mark - template), template, mark + 1);
 }
 
-static bool start_services(struct partition *partition)
+bool virtual_processors_start(struct partition *partition, virtual_bus_maker *make, void *context,
+                              cloud_bus_handler *telemetry, void *telemetry_context)
 {
-    struct fleet *fleet = &partition->world->fleet;
+    const struct fleet *fleet = &partition->world->fleet;
     char filter[160];
     filter_of(fleet->topic_telemetry, "$share/processors/", filter, sizeof filter);
     uint32_t processors = partition->world->scenario->cloud.processors;
@@ -87,13 +99,19 @@ static bool start_services(struct partition *partition)
     for (uint32_t i = 0; i < (processors > 12 ? 12 : processors); i++) {
         char name[32];
         snprintf(name, sizeof name, "processor-%u", i + 1);
-        struct cloud_bus *bus = partition_bus(partition, name);
-        if (!bus || bus->ops->subscribe(bus, 0, span_text(filter), 1, on_telemetry, partition) >= 0x80)
+        struct cloud_bus *bus = make(context, name);
+        if (!bus || bus->ops->subscribe(bus, 0, span_text(filter), 1, telemetry, telemetry_context) >= 0x80)
             return false;
     }
-    struct cloud_bus *watch = partition_bus(partition, "presence-watch");
+    struct cloud_bus *watch = make(context, "presence-watch");
     snprintf(filter, sizeof filter, "%s/presence/#", partition->cloud.options.profile->event_prefix);
-    if (!watch || watch->ops->subscribe(watch, 0, span_text(filter), 0, on_presence, partition) >= 0x80)
+    return watch && watch->ops->subscribe(watch, 0, span_text(filter), 0, on_presence, partition) < 0x80;
+}
+
+static bool start_services(struct partition *partition)
+{
+    struct fleet *fleet = &partition->world->fleet;
+    if (!partition->regions && !virtual_processors_start(partition, own_bus, partition, on_telemetry, partition))
         return false;
     struct cloud_command_options options;
     fleet_command_options(fleet, &options, (uint64_t)(partition->number + 1) << 40);
@@ -113,7 +131,7 @@ static bool start_cloud(struct partition *partition)
 {
     struct cloud_options options;
     struct cloud_lifecycle_options lifecycle;
-    cloud_settings(partition, &options);
+    virtual_cloud_settings(partition, 0, &options);
     if (partition->world->scenario->cloud.lifecycle.on && !virtual_identity_options(partition, &options, &lifecycle))
         return false;
     char error[160];
@@ -125,7 +143,8 @@ static bool start_cloud(struct partition *partition)
     return partition->pki && partition->registry && virtual_crypto_partition(partition) &&
            cloud_create(&partition->cloud, &options, partition->pki, partition->registry, virtual_broker_send,
                         virtual_broker_close, partition) &&
-           attach_door(partition) && virtual_identity_start(partition) && start_services(partition);
+           attach_door(partition) && virtual_identity_start(partition) && virtual_regions_start(partition) &&
+           start_services(partition);
 }
 
 /* ---- the vehicles -------------------------------------------------------------------------------------------------- */
@@ -148,11 +167,12 @@ static bool factory_identity(struct virtual_vehicle *vehicle, const char *name)
         (place && !virtual_store_keep(vehicle, place, span_of(key, key_length))))
         return false;
     memcpy(certificate.issuer_id, cloud_pki_ca(partition->pki, CLOUD_CA_OPERATIONAL)->id, 32);
+    struct cloud_registry *registry = virtual_registry_at_home(vehicle);
     if (partition->identities)
         virtual_identity_provisioned(vehicle, certificate.id);
     return virtual_store_keep(vehicle, &vehicle->certificate, span_of(bytes, length)) &&
-           cloud_registry_put_thing(partition->registry, name, now_s) &&
-           cloud_registry_put_certificate(partition->registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, name, now_s);
+           cloud_registry_put_thing(registry, name, now_s) &&
+           cloud_registry_put_certificate(registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, name, now_s);
 }
 
 static bool make_vehicle(struct partition *partition, uint32_t local)
@@ -175,6 +195,8 @@ static bool make_vehicle(struct partition *partition, uint32_t local)
     const struct scenario_cohort *cohort = vehicle_cohort(vehicle);
     if (partition->identities && !virtual_identity_vehicle(vehicle))
         return false;
+    if (partition->regions)
+        virtual_region_vehicle(vehicle);
     if (partition->identities && cohort->steals != MEASURE_ANY)
         return virtual_schedule(vehicle, STEP_POWER_UP, fleet_power_up_us(&world->fleet, index), 0, NULL, 0) != NULL;
     if (cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_DONE &&
@@ -257,6 +279,8 @@ void virtual_partition_close(struct partition *partition)
         struct ledger_row row = measure_ledger_row(world->fleet.measure, index);
         digest_row(&partition->digest, index, &row);
     }
+    if (partition->regions)
+        virtual_regions_close(partition->regions, result);
     sim_digest_add(&partition->digest, partition->number, partition->done_us, 0xB20CE2,
                    cloud_broker_state_hash(partition->cloud.broker));
     sim_digest_merge(&result->digest, &partition->digest);

@@ -1,7 +1,7 @@
 /* virtual_port.c: the virtual world as the agent's platform: link set-up, keys, certificates, the store, the car.
  * TLS and TCP set-up are round trips, bytes and computing time; the MQTT bytes are real.
  */
-#include "virtual.h"
+#include "virtual_regions.h"
 
 #include "vehicle/crypto.h"
 
@@ -38,13 +38,18 @@ static void port_link_open(void *context, enum tcu_identity identity)
     struct link_setup setup = {.tls = tls_kind(vehicle_cohort(vehicle))};
     struct sim_random random = vehicle_stream(vehicle, SIM_FOR_LINK | 0x400, vehicle->radio_draws++);
     link_setup_draw(vehicle_radio(vehicle), &random, HANDSHAKE_COMPUTE_US, &setup);
+    if (partition->regions && !virtual_region_choose(vehicle, now_us)) {
+        virtual_schedule(vehicle, STEP_RESOLVE_FAILED, now_us + setup.resolve_us, vehicle->attempts, NULL, 0);
+        return;
+    }
     int64_t round_trip_us = 2 * vehicle_way_us(vehicle);
     if (vehicle_cohort(vehicle)->has_path) /* the tunnel stands before the name is asked for */
         setup.resolve_us += vehicle_cohort(vehicle)->path.setup_round_trips * (round_trip_us + setup.tcp_us);
     setup.tcp_us += round_trip_us;
     setup.tls_us += setup.tls ? round_trip_us : 0;
     int64_t up_us = now_us + setup.resolve_us + setup.tcp_us + setup.tls_us;
-    if (partition->outage_until_us > now_us + setup.resolve_us) {
+    if (partition->outage_until_us > now_us + setup.resolve_us ||
+        (partition->regions && virtual_region_is_down(vehicle, now_us + setup.resolve_us))) {
         virtual_schedule(vehicle, STEP_LINK_FAILED, now_us + setup.resolve_us + setup.tcp_us, vehicle->attempts, NULL,
                          0);
         return;
@@ -65,6 +70,7 @@ static void port_link_open(void *context, enum tcu_identity identity)
         return;
     step->tls = setup.tls;
     step->request = (uint8_t)identity;
+    step->region = partition->regions ? virtual_region_toward(vehicle) : 0;
 }
 
 static void port_deadline(void *context, int64_t at_us)
@@ -358,6 +364,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
     fleet_probe(&partition->world->fleet, index, &vehicle->trace, now_us, probe);
     if (__builtin_expect(partition->parkings != NULL, 0))
         fleet_parking_probe(&partition->world->fleet, &vehicle->trace, vehicle_parking(vehicle), now_us, probe);
+    if (__builtin_expect(partition->regions != NULL, 0))
+        virtual_region_probe(vehicle, now_us, probe);
 }
 
 static int64_t port_sleep_us(void *context, int64_t wanted_us)
@@ -416,6 +424,7 @@ const struct tcu_port virtual_port = {
     .execute = port_execute,
     .unseal = virtual_unseal,
     .sleep_us = port_sleep_us,
+    .server_reference = virtual_server_reference,
     .probe = port_probe,
     .inbound = port_inbound,
     .memory_take = port_memory_take,
@@ -513,6 +522,11 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
         break;
     case STEP_SMS: virtual_sms(vehicle, now_us, span_of(step->data, step->length)); break;
     case STEP_BATTERY: virtual_battery(vehicle, now_us); break;
+    case STEP_ARRIVE:
+    case STEP_SERVICE:
+    case STEP_SEND_HOME:
+    case STEP_TURN:
+    case STEP_SETTLED: virtual_region_step(vehicle, now_us, step); break;
     }
 }
 

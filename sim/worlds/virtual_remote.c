@@ -1,7 +1,7 @@
 /* virtual_remote.c: remote commands and parked cars in the virtual world: the desk of a partition, SMS to its vehicles, their batteries, and what a
  * script does to brokers and to connections.
  */
-#include "virtual.h"
+#include "virtual_regions.h"
 
 /* ---- finding ---------------------------------------------------------------------------------------------------------------- */
 
@@ -44,7 +44,7 @@ static enum cloud_sms_attempt deliver(void *context, int64_t now_us, uint32_t in
 /* ---- the desk --------------------------------------------------------------------------------------------------------------- */
 
 /* A fault: what some vehicles answer is lost on the way. */
-static bool inbound(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
+bool virtual_answer_passes(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
 {
     struct partition *partition = door;
     return packet->type != MQ5_PUBLISH ||
@@ -65,7 +65,7 @@ bool virtual_remote_start(struct partition *partition,
     if (!scenario->cloud.commands.on)
         return true;
     if (scenario->cloud.commands.lose_answers > 0)
-        partition->cloud.inbound = inbound;
+        partition->cloud.inbound = virtual_answer_passes;
     struct cloud_bus *watch_bus = bus(partition, "presence-desk"), *desk_bus = bus(partition, "command-desk");
     partition->orders.world = partition;
     partition->orders.deliver = deliver;
@@ -90,7 +90,7 @@ static void judge_presence(struct partition *partition)
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         struct span name = tcu_name(vehicle_tcu(vehicle));
         fleet_presence_judge(&partition->orders, partition->done_us - 1, vehicle_index(vehicle), &vehicle->trace, name,
-                             cloud_broker_is_connected(partition->cloud.broker, name));
+                             cloud_broker_is_connected(virtual_broker_of(vehicle), name));
     }
 }
 
@@ -228,7 +228,10 @@ void virtual_trouble(struct partition *partition, int64_t now_us, const struct w
     partition->outage_until_us = until_us;
     for (uint32_t i = 0; i < partition->count; i++)
         let_go_of_links(partition_vehicle(partition, i));
-    cloud_broker_restart(partition->cloud.broker, now_us, strcmp(action->option, "lose sessions") != 0);
+    bool keep = strcmp(action->option, "lose sessions") != 0;
+    cloud_broker_restart(partition->cloud.broker, now_us, keep);
+    for (uint8_t region = 1; partition->regions && region < partition->world->scenario->region_count; region++)
+        cloud_broker_restart(virtual_region_broker(partition, region), now_us, keep);
     if (partition->hall)
         virtual_messages_restarted(partition, now_us);
 }

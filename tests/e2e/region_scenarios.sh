@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Scenarios of regions with a cloud each, in the virtual world: without a fault all their expectations hold; with each fault exactly those fail that it
+# names. Two processes find what one finds, and what cannot be together is refused in one line.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib_faults.sh"
+
+fleet=2000
+all="region-move region-outage broker-migration"
+# Sums of how many came across, were taken over, were refused: they belong to no vehicle.
+of_nobody="$of_nobody|vehicles taken over|vehicles connected|no region may serve it|vehicles on the new broker|back on the old broker"
+for scenario in $all; do
+    without_faults "$scenario" "$fleet"
+    [ "$(json "$work/$scenario.json" it.faults.length)" -ge 2 ] || fail "$scenario has fewer than two faults"
+    with_each_fault "$scenario" "$fleet"
+done
+[ "$faults" -ge 8 ] || fail "only $faults faults were found"
+
+# The seed is not what makes them hold.
+for scenario in $all; do
+    expect_exit 0 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" --seed 4711 --out "$work/seed"
+done
+ok "another seed holds, too"
+
+if [ -n "$(command -v mpirun)" ]; then
+    for scenario in region-move region-outage; do
+        expect_exit 0 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" -j 2 --out "$work/two"
+        for what in it.digest it.counters 'it.expectations.map((e) => [e.id, e.measured])'; do
+            equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/$scenario/result.json" "JSON.stringify($what)")" \
+                "$what of two processes"
+        done
+    done
+    ok "two processes end as one does"
+fi
+
+# A move says how long it took until the car served commands, and what the query of the old region found.
+equal "$(json "$work/region-move/result.json" "it.expectations.find((e) => e.id === 'nothing-left').measured")" 0 "what the old region still has"
+[ "$(json "$work/region-move/result.json" "it.expectations.find((e) => e.id === 'time-to-service').samples")" -ge 100 ] || fail "too few moves were timed"
+ok "time to service and the query of the old region are in the result"
+
+# refused LINE TEXT: a scenario with this line is refused with one line that says so.
+refused() {
+    cat >"$work/refused.lua" <<LUA
+scenario "refused" { duration = minutes(10) }
+region "a" { latency = milliseconds(10) }
+region "b" { latency = milliseconds(10) }
+$1
+cohort "car" { count = 10, region = { a = 1 } }
+LUA
+    expect_exit 2 "$convoy" check "$work/refused.lua"
+    equal "$(wc -l <"$work/out.err")" 1 "lines about: $1"
+    grep -qF -- "$2" "$work/out.err" || fail "'$1' is not refused with '$2': $(cat "$work/out.err")"
+}
+refused 'resolver { by = "nearness" }' "unknown value 'nearness'"
+refused 'resolver { between = { { "a", "c", milliseconds(5) } } }' "unknown region 'c'"
+refused 'resolver { } lifecycle { }' "lifecycle { } looks after the identities of one cloud"
+refused 'region_moves { copied = { "session" } }' "unknown value 'session'"
+refused 'region_moves { cleaned = { "personal" }, kept = { "personal" } }' "what is cleaned cannot be kept"
+refused 'region "c" { residency = { "b" } }' "regions have a cloud each with resolver"
+refused 'migration { from = "a", to = "a", start = "00:05", waves = { } }' "from and to are one region"
+refused 'expect "moved" (regions():moves()):equals(0)' "regions(): regions have a cloud each with resolver"
+ok "mistakes are refused"
