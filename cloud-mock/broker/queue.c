@@ -162,13 +162,19 @@ static bool transmit(struct cloud_broker *broker, struct session *session, struc
     return sent;
 }
 
+/* Of a reserved topic it is to be known what a client has not taken yet (cloud_broker_each_unacknowledged). */
+static bool is_kept(const struct target *target, const struct mq5_publish *publish)
+{
+    return target->session->expiry_s > 0 || target->group || publish->topic.data[0] == '$';
+}
+
 static uint8_t send_at_once(struct cloud_broker *broker, struct routed *routed, const struct target *target)
 {
     struct session *session = target->session;
     struct mq5_packet packet;
     struct flow *flow = flow_of(broker, session);
     struct delivery *delivery =
-        flow ? delivery_make(broker, routed, target, session->expiry_s > 0 || target->group) : NULL;
+        flow ? delivery_make(broker, routed, target, is_kept(target, routed->publish)) : NULL;
     if (!delivery) {
         free_if_empty(broker, session);
         broker->counts.dropped++;
@@ -309,6 +315,26 @@ uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct
     broker_message_release(broker, routed.stored);
     broker_leave(broker);
     return reason;
+}
+
+static void visit_all(const struct delivery *list, void (*visit)(void *context, struct span topic), void *context)
+{
+    for (; list; list = list->next)
+        if (list->message) {
+            struct mq5_publish view;
+            broker_message_view(list->message, list->message->published_us, &view);
+            visit(context, view.topic);
+        }
+}
+
+void cloud_broker_each_unacknowledged(const struct cloud_broker *broker, struct span client_id,
+                                      void (*visit)(void *context, struct span topic), void *context)
+{
+    const struct session *session = broker_session_find(broker, client_id);
+    if (!session || !session->flow)
+        return;
+    visit_all(session->flow->sent, visit, context);
+    visit_all(session->flow->queued, visit, context);
 }
 
 static void send_stored(struct cloud_broker *broker, struct session *session, struct delivery *delivery, int64_t now_us,

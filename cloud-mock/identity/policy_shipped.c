@@ -23,14 +23,17 @@ static const char vehicle[] = POLICY(
     ALLOW("\"iot:Receive\"", TOPIC "cmd/" THING "/request\"") ","
     ALLOW("\"iot:Publish\",\"iot:Receive\"",
           TOPIC "$aws/things/" THING "/*\","
+          TOPIC "$aws/commands/things/" THING "/*\","
           TOPIC "$aws/certificates/create-from-csr/*\","
           TOPIC "$aws/provisioning-templates/rotation/provision/*\","
           TOPIC OWN "things/" THING "/*\","
+          TOPIC OWN "commands/things/" THING "/*\","
           TOPIC OWN "certificates/create-from-csr/*\","
           TOPIC OWN "provisioning-templates/rotation/provision/*\"") ","
     ALLOW("\"iot:Subscribe\"",
           FILTER "cmd/" THING "/request\","
           FILTER "$aws/things/" THING "/*\","
+          FILTER "$aws/commands/things/" THING "/*\","
           FILTER "$aws/certificates/create-from-csr/*\","
           FILTER "$aws/provisioning-templates/rotation/provision/*\","
           FILTER OWN "*\"")); /* what comes is what may be received */

@@ -1,5 +1,6 @@
 /* cloud.c: broker and services put together: one cloud instance, for a partition of the virtual world or behind the doors of `convoy cloud`. */
 #include "cloud/lifecycle.h"
+#include "cloud/reserved.h"
 #include "cloud/services.h"
 
 static void on_send(void *context, void *link, const uint8_t *data, size_t length)
@@ -97,7 +98,12 @@ static uint8_t on_reserved(void *context, int64_t now_us, struct span client_id,
                            const struct mq5_publish *publish)
 {
     struct cloud *cloud = context;
-    return cloud_lifecycle_reserved(cloud->lifecycle, now_us, client_id, peer, publish);
+    bool taken = false;
+    uint8_t reason = MQ5_NOT_AUTHORIZED;
+    if (cloud->reserved)
+        reason = cloud_reserved_request(cloud->reserved, now_us, client_id, peer, publish, &taken);
+    return taken || !cloud->lifecycle ? reason
+                                      : cloud_lifecycle_reserved(cloud->lifecycle, now_us, client_id, peer, publish);
 }
 
 static void on_activated(void *context, int64_t now_us, const struct cloud_certificate *certificate)
@@ -169,6 +175,23 @@ static bool create_lifecycle(struct cloud *cloud)
     return cloud->lifecycle != NULL;
 }
 
+static bool create_reserved(struct cloud *cloud)
+{
+    struct cloud_options *options = &cloud->options;
+    struct cloud_reserved_options reserved = {.shadow = options->shadow,
+                                              .executions = options->executions,
+                                              .prefix = options->profile->reserved,
+                                              .event_prefix = options->profile->event_prefix,
+                                              .epoch_us = options->epoch_us,
+                                              .own_only = !cloud->lifecycle};
+    if (!options->shadow && !options->executions)
+        return true;
+    cloud->reserved = cloud_reserved_create(&reserved, cloud->broker, cloud->bus, 0);
+    options->shadow = NULL; /* were the caller's */
+    options->executions = NULL;
+    return cloud->reserved != NULL;
+}
+
 bool cloud_create(struct cloud *cloud, const struct cloud_options *options, struct cloud_pki *pki,
                   struct cloud_registry *registry,
                   void (*send)(void *door, void *link, const uint8_t *data, size_t length),
@@ -197,10 +220,11 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
         cloud->ops.authorise_publish = on_publish;
         cloud->ops.authorise_subscribe = on_subscribe;
         cloud->ops.authorise_receive = on_receive;
-        cloud->ops.reserved = on_reserved;
         cloud->options.registration.activated = on_activated;
         cloud->options.registration.activated_context = cloud;
     }
+    if (options->lifecycle || options->shadow || options->executions)
+        cloud->ops.reserved = on_reserved;
     cloud->options.registration.event_prefix = cloud->options.profile->event_prefix;
     cloud->certificates = (struct cloud_certificate_broker){.pki = pki, .lifetime_s = options->certificate_lifetime_s};
     cloud->broker = cloud_broker_create(&cloud->options.broker, &cloud->ops, cloud, options->seed);
@@ -209,7 +233,7 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
         cloud->bus ? cloud_registration_create(&cloud->options.registration, pki, registry, cloud->bus) : NULL;
     cloud->presence =
         cloud->registration ? cloud_presence_create(cloud->bus, cloud->options.profile, options->epoch_us) : NULL;
-    if (cloud->presence && (!options->lifecycle || create_lifecycle(cloud)))
+    if (cloud->presence && (!options->lifecycle || create_lifecycle(cloud)) && create_reserved(cloud))
         return true;
     cloud_destroy(cloud);
     return false;
@@ -217,6 +241,7 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
 
 void cloud_destroy(struct cloud *cloud)
 {
+    cloud_reserved_destroy(cloud->reserved);
     cloud_lifecycle_destroy(cloud->lifecycle);
     if (cloud->presence)
         cloud_presence_destroy(cloud->presence);
@@ -232,7 +257,8 @@ void cloud_destroy(struct cloud *cloud)
 uint64_t cloud_bytes(const struct cloud *cloud)
 {
     return cloud_registration_bytes(cloud->registration) + cloud_presence_bytes(cloud->presence) +
-           (cloud->lifecycle ? cloud_lifecycle_bytes(cloud->lifecycle) : 0);
+           (cloud->lifecycle ? cloud_lifecycle_bytes(cloud->lifecycle) : 0) +
+           (cloud->reserved ? cloud_reserved_bytes(cloud->reserved) : 0);
 }
 
 void cloud_tick(struct cloud *cloud, int64_t now_us)
@@ -242,5 +268,7 @@ void cloud_tick(struct cloud *cloud, int64_t now_us)
         cloud->now_us = now_us;
         cloud_lifecycle_tick(cloud->lifecycle, now_us);
     }
+    if (cloud->reserved)
+        cloud_reserved_tick(cloud->reserved, now_us);
     cloud_broker_tick(cloud->broker, now_us);
 }

@@ -419,12 +419,22 @@ static void forget(struct cloud_executions *executions, struct execution *execut
     drop_target_if_empty(executions, target);
 }
 
-int cloud_executions_start(struct cloud_executions *executions, int64_t now_us, struct span thing, struct span command,
-                           struct span id, struct span payload, int64_t timeout_us)
+static void send_request(const struct cloud_executions *executions, int64_t now_us, struct span thing, struct span id,
+                         struct span payload, int64_t expires_us)
 {
     const struct cloud_speaker *speaker = &executions->options.speaker;
     char topic[2 * NAME_MAX_BYTES + ID_MAX];
     struct text_writer w = {.out = topic, .capacity = sizeof(topic)};
+    put_topic(&w, thing, id, "/request/json");
+    if (speaker->tell_until)
+        speaker->tell_until(speaker->context, now_us, thing, span_of(topic, w.at), payload, expires_us);
+    else if (speaker->tell)
+        speaker->tell(speaker->context, now_us, thing, span_of(topic, w.at), payload);
+}
+
+int cloud_executions_start(struct cloud_executions *executions, int64_t now_us, struct span thing, struct span command,
+                           struct span id, struct span payload, int64_t timeout_us)
+{
     if (!name_is_valid(thing) || !id_is_valid(command) || !id_is_valid(id) || payload.length > PAYLOAD_MAX ||
         timeout_us < 0 || timeout_us > TIMEOUT_MAX)
         return 400;
@@ -441,9 +451,19 @@ int cloud_executions_start(struct cloud_executions *executions, int64_t now_us, 
         return 500;
     }
     tell_change(executions, now_us, execution, NULL, NULL);
-    put_topic(&w, thing, id, "/request/json");
-    if (speaker->tell)
-        speaker->tell(speaker->context, now_us, thing, span_of(topic, w.at), payload);
+    send_request(executions, now_us, thing, id, payload, due_us - now_us);
+    return 200;
+}
+
+int cloud_executions_again(struct cloud_executions *executions, int64_t now_us, struct span thing, struct span id,
+                           struct span payload, int64_t expires_us)
+{
+    const struct execution *execution = find(executions, thing, id);
+    if (!execution)
+        return 404;
+    if (execution->terminal)
+        return 409;
+    send_request(executions, now_us, thing, id, payload, expires_us);
     return 200;
 }
 

@@ -29,13 +29,37 @@ static void defaults(struct cloud_remote_options *options)
     options->tap_retry_us = options->tap_retry_us ? options->tap_retry_us : TAP_RETRY_US;
     options->taps_maximum = options->taps_maximum ? options->taps_maximum : TAPS;
     options->open_per_vehicle = options->open_per_vehicle ? options->open_per_vehicle : OPEN;
+    options->prefix = options->prefix ? options->prefix : "$aws/";
+    options->event_prefix = options->event_prefix ? options->event_prefix : "$aws/events";
+    options->client_id = options->client_id ? options->client_id : "command-desk";
+}
+
+static bool is_complete(const struct cloud_remote_options *options)
+{
+    switch (options->pattern) {
+    case CLOUD_PATTERN_PLAIN: return options->request_topic && options->response_topic;
+    case CLOUD_PATTERN_EXECUTIONS: return options->executions;
+    case CLOUD_PATTERN_SHADOW: return !options->keys;
+    }
+    return false;
+}
+
+static bool listen(struct cloud_remote *remote, int64_t now_us)
+{
+    char text[TOPIC_MAX];
+    if (remote->options.pattern == CLOUD_PATTERN_SHADOW)
+        return remote_shadow_listen(remote, now_us);
+    if (remote->options.pattern == CLOUD_PATTERN_EXECUTIONS)
+        return remote_executions_listen(remote, now_us);
+    struct span filter = remote_topic(remote->options.response_topic, SPAN_LITERAL("+"), text, sizeof text);
+    return filter.length &&
+           remote->bus->ops->subscribe(remote->bus, now_us, filter, 1, remote_on_response, remote) < 0x80;
 }
 
 struct cloud_remote *cloud_remote_create(const struct cloud_remote_options *options, struct cloud_bus *bus,
                                          int64_t now_us)
 {
-    char text[TOPIC_MAX];
-    if (options->pattern != CLOUD_PATTERN_PLAIN || !options->request_topic || !options->response_topic)
+    if (!is_complete(options))
         return NULL;
     struct cloud_remote *remote = memory_allocate_zero(1, sizeof *remote);
     if (!remote)
@@ -44,9 +68,7 @@ struct cloud_remote *cloud_remote_create(const struct cloud_remote_options *opti
     remote->bus = bus;
     remote->due.next_us = TIME_NEVER;
     defaults(&remote->options);
-    struct span filter = remote_topic(options->response_topic, SPAN_LITERAL("+"), text, sizeof text);
-    if (remote_tables(remote) && filter.length &&
-        bus->ops->subscribe(bus, now_us, filter, 1, remote_on_response, remote) < 0x80)
+    if (remote_tables(remote) && listen(remote, now_us))
         return remote;
     cloud_remote_destroy(remote);
     return NULL;
@@ -175,14 +197,16 @@ int64_t cloud_remote_next_deadline(const struct cloud_remote *remote)
 
 void cloud_remote_tick(struct cloud_remote *remote, int64_t now_us)
 {
-    while (remote->due.next_us <= now_us) {
+    remote_shadow_tidy(remote, now_us);
+    while (remote->heap.count && due_next_us(&remote->heap) <= now_us) {
         struct due_entry entry = due_pop(&remote->heap);
         struct remote_command *command = remote_find(remote, entry.id);
-        remote->due.next_us = due_next_us(&remote->heap);
+        remote_due(remote);
         if (!command || command->step_us != entry.at_us)
             continue;
         command->step_us = TIME_NEVER;
         remote_step(remote, now_us, command);
+        remote_shadow_tidy(remote, now_us);
     }
 }
 

@@ -27,6 +27,11 @@ struct remote_vehicle {
     uint64_t *followers;
     uint32_t follower_count, follower_capacity;
     uint32_t open, held; /* not ended; not freed */
+    /* SHADOW */
+    struct remote_vehicle *next_untidy;
+    const struct remote_command *shown; /* in desired; NULL: none that has not ended */
+    uint64_t version;                   /* of its shadow, the last one heard of; 0: none */
+    bool untidy;                        /* what is shown has ended: waits in the list */
     uint8_t length;
     uint8_t name[];
 };
@@ -41,6 +46,7 @@ struct remote_command {
     uint32_t copies, unanswered,
         enquiries; /* handed to the broker or an SMS; the same while connected; after the deadline */
     bool late, reconnected, busy, doubted, unheard; /* unheard: the broker knew of nobody who would get it */
+    bool started;                                   /* EXECUTIONS: the service has it */
     uint8_t name_length, sealed_length;
     uint8_t bytes[REMOTE_NAME_MAX + CLOUD_SEALED_MAX]; /* name, sealed form */
 };
@@ -56,6 +62,7 @@ struct cloud_remote {
     struct due_heap heap; /* by step_us */
     struct remote_tell *tell_first, *tell_last;
     bool telling;
+    struct remote_vehicle *untidy;
     uint64_t held_bytes, steps;
 };
 
@@ -70,6 +77,7 @@ struct remote_vehicle *remote_vehicle_need(struct cloud_remote *remote, struct s
 struct remote_command *remote_add(struct cloud_remote *remote, struct span thing, uint64_t id);
 void remote_take_out(struct cloud_remote *remote, struct remote_command *command); /* no answer finds it any more */
 void remote_release(struct cloud_remote *remote, struct remote_command *command);  /* told: frees it, and its vehicle */
+void remote_vehicle_let_go(struct cloud_remote *remote, struct remote_vehicle *vehicle); /* one holds it less */
 
 /* ---- remote_tell.c: ends, their order, what an answer says ---------------------------------------------------------- */
 
@@ -78,14 +86,36 @@ void remote_end(struct cloud_remote *remote, int64_t now_us, struct remote_comma
                 struct span reason);
 void remote_tell_late(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);
 void remote_on_response(void *context, int64_t now_us, const struct mq5_publish *message);
+/* In the words of a vehicle's answer: "succeeded" ... May free the command. */
+void remote_answered(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, struct span status,
+                     struct span reason);
+/* The text behind `"name":"`, up to the next quotation mark; empty: none. */
+struct span remote_text_member(struct span json, const char *name);
 
 /* ---- remote_way.c: how a command reaches its vehicle ------------------------------------------------------------------ */
 
 /* A step at that moment instead of the one before. false: no memory, nothing changed. */
 bool remote_wait(struct cloud_remote *remote, struct remote_command *command, int64_t at_us);
 bool remote_seal(struct cloud_remote *remote, struct remote_command *command);
+void remote_due(struct cloud_remote *remote); /* the next moment is looked at again */
 /* What is to be done now: the command may have ended, and be gone, afterwards. */
 void remote_begin(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);
 void remote_step(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);
+/* What was put into the shadow was refused, or is to be said again with what is known now. */
+void remote_again(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);
+
+/* ---- remote_shadow.c, remote_executions.c: other ways of putting it ---------------------------------------------------- */
+
+bool remote_shadow_listen(struct cloud_remote *remote, int64_t now_us); /* false: refused */
+/* Is there no other command in the way? */
+bool remote_shadow_free(const struct remote_command *command);
+/* Reason code of the bus. Does not touch the command after it has left. */
+uint8_t remote_shadow_put(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, bool enquiry);
+void remote_shadow_ended(struct cloud_remote *remote, struct remote_command *command); /* its place is free */
+void remote_shadow_tidy(struct cloud_remote *remote, int64_t now_us);
+
+bool remote_executions_listen(struct cloud_remote *remote, int64_t now_us);
+uint8_t remote_executions_put(struct cloud_remote *remote, int64_t now_us, struct remote_command *command,
+                              bool enquiry);
 
 #endif

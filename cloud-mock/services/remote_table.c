@@ -193,6 +193,11 @@ void remote_release(struct cloud_remote *remote, struct remote_command *command)
     struct remote_vehicle *vehicle = command->vehicle;
     remote->held_bytes -= sizeof *command;
     memory_free(command);
+    remote_vehicle_let_go(remote, vehicle);
+}
+
+void remote_vehicle_let_go(struct cloud_remote *remote, struct remote_vehicle *vehicle)
+{
     vehicle->held--;
     vehicle_release(remote, vehicle);
 }

@@ -61,6 +61,8 @@ void remote_end(struct cloud_remote *remote, int64_t now_us, struct remote_comma
     if (length)
         memcpy(result->reason, reason.data, length);
     result->reason[length] = 0;
+    if (remote->options.pattern == CLOUD_PATTERN_SHADOW)
+        remote_shadow_ended(remote, command);
     remote_take_out(remote, command);
     remote->counts.ended[end]++;
     remote->counts.open--;
@@ -75,8 +77,7 @@ void remote_tell_late(struct cloud_remote *remote, int64_t now_us, struct remote
 
 /* ---- answers --------------------------------------------------------------------------------------------------------- */
 
-/* The text behind `"name":"`, up to the next quotation mark; empty: none. */
-static struct span text_member(struct span json, const char *name)
+struct span remote_text_member(struct span json, const char *name)
 {
     char key[32];
     struct text_writer w = {key, 0, sizeof key};
@@ -102,7 +103,7 @@ static uint64_t id_of(const struct mq5_publish *message)
             return 0;
         memcpy(bytes, message->properties.correlation_data.data, sizeof bytes);
     } else {
-        struct span text = text_member(message->payload, "id");
+        struct span text = remote_text_member(message->payload, "id");
         if (text.length != 2 * sizeof bytes || !text_unhex(text.data, text.length, bytes))
             return 0;
     }
@@ -121,9 +122,9 @@ static bool opened(struct span reason)
     return !is(reason, "forged") && !is(reason, "unreadable");
 }
 
-static void answered(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, struct span answer)
+void remote_answered(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, struct span status,
+                     struct span reason)
 {
-    struct span status = text_member(answer, "status"), reason = text_member(answer, "reason");
     bool gone = is(status, "expired") || is(status, "late");
     if (is(status, "busy"))
         command->busy = true;
@@ -151,7 +152,8 @@ void remote_on_response(void *context, int64_t now_us, const struct mq5_publish 
     struct remote_command *command = remote_find(remote, id);
     struct span thing = remote_topic_thing(remote->options.response_topic, message->topic);
     if (command && span_equal(thing, span_of(command->vehicle->name, command->vehicle->length)))
-        answered(remote, now_us, command, message->payload);
+        remote_answered(remote, now_us, command, remote_text_member(message->payload, "status"),
+                        remote_text_member(message->payload, "reason"));
     else if (!command && id > remote->options.id_base && id - remote->options.id_base <= remote->counts.asked)
         remote->counts.answers_repeated++;
 }

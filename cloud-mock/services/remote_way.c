@@ -21,8 +21,13 @@ bool remote_wait(struct cloud_remote *remote, struct remote_command *command, in
         return false;
     remote->steps++;
     command->step_us = at_us;
-    remote->due.next_us = due_next_us(&remote->heap);
+    remote_due(remote);
     return true;
+}
+
+void remote_due(struct cloud_remote *remote)
+{
+    remote->due.next_us = remote->untidy ? 0 : due_next_us(&remote->heap);
 }
 
 static struct span thing_of(const struct remote_command *command)
@@ -76,8 +81,8 @@ static struct span payload_of(const struct remote_command *command, bool enquiry
     return text_fits(&w) ? span_of(out, w.at) : (struct span){0};
 }
 
-/* Reason code of the bus. Does not touch the command after it has left. */
-static uint8_t publish(struct cloud_remote *remote, int64_t now_us, const struct remote_command *command, bool enquiry)
+static uint8_t publish_plain(struct cloud_remote *remote, int64_t now_us, const struct remote_command *command,
+                             bool enquiry)
 {
     const struct cloud_remote_options *options = &remote->options;
     char topic[TOPIC_MAX], response[TOPIC_MAX], payload[REMOTE_NAME_MAX + 64];
@@ -104,12 +109,34 @@ static uint8_t publish(struct cloud_remote *remote, int64_t now_us, const struct
     return remote->bus->ops->publish(remote->bus, now_us, &message);
 }
 
+/* Reason code of the bus. Does not touch the command after it has left. */
+static uint8_t publish(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, bool enquiry)
+{
+    switch (remote->options.pattern) {
+    case CLOUD_PATTERN_SHADOW: return remote_shadow_put(remote, now_us, command, enquiry);
+    case CLOUD_PATTERN_EXECUTIONS: return remote_executions_put(remote, now_us, command, enquiry);
+    case CLOUD_PATTERN_PLAIN: break;
+    }
+    return publish_plain(remote, now_us, command, enquiry);
+}
+
+/* In a shadow another command may be in the way: its end says when. */
+static bool in_the_way(const struct cloud_remote *remote, const struct remote_command *command)
+{
+    return remote->options.pattern == CLOUD_PATTERN_SHADOW && !remote_shadow_free(command);
+}
+
 /* One copy more, its answer awaited for `wait_us`. */
 static void send_copy(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, int64_t wait_us)
 {
     uint64_t id = command->result.id;
     int64_t at_us = now_us + wait_us;
     const struct cloud_remote_options *options = &remote->options;
+    if (in_the_way(remote, command)) {
+        command->unheard = true;
+        remote_wait(remote, command, command->deadline_us);
+        return;
+    }
     remote_wait(remote, command, at_us < command->deadline_us ? at_us : command->deadline_us);
     command->copies++;
     command->reconnected = command->unheard = false;
@@ -142,7 +169,7 @@ static void tap(struct cloud_remote *remote, int64_t now_us, struct remote_comma
     struct span text = carries ? sealed_of(command) : SPAN_LITERAL("wake");
     if (!cloud_sms_submit(options->sms, now_us, thing_of(command), text, result->id))
         return;
-    remote->counts.fallbacks += result->way == CLOUD_WAY_CONNECTED;
+    remote->counts.fallbacks += result->way == CLOUD_WAY_CONNECTED || result->way == CLOUD_WAY_SHADOW;
     remote->counts.taps++;
     result->taps++;
     result->way = CLOUD_WAY_TAP;
@@ -161,7 +188,8 @@ static int64_t longer_us(const struct cloud_remote *remote, uint32_t times)
 void remote_begin(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
 {
     bool connected = online(remote, command), tapped = !connected && may_tap(remote, command);
-    command->result.way = connected ? CLOUD_WAY_CONNECTED : CLOUD_WAY_QUEUED;
+    bool shadow = remote->options.pattern == CLOUD_PATTERN_SHADOW;
+    command->result.way = !connected ? CLOUD_WAY_QUEUED : shadow ? CLOUD_WAY_SHADOW : CLOUD_WAY_CONNECTED;
     if (tapped)
         tap(remote, now_us, command);
     int64_t wait_us = connected ? remote->options.fallback_us : remote->options.tap_retry_us;
@@ -174,6 +202,8 @@ static void enquire(struct cloud_remote *remote, int64_t now_us, struct remote_c
     if (!online(remote, command))
         return; /* cloud_remote_seen() goes on */
     remote_wait(remote, command, now_us + longer_us(remote, command->enquiries++));
+    if (in_the_way(remote, command))
+        return; /* tried again then */
     remote->counts.enquiries++;
     if (!options->pass || options->pass(options->context, now_us, thing_of(command), command->result.id))
         publish(remote, now_us, command, true);
@@ -185,9 +215,22 @@ static void over(struct cloud_remote *remote, int64_t now_us, struct remote_comm
         remote_end(remote, now_us, command, CLOUD_REMOTE_EXPIRED, SPAN_LITERAL("never sent"));
         return;
     }
+    uint64_t id = command->result.id;
     command->late = true;
     remote_wait(remote, command, command->deadline_us + REMOTE_ENQUIRY_AFTER_US);
     remote_tell_late(remote, now_us, command);
+    /* Nothing expires in a shadow: it is taken back at once, for whoever comes late. */
+    if (remote->options.pattern == CLOUD_PATTERN_SHADOW && (command = remote_find(remote, id)) &&
+        command->vehicle->shown == command)
+        publish(remote, now_us, command, true);
+}
+
+void remote_again(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
+{
+    if (command->late)
+        publish(remote, now_us, command, true);
+    else
+        send_copy(remote, now_us, command, remote->options.fallback_us);
 }
 
 /* Not connected: taps while there are some left; what waits in the session waits there. */

@@ -162,6 +162,11 @@ uint8_t cloud_broker_deliver(struct cloud_broker *broker, int64_t now_us, struct
 
 /* A session of this client, connected or not. */
 bool cloud_broker_has_session(const struct cloud_broker *broker, struct span client_id);
+/* The topics of what is on its way to a client, at QoS 1 and 2 and not acknowledged, and of what waits for it. Of a session that ends with its link only
+ * the reserved ones. */
+void cloud_broker_each_unacknowledged(const struct cloud_broker *broker, struct span client_id,
+                                      void (*visit)(void *context, struct span topic), void *context);
+
 bool cloud_broker_is_connected(const struct cloud_broker *broker, struct span client_id);
 /* Who is at the other end of a connected client's link; lent as to a hook. NULL: not connected, or nothing is known. */
 const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, struct span client_id);

@@ -36,6 +36,10 @@ void cloud_executions_destroy(struct cloud_executions *executions);
  * it is. Returns 200, 409 (id exists), 429 (too many), 400, 500 (out of memory). */
 int cloud_executions_start(struct cloud_executions *executions, int64_t now_us, struct span thing, struct span command,
                            struct span id, struct span payload, int64_t timeout_us);
+/* Sends the request of one that has not ended once more, with this payload: to the device it is the same one. Returns 200, 404 (no such one), 409 (ended).
+ * The commands feature has nothing like it: whoever started it there could only wait. */
+int cloud_executions_again(struct cloud_executions *executions, int64_t now_us, struct span thing, struct span id,
+                           struct span payload, int64_t expires_us);
 /* A device's message on "commands/things/<thing>/executions/<id>/response/json": reason code for the PUBACK. !*taken: another topic. */
 uint8_t cloud_executions_request(struct cloud_executions *executions, int64_t now_us,
                                  const struct cloud_request *request, bool *taken);

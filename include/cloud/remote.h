@@ -53,7 +53,7 @@ enum cloud_remote_way { /* by which the command reached the vehicle, as far as t
                         CLOUD_WAY_CONNECTED,
                         CLOUD_WAY_TAP, /* an SMS was sent before the answer came */
                         CLOUD_WAY_SHADOW,
-                        CLOUD_WAY_QUEUED, /* offline, and no gateway: waited in the session */
+                        CLOUD_WAY_QUEUED, /* offline, and no gateway: waited in the session, or in the shadow */
 };
 enum cloud_remote_end {
     CLOUD_REMOTE_EXECUTED,
@@ -64,7 +64,14 @@ enum cloud_remote_end {
 };
 const char *cloud_remote_end_name(enum cloud_remote_end end); /* "executed" ... */
 
-/* How commands are put on the wire. cloud_remote_create() takes CLOUD_PATTERN_PLAIN only; for the commands feature see cloud/executions.h. */
+/* How commands are put on the wire.
+ *
+ * EXECUTIONS: an execution a command (cloud/executions.h), started once; what is sent again is its request, the enquiry's payload has "enquiry":true.
+ * REJECTED with the reason BUSY is an end there: the service takes no more of that execution.
+ * SHADOW: desired has room for one command of a vehicle, so one is shown after the other, in the order asked; who has not been shown by its deadline ends
+ * as EXPIRED, "never sent". At the deadline the command shown gets "enquiry":true beside it, whether the vehicle is there or not: one that comes back
+ * late finds a question. When the command has ended its place is cleared. The desk says the version it knows; a conflict (409) is got and said again.
+ * Neither can be sealed in SHADOW, nor is it in an SMS. */
 enum cloud_remote_pattern {
     CLOUD_PATTERN_PLAIN, /* cmd/<thing>/request, response topic and correlation data (3.1.1: the id in the payload) */
     CLOUD_PATTERN_EXECUTIONS, /* $aws/commands/things/<thing>/executions/<id>/request/json (cloud-contract 8.2) */
@@ -90,7 +97,10 @@ struct cloud_keys; /* cloud/keys.h */
 struct cloud_remote_options {
     enum cloud_remote_pattern pattern;
     const char *request_topic, *response_topic; /* plain: templates, '%' = thing */
-    const char *prefix;                         /* of reserved topics, by profile; NULL: "$aws/" */
+    const char *prefix;       /* of reserved topics, by profile ('%': the desk's own client id, below); NULL: "$aws/" */
+    const char *event_prefix; /* EXECUTIONS: "$aws/events"; NULL: that */
+    const char *client_id;    /* SHADOW: the desk's; NULL: "command-desk" */
+    struct cloud_executions *executions; /* EXECUTIONS: borrowed */
     uint64_t id_base;                           /* ids are id_base + n */
     struct cloud_watch *watch;                  /* borrowed; NULL: everybody counts as connected */
     struct cloud_sms *sms;                      /* borrowed; NULL: no shoulder tap */
@@ -111,7 +121,8 @@ struct cloud_remote_options {
     void *context;
 };
 struct cloud_remote; /* begins with struct cloud_due */
-/* NULL: a subscription was refused, the pattern is not PLAIN, a topic is missing, or out of memory. */
+/* `bus`, with SHADOW: one whose publishes on a shadow's topics are requests (cloud_reserved_bus(), or a client's of its own).
+ * NULL: a subscription was refused, what the pattern needs is missing, or out of memory. */
 struct cloud_remote *cloud_remote_create(const struct cloud_remote_options *options, struct cloud_bus *bus,
                                          int64_t now_us);
 void cloud_remote_destroy(struct cloud_remote *remote);
@@ -127,6 +138,7 @@ int64_t cloud_remote_next_deadline(const struct cloud_remote *remote);
 void cloud_remote_tick(struct cloud_remote *remote, int64_t now_us);
 struct cloud_remote_counts {
     uint64_t asked, ended[4], late, open, taps, fallbacks, enquiries, answers_repeated;
+    uint64_t conflicts; /* SHADOW: 409 */
 };
 void cloud_remote_count(const struct cloud_remote *remote, struct cloud_remote_counts *out);
 /* At the end of a run: each command that has not ended. */

@@ -176,6 +176,9 @@ bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *
 
 struct cloud_lifecycle;
 struct cloud_lifecycle_options;
+struct cloud_reserved;
+struct cloud_shadow_options;
+struct cloud_executions_options;
 
 struct cloud_options {
     struct cloud_broker_options broker;
@@ -190,6 +193,9 @@ struct cloud_options {
         *password; /* accepted on connections without certificate when not NULL; "%": the client id */
     /* The life of identities (cloud/lifecycle.h): policies, jobs, provisioning, vehicle registry; NULL: nothing of it. Copied. */
     const struct cloud_lifecycle_options *lifecycle;
+    /* Device Shadow (cloud/shadow.h) and the commands feature (cloud/executions.h), as cloud/reserved.h says; NULL: not offered. Copied. */
+    const struct cloud_shadow_options *shadow;
+    const struct cloud_executions_options *executions;
     char *error; /* cloud_create() says here in one line why a lifecycle cannot be; may be NULL */
     size_t error_capacity;
 };
@@ -201,6 +207,7 @@ struct cloud {
     struct cloud_registration *registration;
     struct cloud_presence *presence;
     struct cloud_lifecycle *lifecycle; /* NULL: without */
+    struct cloud_reserved *reserved;   /* NULL: neither shadows nor executions */
     int64_t now_us;                    /* for hooks that are not told; kept while there is a lifecycle */
     struct cloud_certificate_broker certificates;
     struct cloud_bus *bus; /* the services' own */
@@ -236,6 +243,10 @@ static inline int64_t cloud_next_deadline(const struct cloud *cloud)
     if (cloud->lifecycle) {
         int64_t life_us = ((const struct cloud_due *)(const void *)cloud->lifecycle)->next_us;
         next_us = life_us < next_us ? life_us : next_us;
+    }
+    if (cloud->reserved) {
+        int64_t due_us = ((const struct cloud_due *)(const void *)cloud->reserved)->next_us;
+        next_us = due_us < next_us ? due_us : next_us;
     }
     return next_us;
 }

@@ -14,6 +14,9 @@ struct cloud_speaker {
     void (*answer)(void *context, int64_t now_us, struct span client_id, struct span topic, struct span payload);
     /* To whoever has subscribed and may receive it, QoS 1; `thing`: whom it concerns. */
     void (*tell)(void *context, int64_t now_us, struct span thing, struct span topic, struct span payload);
+    /* The same, and nobody needs it after so long (message expiry). NULL: tell(). */
+    void (*tell_until)(void *context, int64_t now_us, struct span thing, struct span topic, struct span payload,
+                       int64_t expires_us);
     /* To the back office, under the profile's event prefix: topic "jobExecution/rotate-1/succeeded". */
     void (*event)(void *context, int64_t now_us, struct span topic, struct span payload);
     void *context;

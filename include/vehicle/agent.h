@@ -63,6 +63,7 @@ struct tcu_profile {
     bool sealed_commands;  /* only sealed ones (cloud/keys.h) are taken; needs the port's unseal */
     bool
         executions; /* the commands feature (cloud-contract 8.2) too: reserved topics commands/things/<thing>/executions/... */
+    bool no_jobs;         /* the reserved topics are for executions and shadow only */
     bool shadow;          /* keeps a Device Shadow; needs the port's shadow_set and shadow_state */
     char shadow_name[65]; /* "": the classic one */
     bool shadow_versions; /* updates say the version they are of: conflicts are refused (409), got and done again */

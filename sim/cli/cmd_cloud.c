@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* explicit_bzero */
 #include "cloud/lifecycle.h"
 #include "cloud/pki_store.h"
+#include "cloud/reserved.h"
 #include "cloud/serve.h"
 #include "commands.h"
 
@@ -707,7 +708,11 @@ int cmd_cloud(int argc, char **argv)
     const struct argp argp = {options, parse, "[NAME...]", text, NULL, NULL, NULL};
     static struct arguments a;
     char name[] = "convoy cloud", error[256] = "";
+    static const struct cloud_shadow_options shadow;
+    static const struct cloud_executions_options executions;
     cloud_serve_defaults(&a.serve);
+    a.serve.cloud.shadow = &shadow;
+    a.serve.cloud.executions = &executions;
     a.serve.mqtt_port = 1883;
     a.serve.mqtts_port = 8883;
     a.serve.https_port = 8443;

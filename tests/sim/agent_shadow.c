@@ -245,8 +245,10 @@ static unsigned told(const struct world *w, enum tcu_probe_kind kind)
 static void the_first_report_makes_it(void **state)
 {
     struct world *w = ready(1);
-    assert_int_equal(w->filter_count, 3);
+    assert_int_equal(w->filter_count, 5);
     assert_string_equal(w->filters[2], "$aws/things/VIN-0001/shadow/update/delta");
+    assert_string_equal(w->filters[3], "$aws/things/VIN-0001/shadow/+/accepted");
+    assert_string_equal(w->filters[4], "$aws/things/VIN-0001/shadow/+/rejected");
     assert_int_equal(of(w)->gets, 1);
     assert_int_equal(of(w)->updates, 1);
     assert_string_equal(of(w)->reported, "locked");
@@ -480,7 +482,7 @@ static void names_and_prefixes(void **state)
         want(w, "unlocked");
         run(w, S(3));
         assert_string_equal(of(w)->reported, "unlocked");
-        assert_int_equal(w->filter_count, i == 0 ? 3 : 2);
+        assert_int_equal(w->filter_count, i == 0 ? 5 : 2);
         end(w);
     }
 }

@@ -120,7 +120,7 @@ struct world {
     unsigned held_count;
     unsigned connects, pings, disconnects, subscribes, aliased, dups, publishes;
     int64_t connect_at_us[64];
-    char filters[4][128]; /* of the last SUBSCRIBE */
+    char filters[8][128]; /* of the last SUBSCRIBE */
     unsigned filter_count;
     char presence[16];
     bool presence_retained;

@@ -92,7 +92,7 @@ static void open_with(struct cloud_shadow_options options)
 {
     memset(&rig, 0, sizeof(rig));
     options.epoch_us = EPOCH_S * US_PER_S;
-    options.speaker = (struct cloud_speaker){on_answer, on_tell, NULL, NULL};
+    options.speaker = (struct cloud_speaker){.answer = on_answer, .tell = on_tell};
     options.known = on_known;
     options.refused = on_refused;
     options.unanswered = on_unanswered;

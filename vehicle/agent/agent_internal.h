@@ -426,10 +426,17 @@ bool agent_request_message(struct tcu *tcu, const struct mq5_publish *publish);
 /* What to subscribe to for answers and notifications; empty: nothing. `out` holds AGENT_TOPIC_MAX bytes. */
 struct span agent_request_filter(const struct tcu *tcu, char *out);
 
+static inline bool agent_does_jobs(const struct tcu *tcu)
+{
+    return tcu->profile->topics.reserved[0] && !tcu->profile->no_jobs;
+}
+
 /* shadow.c. settle: asks what is to be asked, if it may. */
 bool agent_shadow_kept(const struct tcu *tcu); /* the profile and the port say so */
 bool agent_shadow_busy(const struct tcu *tcu);
-struct span agent_shadow_filter(const struct tcu *tcu, char *out); /* out holds AGENT_FILTER_MAX bytes */
+#define AGENT_SHADOW_FILTERS 3
+struct span agent_shadow_filter(const struct tcu *tcu, unsigned which,
+                                char *out); /* out holds AGENT_FILTER_MAX bytes */
 void agent_shadow_online(struct tcu *tcu, bool resumed);
 void agent_shadow_settle(struct tcu *tcu);
 int64_t agent_shadow_deadline(const struct tcu *tcu);
@@ -454,6 +461,10 @@ struct span agent_json_members(struct span object);
 bool agent_json_without(struct span object, const char *name, char *out, size_t capacity, size_t *length);
 bool agent_json_text(struct span value, void *out, size_t capacity, size_t *length); /* false: no string, or too long */
 bool agent_json_is(struct span value, const char *text);
+static inline bool agent_json_is_true(struct span value)
+{
+    return span_equal(value, SPAN_LITERAL("true"));
+}
 bool agent_json_number(struct span value, int64_t *number); /* whole, not negative; also in quotes */
 /* Writers return the end, NULL when it does not fit or `at` is NULL already. */
 char *agent_json_quote(char *at, const char *end, struct span text);
@@ -480,7 +491,7 @@ void agent_command_dropped(struct tcu *tcu, uint32_t token);
 bool agent_command_load(struct tcu *tcu, uint32_t token, struct mq5_publish *out);
 uint32_t agent_command_oldest_sent(const struct tcu *tcu);
 /* The other ways: id of 16 hexadecimal digits; a sealed one; topic behind "executions/". */
-void agent_command_shadow(struct tcu *tcu, struct span id, struct span name);
+void agent_command_shadow(struct tcu *tcu, struct span id, struct span name, bool over);
 void agent_command_sms(struct tcu *tcu, struct span sealed);
 void agent_command_execution(struct tcu *tcu, struct span topic, const struct mq5_publish *publish);
 struct span agent_command_execution_filter(const struct tcu *tcu, char *out); /* out holds AGENT_FILTER_MAX bytes */

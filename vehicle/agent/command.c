@@ -562,7 +562,7 @@ static void admit(struct tcu *tcu, struct asked *asked, struct span payload)
 static bool is_enquiry(struct span payload)
 {
     struct span value;
-    return agent_json_member(payload, "enquiry", &value) == AGENT_JSON_FOUND && span_equal(value, SPAN_LITERAL("true"));
+    return agent_json_member(payload, "enquiry", &value) == AGENT_JSON_FOUND && agent_json_is_true(value);
 }
 
 static struct asked asked_by(const struct mq5_publish *publish)
@@ -609,9 +609,10 @@ void agent_command_sms(struct tcu *tcu, struct span text)
 }
 
 /* A shadow's command is never sealed. */
-void agent_command_shadow(struct tcu *tcu, struct span id, struct span name)
+void agent_command_shadow(struct tcu *tcu, struct span id, struct span name, bool over)
 {
-    struct asked asked = {.answer = {.id = id, .origin = ORIGIN_SHADOW}, .hash = hash_either(tcu, id)};
+    struct asked asked = {
+        .answer = {.id = id, .origin = ORIGIN_SHADOW}, .hash = hash_either(tcu, id), .expired = over};
     struct span ignored;
     agent_text_command(name, &asked.answer.command, &ignored);
     admit(tcu, &asked, name);

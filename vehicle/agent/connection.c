@@ -249,7 +249,7 @@ static void go_online(struct tcu *tcu, bool resumed)
     }
     tcu->subscribed &= resumed;
     tcu->want_subscribe = !tcu->subscribed && (topics->command_request[0] || topics->reserved[0] || topics->notices[0]);
-    if (!resumed && topics->reserved[0])
+    if (!resumed && agent_does_jobs(tcu))
         tcu->want_rotation = 1;                                      /* what was notified meanwhile is lost */
     tcu->want_presence = topics->presence[0] && !tcu->presence_sent; /* else it has just been resent */
     agent_tell(tcu, TCU_PROBE_ONLINE, 0, resumed);
@@ -323,7 +323,7 @@ void agent_timer_run(struct tcu *tcu)
 }
 
 /* Where the answers' topics are our own ones, our requests would come back, too. */
-enum { FILTERS = 5 };
+enum { FILTERS = 4 + AGENT_SHADOW_FILTERS };
 
 static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[FILTERS],
                         char texts[FILTERS][AGENT_FILTER_MAX])
@@ -345,19 +345,19 @@ static uint32_t filters(const struct tcu *tcu, struct mq5_subscription list[FILT
         count++;
     if (agent_claiming(tcu))
         return count;
-    if (tcu->profile->shadow) {
+    for (unsigned i = 0; tcu->profile->shadow && i < AGENT_SHADOW_FILTERS; i++) {
         list[count] = filter;
-        list[count].filter = agent_shadow_filter(tcu, texts[2]);
+        list[count].filter = agent_shadow_filter(tcu, i, texts[4 + i]);
         count += list[count].filter.length > 0;
     }
     if (tcu->profile->executions) {
         list[count] = filter;
-        list[count].filter = agent_command_execution_filter(tcu, texts[3]);
+        list[count].filter = agent_command_execution_filter(tcu, texts[2]);
         count += list[count].filter.length > 0;
     }
     list[count] = filter;
     list[count].retain_handling = MQ5_RETAIN_SEND; /* what holds still is worth knowing */
-    list[count].filter = agent_notice_filter(tcu, texts[4]);
+    list[count].filter = agent_notice_filter(tcu, texts[3]);
     count += list[count].filter.length > 0;
     return count;
 }

@@ -20,7 +20,7 @@ struct span agent_request_filter(const struct tcu *tcu, char *out)
 {
     bool of_our_own = strchr(tcu->profile->topics.reserved, '%') != NULL;
     char pattern[sizeof(tcu->profile->topics.reserved) + 32];
-    if (!tcu->profile->topics.reserved[0])
+    if (!tcu->profile->topics.reserved[0] || (tcu->profile->no_jobs && !of_our_own))
         return (struct span){NULL, 0};
     strcpy(pattern, tcu->profile->topics.reserved);
     strcat(pattern, of_our_own ? "#" : "things/%/jobs/notify-next"); /* answers come by themselves elsewhere */

@@ -483,7 +483,7 @@ bool agent_rotation_load(struct tcu *tcu)
 {
     uint8_t item[TCU_STORE_MAX];
     struct span token;
-    if (!tcu->profile->topics.reserved[0])
+    if (!agent_does_jobs(tcu))
         return true;
     tcu->want_rotation = 1;
     if (agent_rotation(tcu))

@@ -60,14 +60,15 @@ static struct span put_topic(const struct tcu *tcu, char *out, const char *end)
     return span_of(out, (size_t)(at - out));
 }
 
-/* Answers come to who asked; what somebody wants has to be subscribed to, unless all of our own topics are. */
-struct span agent_shadow_filter(const struct tcu *tcu, char *out)
+/* What is wanted, and answers, which come to who has subscribed. All of our own topics are subscribed to already. */
+struct span agent_shadow_filter(const struct tcu *tcu, unsigned which, char *out)
 {
+    static const char *const ends[AGENT_SHADOW_FILTERS] = {"update/delta", "+/accepted", "+/rejected"};
     bool of_our_own = strchr(tcu->profile->topics.reserved, '%') != NULL;
     if (!agent_shadow_kept(tcu) || of_our_own)
         return (struct span){NULL, 0};
     _Static_assert(AGENT_FILTER_MAX >= TOPIC_BYTES, "a named shadow's topic is the longest");
-    return put_topic(tcu, out, "update/delta");
+    return put_topic(tcu, out, ends[which]);
 }
 
 static void put_token(const struct agent_shadow *shadow, char out[TOKEN_BYTES])
@@ -330,7 +331,8 @@ static bool hand_over(struct tcu *tcu, struct span wanted)
     return true;
 }
 
-/* A delta says of a command what differs from the last one reported, which may be no more than its id: then all of it is asked for. */
+/* A delta says of a command what differs from the last one reported, which may be no more than its id: then all of it is asked for. One whose time
+ * is over is asked about only. */
 static void command(struct tcu *tcu, struct span wanted, struct span desired)
 {
     struct agent_shadow *shadow = block(tcu);
@@ -348,9 +350,12 @@ static void command(struct tcu *tcu, struct span wanted, struct span desired)
         }
         agent_json_member(desired, "command", &whole);
         agent_json_member(whole, "name", &value);
+        object = whole;
     }
-    if (agent_json_text(value, name, sizeof(name), &length))
-        agent_command_shadow(tcu, span_of(id, sizeof(id)), span_of(name, length));
+    if (!agent_json_text(value, name, sizeof(name), &length))
+        return;
+    bool over = agent_json_member(object, "enquiry", &value) == AGENT_JSON_FOUND && agent_json_is_true(value);
+    agent_command_shadow(tcu, span_of(id, sizeof(id)), span_of(name, length), over);
 }
 
 static void differs(struct tcu *tcu, uint64_t version, struct span wanted, struct span desired)
@@ -516,6 +521,10 @@ void agent_shadow_executed(struct tcu *tcu, const struct agent_answer *answer)
     struct agent_shadow *shadow = block(tcu);
     if (!shadow || answer->id.length != sizeof(shadow->command))
         return;
+    if (answer->status == AGENT_BUSY) { /* no end: what is reported would not be wanted any more */
+        get_not_before(shadow, tcu->now_us + agent_jitter(tcu, shadow->conflicts));
+        return;
+    }
     memcpy(shadow->command, answer->id.data, sizeof(shadow->command));
     shadow->command_status = (uint8_t)answer->status;
     shadow->command_refusal = answer->refusal;
