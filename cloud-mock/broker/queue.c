@@ -173,8 +173,7 @@ static uint8_t send_at_once(struct cloud_broker *broker, struct routed *routed, 
     struct session *session = target->session;
     struct mq5_packet packet;
     struct flow *flow = flow_of(broker, session);
-    struct delivery *delivery =
-        flow ? delivery_make(broker, routed, target, is_kept(target, routed->publish)) : NULL;
+    struct delivery *delivery = flow ? delivery_make(broker, routed, target, is_kept(target, routed->publish)) : NULL;
     if (!delivery) {
         free_if_empty(broker, session);
         broker->counts.dropped++;

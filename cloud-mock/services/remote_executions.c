@@ -7,9 +7,9 @@
 
 #include "cloud/executions.h"
 
-#define TOPIC_MAX    256
-#define TIMEOUT_MAX  (12 * US_PER_HOUR)
-#define ENQUIRY_US   (60 * US_PER_S)
+#define TOPIC_MAX   256
+#define TIMEOUT_MAX (12 * US_PER_HOUR)
+#define ENQUIRY_US  (60 * US_PER_S)
 
 static struct span thing_of(const struct remote_command *command)
 {
@@ -54,8 +54,8 @@ uint8_t remote_executions_put(struct cloud_remote *remote, int64_t now_us, struc
                    : MQ5_NO_MATCHING_SUBSCRIBERS;
     command->started = true;
     uint64_t number = command->result.id;
-    int code = cloud_executions_start(executions, now_us, whose, span_of(name, command->name_length),
-                                      span_of(id, w.at), sent, left_us);
+    int code = cloud_executions_start(executions, now_us, whose, span_of(name, command->name_length), span_of(id, w.at),
+                                      sent, left_us);
     if (code == 200)
         return MQ5_SUCCESS;
     command = remote_find(remote, number);

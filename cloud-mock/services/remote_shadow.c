@@ -45,7 +45,8 @@ static struct span thing_in(struct span topic, struct span *end)
         const uint8_t *begin = at;
         while (begin > from && begin[-1] != '/')
             begin--;
-        if ((size_t)(begin - from) < sizeof before - 1 || memcmp(begin - (sizeof before - 1), before, sizeof before - 1))
+        if ((size_t)(begin - from) < sizeof before - 1 ||
+            memcmp(begin - (sizeof before - 1), before, sizeof before - 1))
             return (struct span){0};
         *end = span_of(at + sizeof middle - 1, (size_t)(to - at) - (sizeof middle - 1));
         return span_of(begin, (size_t)(at - begin));
@@ -237,7 +238,8 @@ static void on_answer(void *context, int64_t now_us, const struct mq5_publish *m
         was_refused(remote, now_us, command, cJSON_IsNumber(code) ? code->valuedouble : 0);
     else if (command && span_equal(end, SPAN_LITERAL("get/accepted")))
         got(remote, now_us, vehicle, body, true);
-    else if (command && span_equal(end, SPAN_LITERAL("get/rejected")) && cJSON_IsNumber(code) && code->valuedouble == 404)
+    else if (command && span_equal(end, SPAN_LITERAL("get/rejected")) && cJSON_IsNumber(code) &&
+             code->valuedouble == 404)
         got(remote, now_us, vehicle, body, false);
     remote_vehicle_let_go(remote, vehicle);
     cJSON_Delete(body);

@@ -3,15 +3,14 @@
  * Somebody else's broker has no reserved topics: there they are ordinary ones under "convoy/<client id>/", and our own words come back here, too.
  */
 #include "cloud/reserved.h"
-
 #include "cloud/services.h"
+
 #include "memory.h"
 #include "text.h"
 
 #define TOPIC_MAX 512
 
 struct cloud_reserved {
-    struct cloud_due due; /* first */
     struct cloud_reserved_options options;
     struct cloud_shadow_options told; /* the caller's hooks of the shadow */
     struct cloud_broker *broker;
@@ -115,8 +114,7 @@ static void answer_straight(void *context, int64_t now_us, struct span client_id
         publish(reserved, now_us, reserved->options.prefix, client_id, topic, payload, 0);
         return;
     }
-    struct mq5_publish message =
-        message_of(full_topic(reserved->options.prefix, client_id, topic, text), payload);
+    struct mq5_publish message = message_of(full_topic(reserved->options.prefix, client_id, topic, text), payload);
     if (message.topic.length)
         cloud_broker_deliver(reserved->broker, now_us, client_id, &message);
 }
@@ -182,22 +180,14 @@ static uint32_t unanswered(void *context, struct span client_id, struct span thi
 
 /* ---- requests --------------------------------------------------------------------------------------------------------- */
 
-static void look_again(struct cloud_reserved *reserved)
-{
-    reserved->due.next_us =
-        reserved->executions ? cloud_executions_next_deadline(reserved->executions) : TIME_NEVER;
-}
-
 static uint8_t ask(struct cloud_reserved *reserved, int64_t now_us, const struct cloud_request *request, bool *taken)
 {
     uint8_t reason = MQ5_NOT_AUTHORIZED;
     *taken = false;
     if (reserved->shadow)
         reason = cloud_shadow_request(reserved->shadow, now_us, request, taken);
-    if (!*taken && reserved->executions) {
+    if (!*taken && reserved->executions)
         reason = cloud_executions_request(reserved->executions, now_us, request, taken);
-        look_again(reserved);
-    }
     return reason;
 }
 
@@ -232,8 +222,7 @@ static bool listen(struct cloud_reserved *reserved, int64_t now_us)
     for (int i = 0; i < 2; i++) {
         if (!offered[i])
             continue;
-        struct span topic =
-            full_topic(reserved->options.prefix, SPAN_LITERAL("+"), span_text(services[i]), filter);
+        struct span topic = full_topic(reserved->options.prefix, SPAN_LITERAL("+"), span_text(services[i]), filter);
         if (!topic.length ||
             reserved->bus->ops->subscribe(reserved->bus, now_us, topic, 1, on_ordinary, reserved) >= 0x80)
             return false;
@@ -285,7 +274,6 @@ struct cloud_reserved *cloud_reserved_create(const struct cloud_reserved_options
     reserved->options = *options;
     reserved->broker = broker;
     reserved->bus = bus;
-    reserved->due.next_us = TIME_NEVER;
     bool made = open_shadow(reserved) && open_executions(reserved) && (broker || listen(reserved, now_us));
     reserved->options.shadow = NULL; /* were the caller's */
     reserved->options.executions = NULL;
@@ -310,26 +298,20 @@ struct cloud_shadow *cloud_reserved_shadow(struct cloud_reserved *reserved)
     return reserved->shadow;
 }
 
-/* Whoever asks is about to start one: the next tick looks again. */
 struct cloud_executions *cloud_reserved_executions(struct cloud_reserved *reserved)
 {
-    if (reserved->executions)
-        reserved->due.next_us = 0;
     return reserved->executions;
 }
 
 int64_t cloud_reserved_next_deadline(const struct cloud_reserved *reserved)
 {
-    return reserved->due.next_us;
+    return reserved->executions ? cloud_executions_next_deadline(reserved->executions) : TIME_NEVER;
 }
 
 void cloud_reserved_tick(struct cloud_reserved *reserved, int64_t now_us)
 {
-    if (reserved->due.next_us > now_us)
-        return;
     if (reserved->executions)
         cloud_executions_tick(reserved->executions, now_us);
-    look_again(reserved);
 }
 
 uint64_t cloud_reserved_bytes(const struct cloud_reserved *reserved)

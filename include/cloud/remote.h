@@ -101,13 +101,13 @@ struct cloud_remote_options {
     const char *event_prefix; /* EXECUTIONS: "$aws/events"; NULL: that */
     const char *client_id;    /* SHADOW: the desk's; NULL: "command-desk" */
     struct cloud_executions *executions; /* EXECUTIONS: borrowed */
-    uint64_t id_base;                           /* ids are id_base + n */
-    struct cloud_watch *watch;                  /* borrowed; NULL: everybody counts as connected */
-    struct cloud_sms *sms;                      /* borrowed; NULL: no shoulder tap */
-    struct cloud_keys *keys;                    /* borrowed; NULL: commands are neither signed nor encrypted */
-    int64_t fallback_us;                        /* connected path: no answer for so long: tap; 0: 10 s */
-    int64_t tap_retry_us;                       /* between taps without a sign of the vehicle; 0: 30 s */
-    uint32_t taps_maximum;                      /* 0: 3 */
+    uint64_t id_base;                    /* ids are id_base + n */
+    struct cloud_watch *watch;           /* borrowed; NULL: everybody counts as connected */
+    struct cloud_sms *sms;               /* borrowed; NULL: no shoulder tap */
+    struct cloud_keys *keys;             /* borrowed; NULL: commands are neither signed nor encrypted */
+    int64_t fallback_us;                 /* connected path: no answer for so long: tap; 0: 10 s */
+    int64_t tap_retry_us;                /* between taps without a sign of the vehicle; 0: 30 s */
+    uint32_t taps_maximum;               /* 0: 3 */
     bool command_in_sms;       /* the tap carries the sealed command itself, if it fits; else it says "wake" */
     int64_t epoch_us;          /* wall = epoch + now: in sealed commands */
     uint32_t open_per_vehicle; /* more are refused ("too many open"); 0: 100 */

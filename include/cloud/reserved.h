@@ -18,11 +18,11 @@ struct cloud_reserved_options {
     int64_t epoch_us;
     bool own_only; /* nobody asks about policies: a client with a certificate may ask for its own thing only (403) */
 };
-struct cloud_reserved; /* begins with struct cloud_due */
+struct cloud_reserved;
 /* broker NULL: somebody else's; then prefix has a '%', and requests are heard on the bus. NULL: out of memory, or a subscription was refused. */
 struct cloud_reserved *cloud_reserved_create(const struct cloud_reserved_options *options, struct cloud_broker *broker,
                                              struct cloud_bus *bus, int64_t now_us);
-void cloud_reserved_destroy(struct cloud_reserved *reserved); /* NULL is nothing */
+void cloud_reserved_destroy(struct cloud_reserved *reserved);                        /* NULL is nothing */
 struct cloud_shadow *cloud_reserved_shadow(struct cloud_reserved *reserved);         /* NULL: not offered */
 struct cloud_executions *cloud_reserved_executions(struct cloud_reserved *reserved); /* NULL: not offered */
 /* For the broker's hook: reason code for the PUBACK. !*taken: a topic of another service. */

@@ -177,6 +177,7 @@ bool cloud_telemetry_read(const char *topic_template, const struct mq5_publish *
 struct cloud_lifecycle;
 struct cloud_lifecycle_options;
 struct cloud_reserved;
+int64_t cloud_reserved_next_deadline(const struct cloud_reserved *reserved); /* as cloud/reserved.h says */
 struct cloud_shadow_options;
 struct cloud_executions_options;
 
@@ -245,7 +246,7 @@ static inline int64_t cloud_next_deadline(const struct cloud *cloud)
         next_us = life_us < next_us ? life_us : next_us;
     }
     if (cloud->reserved) {
-        int64_t due_us = ((const struct cloud_due *)(const void *)cloud->reserved)->next_us;
+        int64_t due_us = cloud_reserved_next_deadline(cloud->reserved);
         next_us = due_us < next_us ? due_us : next_us;
     }
     return next_us;

@@ -98,6 +98,7 @@ enum sim_purpose {
     SIM_FOR_CLOCK = 35,   /* how fast a sleeping vehicle's clock is */
     SIM_FOR_NOTICES = 48, /* which notices a fault concerns */
     SIM_FOR_REGIONS = 64, /* when a vehicle arrives, is sent home, has its turn */
+    SIM_FOR_SHADOW = 80,  /* settings of a car: who changes which and when */
 };
 
 #endif

@@ -170,6 +170,7 @@ struct scenario_lifecycle {
 /* How remote commands are done. Set when the scenario says remote_commands { ... }; else a command is one request and one answer. */
 struct scenario_commands {
     bool on;
+    uint8_t pattern;     /* 0 plain, 1 executions, 2 shadow: enum cloud_remote_pattern */
     bool sealed;         /* signed and encrypted */
     bool presence;       /* the desk looks at presence; else everybody counts as connected */
     int64_t debounce_us; /* 0: 5 s */
@@ -214,6 +215,29 @@ struct scenario_regions {
     double ignore_residency, no_health_check, keep_old, copy_all, new_refuses, no_processors;
 };
 
+/* The car's settings and its Device Shadow. Set when the scenario says shadow { ... }. */
+#define SCENARIO_SETTINGS 8
+#define SCENARIO_USERS    2
+struct scenario_setting {
+    char name[SCENARIO_NAME];
+    int32_t low, high; /* whole numbers */
+};
+struct scenario_shadow {
+    bool on;
+    char name[SCENARIO_NAME]; /* "": the classic one */
+    struct scenario_setting settings[SCENARIO_SETTINGS];
+    uint32_t setting_count;
+    bool versions;                  /* vehicles say which version their report is of */
+    uint32_t users;                 /* of apps, a vehicle: each reads the shadow, thinks, and changes a setting */
+    double per_day, driver_per_day; /* changes by each of them; by the driver, in the car */
+    int64_t think_us, apply_us;     /* from reading to changing; from the wish to the setting */
+    double failures;                /* share of wishes that the car cannot bring about at once */
+    int64_t from_us, to_us;         /* when there are changes; to 0: until there is time to settle at the end */
+    int64_t settle_us;
+    /* Faults: shares of vehicles; of changes by apps. 0: none. */
+    double deaf, stale_reports, ignore_versions;
+};
+
 struct scenario_cloud {
     char profile[24];               /* "embedded"; a live run on an external broker uses "plain" */
     struct sim_table activation_us; /* registration event until ACTIVE */
@@ -229,6 +253,7 @@ struct scenario_cloud {
     struct scenario_commands commands;
     struct scenario_messages messages;
     struct scenario_regions regions;
+    struct scenario_shadow shadow;
 };
 
 struct scenario {

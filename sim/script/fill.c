@@ -523,6 +523,7 @@ void script_fill(struct script *script)
     fill_lifecycle(&reader, &scenario->cloud.lifecycle);
     fill_remote(&reader, &scenario->cloud.commands);
     fill_messages(&reader, &scenario->cloud.messages);
+    fill_shadows(&reader, &scenario->cloud.shadow);
     FILL_LIST("cohorts", scenario->cohorts, scenario->cohort_count, 64,
               fill_cohort(&reader, &scenario->cohorts[i], scenario->region_count));
     fill_regions(&reader, scenario);

@@ -3,7 +3,9 @@
 
 void fill_remote(struct reader *reader, struct scenario_commands *remote)
 {
+    static const char *const patterns[] = {"plain", "executions", "shadow", NULL};
     reader_enter(reader, "remote");
+    remote->pattern = (uint8_t)reader_choice(reader, "pattern", patterns);
     remote->on = reader_flag(reader, "on");
     remote->sealed = reader_flag(reader, "sealed");
     remote->presence = reader_flag(reader, "presence");

@@ -35,6 +35,7 @@ void reader_seconds_table(struct reader *reader, const char *key, int64_t minimu
 void fill_messages(struct reader *reader, struct scenario_messages *messages);
 void fill_remote(struct reader *reader, struct scenario_commands *remote);
 void fill_regions(struct reader *reader, struct scenario *scenario);
+void fill_shadows(struct reader *reader, struct scenario_shadow *shadow);
 void fill_radio(struct reader *reader, const char *key, struct link_profile *radio);
 void fill_radio_rates(struct reader *reader, struct link_profile *radio);
 void fill_tunnel(struct reader *reader, struct scenario_tunnel *tunnel);

@@ -46,8 +46,9 @@ function env.remote_commands(spec)
   want_table("remote_commands", spec)
   local r = plan.remote
   if r.on then fail("remote_commands is declared twice") end
-  known_fields("remote_commands", spec, { "sealed", "presence", "debounce", "fallback", "shoulder_tap", "strangers", "failures", "faults" })
+  known_fields("remote_commands", spec, { "pattern", "sealed", "presence", "debounce", "fallback", "shoulder_tap", "strangers", "failures", "faults" })
   r.on = true
+  if spec.pattern ~= nil then r.pattern = one_of("remote_commands: pattern", spec.pattern, { "plain", "executions", "shadow" }) end
   for _, name in ipairs { "sealed", "presence" } do
     if spec[name] ~= nil then r[name] = boolean("remote_commands: " .. name, spec[name]) end
   end

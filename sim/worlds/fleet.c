@@ -2,6 +2,8 @@
 #include "fleet_identity.h"
 #include "fleet_messages.h"
 
+#include "cloud/remote.h"
+
 #include "digits.h"
 
 #include <math.h>
@@ -73,6 +75,21 @@ static int64_t of_calendar(const struct fleet *fleet, int64_t calendar_us)
     return world_us > 0 ? world_us : 1;
 }
 
+/* Commands and settings through what lies behind reserved topics. */
+static void profile_reserved(struct tcu_profile *profile, const struct scenario_cohort *cohort,
+                             const struct fleet *fleet)
+{
+    const struct scenario_cloud *cloud = &fleet->scenario->cloud;
+    profile->executions = cloud->commands.on && cloud->commands.pattern == CLOUD_PATTERN_EXECUTIONS;
+    profile->shadow = cloud->shadow.on && cohort->steals == MEASURE_ANY;
+    profile->shadow_versions = cloud->shadow.versions;
+    snprintf(profile->shadow_name, sizeof profile->shadow_name, "%s", cloud->shadow.name);
+    if (!profile->executions && !profile->shadow)
+        return;
+    profile->no_jobs = !profile->topics.reserved[0];
+    snprintf(profile->topics.reserved, sizeof profile->topics.reserved, "%s", fleet->reserved);
+}
+
 static void profile_build(struct fleet *fleet, struct tcu_profile *profile, const struct scenario_cohort *cohort,
                           const char *firmware)
 {
@@ -110,6 +127,7 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
         memcpy(profile->password, cohort->password, sizeof profile->password);
     }
     profile_identity(profile, cohort, fleet);
+    profile_reserved(profile, cohort, fleet);
     profile->no_jitter = cohort->no_jitter;
     profile->stay_connected_us = of_calendar(fleet, cohort->stay_connected_us);
     profile->linger_us = cohort->linger_us;

@@ -184,15 +184,28 @@ static void was_executed(struct fleet *fleet, struct fleet_order *order, int64_t
     order->executed += order->executed < UINT8_MAX;
 }
 
+/* Eight bytes, or the 16 digits they are written as. */
+static uint64_t id_of(struct span id)
+{
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < id.length && id.length == 8; i++)
+        value = value << 8 | id.data[i];
+    for (uint32_t i = 0; i < id.length && id.length == 16; i++) {
+        uint8_t digit = id.data[i];
+        if (!(digit >= '0' && digit <= '9') && !(digit >= 'a' && digit <= 'f'))
+            return 0;
+        value = value << 4 | (uint8_t)(digit <= '9' ? digit - '0' : digit - 'a' + 10);
+    }
+    return value;
+}
+
 void fleet_orders_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
                         const struct tcu_probe *probe)
 {
     struct fleet_orders *orders = fleet->find_orders(fleet->find_context, vehicle);
     const struct fleet_parking *parking =
         fleet->find_parking ? fleet->find_parking(fleet->find_context, vehicle) : NULL;
-    uint64_t id = 0;
-    for (uint32_t i = 0; i < probe->id.length && probe->id.length == 8; i++)
-        id = id << 8 | probe->id.data[i];
+    uint64_t id = id_of(probe->id);
     struct fleet_order *order = orders && id ? find(orders, id) : NULL;
     if (!order)
         return; /* an operator's */
@@ -266,10 +279,11 @@ static bool open_desk(struct fleet_orders *orders, struct cloud_bus *bus, uint32
 {
     struct fleet *fleet = orders->fleet;
     const struct scenario_commands *commands = &fleet->scenario->cloud.commands;
-    struct cloud_remote_options options = {.pattern = CLOUD_PATTERN_PLAIN,
+    struct cloud_remote_options options = {.pattern = (enum cloud_remote_pattern)commands->pattern,
                                            .request_topic = fleet->topic_request,
                                            .response_topic = fleet->topic_response,
                                            .prefix = fleet->reserved,
+                                           .executions = orders->executions,
                                            .id_base = (uint64_t)(number + 1) << 40 | UINT64_C(1) << 39,
                                            .watch = commands->trust_old_presence > 0.5 ? NULL : orders->watch,
                                            .sms = orders->sms,
@@ -413,8 +427,11 @@ void fleet_presence_judge(struct fleet_orders *orders, int64_t end_us, uint32_t 
 
 bool fleet_answer_lost(const struct fleet *fleet, struct span topic, struct span name)
 {
-    static const char end[] = "/response";
-    const uint32_t length = sizeof end - 1;
+    static const char *const ends[] = {[CLOUD_PATTERN_PLAIN] = "/response",
+                                       [CLOUD_PATTERN_EXECUTIONS] = "/response/json",
+                                       [CLOUD_PATTERN_SHADOW] = "/shadow/update"};
+    const char *end = ends[fleet->scenario->cloud.commands.pattern];
+    const size_t length = strlen(end);
     double share = fleet->scenario->cloud.commands.lose_answers;
     uint32_t vehicle;
     return share > 0 && topic.length >= length && memcmp(topic.data + topic.length - length, end, length) == 0 &&

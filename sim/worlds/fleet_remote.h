@@ -29,8 +29,9 @@ struct fleet_orders {
     struct cloud_sms *sms;
     struct cloud_keys *keys; /* given by the world, or made when it is opened: modelled ones */
     struct cloud_remote *remote;
-    struct sim_random chance; /* of the gateway */
-    void *world;              /* of the hook below */
+    struct cloud_executions *executions; /* borrowed; where commands are executions, set before it is opened */
+    struct sim_random chance;            /* of the gateway */
+    void *world;                         /* of the hook below */
     /* The network tries to give the vehicle an SMS. */
     enum cloud_sms_attempt (*deliver)(void *world, int64_t now_us, uint32_t vehicle, struct span text);
 };

@@ -11,6 +11,7 @@
 #include "fleet_identity.h"
 #include "fleet_network.h"
 #include "fleet_remote.h"
+#include "fleet_shadow.h"
 
 #include "memory.h"
 #include "sim/engine.h"
@@ -63,7 +64,8 @@ enum step_kind {
     STEP_SERVICE,   /* its owner asks for a first command there */
     STEP_SEND_HOME, /* the region that took it over sends it home */
     STEP_TURN,      /* of its wave: it belongs to the other broker; slot: the region's number */
-    STEP_SETTLED    /* ... and should have got there */
+    STEP_SETTLED,   /* ... and should have got there */
+    STEP_SHADOW   /* settings are changed, by users or in the car */
 };
 
 struct step { /* something a vehicle waits for */
@@ -142,6 +144,8 @@ struct partition {
     struct fleet_network *networks;                  /* by vehicle; NULL: nothing of it in this scenario */
     struct fleet_orders orders;                      /* remote == NULL: commands go through `commands` */
     struct virtual_regions *regions; /* a cloud for each region (virtual_regions.h); NULL: the one below serves all */
+    struct fleet_shadow *shadows;                    /* by vehicle; NULL: cars have no settings */
+    struct fleet_shadows users;                      /* of the settings */
     int64_t resolver_until_us, certificate_until_us; /* troubles of the cloud that a script has made */
     struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
     struct virtual_vehicle *died;         /* its power went inside the event that is being handled */
@@ -376,6 +380,16 @@ static inline struct cloud_broker *link_broker(const struct virtual_link *link)
     return __builtin_expect(!partition->regions, 1) ? partition->cloud.broker
                                                     : virtual_region_broker(partition, link->region);
 }
+
+/* virtual_shadow.c: settings of cars, their shadows, executions. */
+void virtual_shadow_options(const struct scenario *scenario, struct cloud_options *options);
+bool virtual_shadow_start(struct partition *partition,
+                          struct cloud_bus *(*bus)(struct partition *partition, const char *client_id));
+void virtual_shadow_vehicle(struct virtual_vehicle *vehicle);
+void virtual_shadow_due(struct virtual_vehicle *vehicle, int64_t now_us);
+void virtual_shadow_set(void *vehicle, struct span wanted);
+size_t virtual_shadow_state(void *vehicle, char *out, size_t capacity);
+void virtual_shadow_close(struct partition *partition);
 
 /* virtual_crypto.c: runs with real cryptography. The hierarchy is outside all heaps; a partition holds its CA's bytes and vehicles' only. */
 /* Collective: one hierarchy for all ranks. false: a line in result->error. */

@@ -51,6 +51,7 @@ void virtual_cloud_settings(struct partition *partition, uint8_t region, struct 
         options->registration.ca_mode = CLOUD_CA_MODE_SNI_ONLY;
         options->registration.endpoints = scenario->regions[region].endpoint;
     }
+    virtual_shadow_options(scenario, options);
 }
 
 static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish *message)
@@ -118,7 +119,8 @@ static bool start_services(struct partition *partition)
     struct cloud_bus *bus = partition_bus(partition, "command-service");
     partition->commands = bus ? cloud_commands_create(&options, bus, 0) : NULL;
     return partition->commands && virtual_remote_start(partition, partition_bus) &&
-           virtual_messages_start(partition, partition_bus) && virtual_network_start(partition);
+           virtual_messages_start(partition, partition_bus) && virtual_network_start(partition) &&
+           virtual_shadow_start(partition, partition_bus);
 }
 
 static bool attach_door(struct partition *partition)
@@ -193,6 +195,7 @@ static bool make_vehicle(struct partition *partition, uint32_t local)
                                span_of(name, length));
     ASSERT(tcu == vehicle_tcu(vehicle));
     const struct scenario_cohort *cohort = vehicle_cohort(vehicle);
+    virtual_shadow_vehicle(vehicle);
     if (partition->identities && !virtual_identity_vehicle(vehicle))
         return false;
     if (partition->regions)
@@ -271,6 +274,7 @@ void virtual_partition_close(struct partition *partition)
         virtual_remote_close(partition);
     if (partition->hall)
         virtual_messages_close(partition);
+    virtual_shadow_close(partition);
     for (uint32_t i = 0; i < partition->count; i++) {
         struct virtual_vehicle *vehicle = partition_vehicle(partition, i);
         uint32_t index = vehicle_index(vehicle);

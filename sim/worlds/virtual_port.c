@@ -366,6 +366,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
         fleet_parking_probe(&partition->world->fleet, &vehicle->trace, vehicle_parking(vehicle), now_us, probe);
     if (__builtin_expect(partition->regions != NULL, 0))
         virtual_region_probe(vehicle, now_us, probe);
+    if (__builtin_expect(partition->shadows != NULL, 0))
+        fleet_shadow_probe(&partition->shadows[vehicle->local], now_us, probe);
 }
 
 static int64_t port_sleep_us(void *context, int64_t wanted_us)
@@ -422,6 +424,8 @@ const struct tcu_port virtual_port = {
     .device = port_device,
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
+    .shadow_set = virtual_shadow_set,
+    .shadow_state = virtual_shadow_state,
     .unseal = virtual_unseal,
     .sleep_us = port_sleep_us,
     .server_reference = virtual_server_reference,
@@ -527,6 +531,7 @@ static void take_step(struct virtual_vehicle *vehicle, int64_t now_us, const str
     case STEP_SEND_HOME:
     case STEP_TURN:
     case STEP_SETTLED: virtual_region_step(vehicle, now_us, step); break;
+    case STEP_SHADOW: virtual_shadow_due(vehicle, now_us); break;
     }
 }
 

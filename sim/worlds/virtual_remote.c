@@ -3,6 +3,8 @@
  */
 #include "virtual_regions.h"
 
+#include "cloud/reserved.h"
+
 /* ---- finding ---------------------------------------------------------------------------------------------------------------- */
 
 struct fleet_orders *virtual_find_orders(void *world, uint32_t vehicle)
@@ -67,6 +69,11 @@ bool virtual_remote_start(struct partition *partition,
     if (scenario->cloud.commands.lose_answers > 0)
         partition->cloud.inbound = virtual_answer_passes;
     struct cloud_bus *watch_bus = bus(partition, "presence-desk"), *desk_bus = bus(partition, "command-desk");
+    if (partition->cloud.reserved) {
+        partition->orders.executions = cloud_reserved_executions(partition->cloud.reserved);
+        desk_bus =
+            desk_bus ? cloud_reserved_bus(partition->cloud.reserved, desk_bus, SPAN_LITERAL("command-desk")) : NULL;
+    }
     partition->orders.world = partition;
     partition->orders.deliver = deliver;
     return watch_bus && desk_bus &&

@@ -611,8 +611,7 @@ void agent_command_sms(struct tcu *tcu, struct span text)
 /* A shadow's command is never sealed. */
 void agent_command_shadow(struct tcu *tcu, struct span id, struct span name, bool over)
 {
-    struct asked asked = {
-        .answer = {.id = id, .origin = ORIGIN_SHADOW}, .hash = hash_either(tcu, id), .expired = over};
+    struct asked asked = {.answer = {.id = id, .origin = ORIGIN_SHADOW}, .hash = hash_either(tcu, id), .expired = over};
     struct span ignored;
     agent_text_command(name, &asked.answer.command, &ignored);
     admit(tcu, &asked, name);
