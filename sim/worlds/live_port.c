@@ -87,9 +87,8 @@ static void port_key_generate(void *context, enum tcu_identity slot, struct span
     vehicle->fresh_slot = (uint8_t)slot;
     if (live_dead(vehicle))
         return;
-    live_line_push(
-        world, &world->keys,
-        (struct live_ticket){.place = live_place(vehicle), .serial = ++vehicle->requests, .purpose = FOR_KEY});
+    live_line_push(world, &world->keys,
+                   (struct live_ticket){.place = live_place(vehicle), .serial = ++vehicle->requests, .purpose = FOR_KEY});
 }
 
 void live_key_make(struct live_vehicle *vehicle)

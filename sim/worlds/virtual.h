@@ -65,7 +65,7 @@ enum step_kind {
     STEP_SEND_HOME, /* the region that took it over sends it home */
     STEP_TURN,      /* of its wave: it belongs to the other broker; slot: the region's number */
     STEP_SETTLED,   /* ... and should have got there */
-    STEP_SHADOW   /* settings are changed, by users or in the car */
+    STEP_SHADOW     /* settings are changed, by users or in the car */
 };
 
 struct step { /* something a vehicle waits for */
@@ -138,14 +138,14 @@ struct partition {
     uint32_t messages;                   /* sent to other partitions */
     struct virtual_identity *identities; /* by vehicle; NULL: nobody looks after them */
     struct fleet_identity_hooks hooks;
-    struct virtual_keys *keys;                       /* by vehicle; NULL: modelled cryptography */
-    struct fleet_parking *parkings;                  /* by vehicle; NULL: nothing of it in this scenario */
-    struct virtual_messages *hall;                   /* NULL: no processors { }, no notices */
-    struct fleet_network *networks;                  /* by vehicle; NULL: nothing of it in this scenario */
-    struct fleet_orders orders;                      /* remote == NULL: commands go through `commands` */
+    struct virtual_keys *keys;       /* by vehicle; NULL: modelled cryptography */
+    struct fleet_parking *parkings;  /* by vehicle; NULL: nothing of it in this scenario */
+    struct virtual_messages *hall;   /* NULL: no processors { }, no notices */
+    struct fleet_network *networks;  /* by vehicle; NULL: nothing of it in this scenario */
+    struct fleet_orders orders;      /* remote == NULL: commands go through `commands` */
     struct virtual_regions *regions; /* a cloud for each region (virtual_regions.h); NULL: the one below serves all */
-    struct fleet_shadow *shadows;                    /* by vehicle; NULL: cars have no settings */
-    struct fleet_shadows users;                      /* of the settings */
+    struct fleet_shadow *shadows;    /* by vehicle; NULL: cars have no settings */
+    struct fleet_shadows users;      /* of the settings */
     int64_t resolver_until_us, certificate_until_us; /* troubles of the cloud that a script has made */
     struct store_item *claim, *claim_key; /* certificate of the production lot; its key: NULL when modelled */
     struct virtual_vehicle *died;         /* its power went inside the event that is being handled */

@@ -110,11 +110,17 @@ void virtual_crypto_close(struct cloud_pki *pki)
 static const char *objection_live(const struct scenario *scenario, const struct world_options *options)
 {
     if (scenario->cloud.regions.on)
-        return "regions with a cloud each (resolver, region_moves, migration) are not in the live world in this version; use "
+        return "regions with a cloud each (resolver, region_moves, migration) are not in the live world in this "
+               "version; use "
                "--world virtual";
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm and nat_idle, are acted out by the link model; leave "
                "--link-model off away";
+    if (scenario->cloud.shadow.on)
+        return "shadow { } is not in the live world in this version; use --world virtual";
+    if (scenario->cloud.commands.on && scenario->cloud.commands.pattern == CLOUD_PATTERN_EXECUTIONS)
+        return "remote_commands { pattern = \"executions\" } is not in the live world in this version; use --world "
+               "virtual";
     return fleet_network_objection(scenario);
 }
 
@@ -124,6 +130,10 @@ const char *world_objection(const struct scenario *scenario, const struct world_
         return objection_live(scenario, options);
     if (options->link_model == LINK_MODEL_OFF)
         return "--link-model off: the virtual world has no links but modelled ones; use --world live";
+    if (scenario->cloud.regions.on &&
+        (scenario->cloud.shadow.on || scenario->cloud.commands.pattern != CLOUD_PATTERN_PLAIN))
+        return "shadow { } and remote_commands { pattern } are of one cloud in this version; leave out resolver, "
+               "region_moves and migration";
     if (!scenario->cloud.real_cryptography)
         return NULL;
     if (options->checkpoint_every_us)
