@@ -425,7 +425,7 @@ static inline void world_on_subscribe(struct world *w, const struct mq5_subscrib
     struct mq5_subscription filter;
     uint32_t offset = 0, count = 0;
     while (mq5_subscription_next(subscribe, MQ5_SUBSCRIBE, (enum mq5_version)w->version, &offset, &filter)) {
-        assert_true(count < 4);
+        assert_true(count < 8);
         reasons[count++] = w->suback_reason;
         snprintf(w->filters[count - 1], sizeof(w->filters[0]), "%.*s", (int)filter.filter.length, filter.filter.data);
     }

@@ -419,7 +419,8 @@ static void run_one(uint64_t number)
 
 static void test_converges(void **state)
 {
-    struct cloud_shadow_options options = {.speaker = {on_answer, on_tell, NULL, NULL}, .requests_per_second = 1000};
+    struct cloud_shadow_options options = {.speaker = {.answer = on_answer, .tell = on_tell},
+                                           .requests_per_second = 1000};
     struct cloud_shadow_counts counts;
     world.shadow = cloud_shadow_create(&options);
     assert_non_null(world.shadow);

@@ -86,7 +86,10 @@ static void open_rig(struct rig *rig)
 {
     memset(rig, 0, sizeof(*rig));
     struct cloud_executions_options options = {
-        .speaker = {on_answer, on_tell, on_event, rig}, .epoch_us = EPOCH_US, .changed = on_changed, .context = rig};
+        .speaker = {.answer = on_answer, .tell = on_tell, .event = on_event, .context = rig},
+        .epoch_us = EPOCH_US,
+        .changed = on_changed,
+        .context = rig};
     rig->executions = cloud_executions_create(&options);
     assert_non_null(rig->executions);
 }

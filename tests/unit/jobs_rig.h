@@ -73,12 +73,13 @@ static void on_changed(void *context, int64_t now_us, const struct cloud_executi
 static inline void rig_open_with(struct rig *rig, uint32_t requests_per_second)
 {
     memset(rig, 0, sizeof(*rig));
-    struct cloud_jobs_options options = {.epoch_us = EPOCH_S * US_PER_S,
-                                         .speaker = {on_answer, on_tell, on_event, rig},
-                                         .changed = on_changed,
-                                         .context = rig,
-                                         .events = true,
-                                         .requests_per_second = requests_per_second};
+    struct cloud_jobs_options options = {
+        .epoch_us = EPOCH_S * US_PER_S,
+        .speaker = {.answer = on_answer, .tell = on_tell, .event = on_event, .context = rig},
+        .changed = on_changed,
+        .context = rig,
+        .events = true,
+        .requests_per_second = requests_per_second};
     rig->jobs = cloud_jobs_create(&options);
     assert_non_null(rig->jobs);
 }

@@ -329,7 +329,10 @@ static void whoever_is_told_may_ask_and_change_at_once(void **state)
     const struct cloud_job_template template = {.retry = {{CLOUD_FAILURE_FAILED, 1}}, .retry_count = 1};
     memset(&rig, 0, sizeof(rig));
     struct cloud_jobs_options options = {
-        .speaker = {on_answer, on_tell, on_event, &rig}, .changed = meddle, .context = &rig, .events = true};
+        .speaker = {.answer = on_answer, .tell = on_tell, .event = on_event, .context = &rig},
+        .changed = meddle,
+        .context = &rig,
+        .events = true};
     for (int ends = 0; ends < 2; ends++) {
         rig.jobs = cloud_jobs_create(&options);
         rig_create(&rig, "j", &template);

@@ -708,11 +708,12 @@ static void forged_is_no_end_in_time(void **state)
 static void what_cannot_be_created(void **state)
 {
     struct rig *rig = make_rig();
-    rig->options.pattern = CLOUD_PATTERN_SHADOW;
-    assert_null(cloud_remote_create(&rig->options, &rig->bus, 0));
-    rig->options.pattern = CLOUD_PATTERN_EXECUTIONS;
+    rig->options.pattern = CLOUD_PATTERN_EXECUTIONS; /* without that service */
     assert_null(cloud_remote_create(&rig->options, &rig->bus, 0));
     rig->options.pattern = CLOUD_PATTERN_PLAIN;
+    rig->options.response_topic = NULL;
+    assert_null(cloud_remote_create(&rig->options, &rig->bus, 0));
+    rig->options.response_topic = "cmd/%/response";
     rig->answer_code = MQ5_NOT_AUTHORIZED;
     assert_null(cloud_remote_create(&rig->options, &rig->bus, 0));
     free(rig);
