@@ -91,6 +91,8 @@ struct fleet_book {      /* of one vehicle; by kind of notice */
 struct fleet_notices { /* to vehicles first, first + stride, ... */
     struct fleet *fleet;
     struct cloud_bus *bus;
+    struct cloud_bus *(*bus_of)(void *world, uint32_t vehicle); /* instead, when not NULL */
+    void *world;
     uint32_t first, stride;
     int64_t next_us, due_us[SCENARIO_NOTICES];
     uint32_t round[SCENARIO_NOTICES];

@@ -39,8 +39,10 @@ void fleet_notices_open(struct fleet_notices *notices, struct fleet *fleet, stru
 {
     *notices = (struct fleet_notices){.fleet = fleet, .bus = bus, .first = first, .stride = stride};
     fleet_notice_topic(fleet, notices->topic);
-    for (uint32_t k = 0; k < told(fleet)->notice_count; k++)
-        notices->due_us[k] = world_us(fleet, told(fleet)->notices[k].at_us);
+    for (uint32_t k = 0; k < told(fleet)->notice_count; k++) {
+        int64_t at_us = told(fleet)->notices[k].at_us;
+        notices->due_us[k] = at_us < fleet->scenario->duration_us ? world_us(fleet, at_us) : TIME_NEVER;
+    }
     find_next(notices);
 }
 
@@ -70,7 +72,8 @@ static void send_one(struct fleet_notices *notices, int64_t now_us, uint32_t veh
                                   .retained = wanted->retained};
     if (wanted->expires_us && !expiry_forgotten(fleet, vehicle, kind, round))
         notice.expiry_s = (uint32_t)(wanted->expires_us / US_PER_S);
-    cloud_notice_send(notices->bus, now_us, notices->topic, span_of(name, length), &notice);
+    cloud_notice_send(notices->bus_of ? notices->bus_of(notices->world, vehicle) : notices->bus, now_us, notices->topic,
+                      span_of(name, length), &notice);
     if (book && now_us + told(fleet)->grace_us <= world_us(fleet, fleet->scenario->duration_us)) {
         book->sent[kind]++;
         book->newest[kind] = (uint16_t)round;
@@ -99,7 +102,7 @@ void fleet_notices_tick(struct fleet_notices *notices, int64_t now_us)
         /* Of the calendar, by rounds: no error adds up. */
         int64_t next_us = wanted->at_us + (int64_t)notices->round[k] * wanted->every_us;
         bool over = wanted->every_us == 0 || (wanted->until_us > 0 && next_us > wanted->until_us) ||
-                    notices->round[k] == UINT16_MAX;
+                    next_us >= notices->fleet->scenario->duration_us || notices->round[k] == UINT16_MAX;
         notices->due_us[k] = over ? TIME_NEVER : world_us(notices->fleet, next_us);
     }
     find_next(notices);

@@ -101,7 +101,7 @@ void live_schedule_bytes(struct live_vehicle *vehicle, enum live_step_kind kind,
 
 void live_commands_touched(struct live_world *world)
 {
-    int64_t next_us = TIME_NEVER;
+    int64_t next_us = live_messages_next(world);
     for (uint32_t b = 0; b < world->broker_count; b++) {
         const struct live_broker *broker = &world->brokers[b];
         int64_t at_us = broker->commands        ? cloud_commands_next_deadline(broker->commands)
@@ -216,6 +216,7 @@ static void commands_due(struct live_world *world)
             cloud_commands_tick(world->brokers[b].commands, world->now_us);
         else if (world->brokers[b].orders.remote && !world->closing)
             fleet_orders_tick(&world->brokers[b].orders, world->now_us);
+    live_messages_tick(world);
     live_commands_touched(world);
 }
 
@@ -537,8 +538,9 @@ static bool make_all(struct live_world *world, struct script *script, double spe
     world->actions = (struct world_actions){live_act, live_mark, world};
     world->fleet.actions = &world->actions;
     set_pace(world);
-    return make_loop(world) && live_identity_start(world) && live_remote_prepare(world) && live_services_start(world) &&
-           (!world->pki || live_http_create(world)) && make_fleet(world);
+    return make_loop(world) && live_identity_start(world) && live_remote_prepare(world) &&
+           live_messages_prepare(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
+           make_fleet(world);
 }
 
 static bool set_up(struct live_world *world, struct script *script)
@@ -558,6 +560,7 @@ static bool set_up(struct live_world *world, struct script *script)
     live_group_begin(world);
     world->tokens_us = world->now_us;
     live_timeline_start(world);
+    live_messages_begin(world);
     live_commands_touched(world);
     live_plain_touched(world);
     return true;
@@ -664,6 +667,7 @@ static void say_goodbye(struct live_world *world)
             ev_run(world->loop, EVRUN_NOWAIT);
     }
     live_presence_clear(world);
+    live_messages_clear(world);
     int64_t until_us = world->now_us + GOODBYE_US;
     for (struct live_ghost *ghost = world->ghosts; ghost; ghost = ghost->next)
         if (ghost->until_us > until_us)
@@ -815,6 +819,7 @@ static void run_and_close_books(struct live_world *world)
     live_group_wait(world);
     settle(world);
     live_identity_verify(world);
+    live_messages_finish(world, end_us);
     for (uint32_t v = 0; v < world->count; v++)
         fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu,
                      end_us);

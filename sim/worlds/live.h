@@ -51,7 +51,15 @@ struct live_step { /* something a vehicle waits for */
     uint8_t data[]; /* an SMS */
 };
 
-enum live_stage { STAGE_NONE, STAGE_WAITING, STAGE_RESOLVING, STAGE_TCP, STAGE_TLS, STAGE_READY, STAGE_UP }; /* READY: up, and the agent not told yet */
+enum live_stage {
+    STAGE_NONE,
+    STAGE_WAITING,
+    STAGE_RESOLVING,
+    STAGE_TCP,
+    STAGE_TLS,
+    STAGE_READY,
+    STAGE_UP
+}; /* READY: up, and the agent not told yet */
 enum live_phase { LIVE_RESOLVE, LIVE_TCP, LIVE_TLS, LIVE_PHASES };
 
 struct live_buffer { /* what the socket would not take yet */
@@ -81,7 +89,7 @@ struct live_vehicle {
     uint8_t stage, broker;
     uint8_t shown;      /* enum tcu_identity of the link */
     uint8_t fresh_slot; /* ... the fresh key is for */
-    uint8_t moves; /* to another address */
+    uint8_t moves;      /* to another address */
     bool covered, wrote, counted;
 };
 
@@ -286,8 +294,9 @@ struct live_world {
     bool factory_revoked; /* some that were made have been revoked since */
     int64_t factory_us;
     struct live_identity *lives;    /* by place; NULL: nobody looks after identities */
+    struct live_messages *messages; /* NULL: no processors { }, no notices */
     struct fleet_parking *parkings; /* by place; NULL: nothing of it in this scenario */
-    struct live_radio *radios; /* by place; NULL: no link model */
+    struct live_radio *radios;      /* by place; NULL: no link model */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
     uint32_t replaced_kept;
     uint64_t replaced_seen;
@@ -396,8 +405,12 @@ bool live_cloud_start(struct live_world *world); /* child processes, doors, iden
 void live_cloud_stop(struct live_world *world);
 void live_cloud_passwords(const struct live_world *world, struct cloud_options *options);
 
+struct live_wire_member;
 /* live_services.c: what attaches to the brokers. */
 bool live_services_start(struct live_world *world); /* probes the brokers, attaches processors and command services */
+/* A connection of the services' kind; NULL: a line in the result's error, or nothing when nobody waits for it. */
+struct cloud_bus *live_services_member(struct live_world *world, struct live_broker *broker, const char *service,
+                                       const struct live_wire_member *member);
 void live_services_poll(struct live_world *world);
 void live_services_stop(struct live_world *world);
 void live_presence_clear(struct live_world *world); /* takes this run's retained messages off somebody else's broker */
@@ -406,6 +419,33 @@ void live_presence_clear(struct live_world *world); /* takes this run's retained
 struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_door *door,
                                     const struct cloud_bus_remote_options *options);
 uint64_t live_wire_reconnects(const struct cloud_bus *bus);
+/* One whose owner acknowledges in its own time, and which dies and comes back when it is told to. */
+struct live_wire_member {
+    uint32_t session_s; /* kept by the broker beyond a connection */
+    const char *filter; /* NULL: none */
+    cloud_bus_handler *handler;
+    void (*lost)(void *context); /* the connection went: what is not acknowledged comes again, or to somebody else */
+    void *context;
+    bool wait; /* until it is connected and subscribed; else that comes about by itself */
+};
+struct cloud_bus *live_wire_member(struct live_world *world, const struct live_door *door,
+                                   const struct cloud_bus_remote_options *options,
+                                   const struct live_wire_member *member);
+void live_wire_acknowledge(struct cloud_bus *bus, uint16_t packet_id);
+void live_wire_cut(struct cloud_bus *bus); /* without a word, until it is revived */
+void live_wire_revive(struct cloud_bus *bus);
+
+/* live_messages.c: processors { } and notices. */
+bool live_messages_prepare(struct live_world *world); /* before services and vehicles */
+uint32_t live_messages_buses(const struct live_world *world);
+bool live_messages_start(struct live_world *world, struct live_broker *broker, struct live_bus *buses);
+void live_messages_begin(struct live_world *world);
+int64_t live_messages_next(const struct live_world *world);
+void live_messages_tick(struct live_world *world);
+int64_t live_messages_act(struct live_world *world, const struct world_action *action, const char **why);
+void live_messages_finish(struct live_world *world, int64_t end_us); /* before the vehicles' books are closed */
+void live_messages_clear(struct live_world *world);
+void live_messages_stop(struct live_world *world);
 
 /* live_remote.c: remote commands, parked cars, troubles of brokers. */
 bool live_remote_prepare(struct live_world *world); /* before services and vehicles */

@@ -117,6 +117,8 @@ static const char *refusal(const struct live_world *world, const struct world_ac
 int64_t live_act(void *context, int64_t now_us, const struct world_action *action, const char **why)
 {
     struct live_world *world = context;
+    if (action->kind == ACTION_PROCESSORS_SCALE || action->kind == ACTION_PROCESSOR_DIES)
+        return live_messages_act(world, action, why);
     const char *refused = refusal(world, action);
     *why = refused ? refused : "";
     if (refused)

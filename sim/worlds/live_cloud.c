@@ -244,6 +244,7 @@ static void child_options(struct live_world *world, struct live_broker *broker, 
     options->cloud.broker.receive_maximum = scenario->cloud.receive_maximum;
     options->cloud.broker.maximum_queued_per_session = SERVICE_QUEUE;
     options->cloud.broker.topic_alias_maximum = scenario->cloud.topic_alias_maximum;
+    options->cloud.broker.outbound_topic_aliases = fleet_aliases_taken(scenario);
     options->cloud.registration.draw_delay = draw_activation;
     options->cloud.registration.draw_context = &broker->activation;
     options->cloud.certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;

@@ -139,16 +139,16 @@ struct attachment {
     pthread_t thread;
     struct live_world *world;
     struct live_broker *broker;
-    char service[32], error[400];
+    char service[64], error[400];
     struct cloud_bus *bus;
     bool wire, threaded;
 };
 
-static void attach(struct attachment *attachment, bool by_wire)
+static void attach(struct attachment *attachment, bool by_wire, const struct live_wire_member *member)
 {
     struct live_world *world = attachment->world;
     struct live_broker *broker = attachment->broker;
-    char id[96], ca[600], suffix[16] = "";
+    char id[128], ca[600], suffix[16] = "";
     struct cloud_bus_remote_options options = {
         .uri = broker->service_uri, .client_id = id, .wake = wake, .wake_context = world};
     struct cloud_options passwords = {0};
@@ -168,7 +168,9 @@ static void attach(struct attachment *attachment, bool by_wire)
         options.certificate_file = world->service_certificate[0] ? world->service_certificate : NULL;
         options.key_file = world->service_key[0] ? world->service_key : NULL;
     }
-    if (by_wire)
+    if (member)
+        attachment->bus = live_wire_member(world, &broker->doors[IDENTITY_NONE], &options, member);
+    else if (by_wire)
         attachment->bus = live_wire_connect(world, &broker->doors[IDENTITY_NONE], &options);
     else
         attachment->bus = cloud_bus_remote(&options, BUS_TIMEOUT_MS, attachment->error, sizeof attachment->error);
@@ -177,7 +179,7 @@ static void attach(struct attachment *attachment, bool by_wire)
 
 static void *attach_by_paho(void *context)
 {
-    attach(context, false);
+    attach(context, false, NULL);
     return NULL;
 }
 
@@ -187,10 +189,19 @@ static bool attach_one(struct live_world *world, struct live_broker *broker, str
     *attachment = (struct attachment){.world = world, .broker = broker};
     snprintf(attachment->service, sizeof attachment->service, "%s", service);
     if (strncmp(broker->service_uri, "mqtt:", 5) == 0)
-        attach(attachment, true);
+        attach(attachment, true, NULL);
     attachment->threaded =
         !attachment->bus && pthread_create(&attachment->thread, NULL, attach_by_paho, attachment) == 0;
     return attachment->bus || attachment->threaded;
+}
+
+struct cloud_bus *live_services_member(struct live_world *world, struct live_broker *broker, const char *service,
+                                       const struct live_wire_member *member)
+{
+    struct attachment attachment = {.world = world, .broker = broker};
+    snprintf(attachment.service, sizeof attachment.service, "%s", service);
+    attach(&attachment, true, member);
+    return attachment.bus;
 }
 
 static bool take_bus(struct live_world *world, struct live_broker *broker, struct attachment *attachment)
@@ -209,11 +220,12 @@ static bool looked_after(const struct live_world *world)
     return world->lives && !world->brokers[0].embedded && !live_plain_objection(world);
 }
 
-/* In this order: processors, presence, commands, the desk's presence, identities. */
+/* In this order: processors, presence, commands, the desk's presence, identities, messages. */
 static bool attach_all(struct live_world *world, struct live_broker *broker, uint32_t processors)
 {
     struct attachment attachments[LIVE_BUSES];
-    uint32_t watching = processors + 2 + live_remote_watches(world), wanted = watching + looked_after(world), begun = 0;
+    uint32_t watching = processors + 2 + live_remote_watches(world), known = watching + looked_after(world), begun = 0;
+    uint32_t wanted = known + live_messages_buses(world);
     bool good = true;
     while (begun < wanted && good) {
         char name[32];
@@ -222,7 +234,8 @@ static bool attach_all(struct live_world *world, struct live_broker *broker, uin
                  : begun == processors     ? "presence"
                  : begun == processors + 1 ? "commands"
                  : begun < watching        ? "watch"
-                                           : "identities",
+                 : begun < known           ? "identities"
+                                           : "messages-%u",
                  begun + 1);
         good = attach_one(world, broker, &attachments[begun], name) ||
                live_fail(world, "cannot start a thread for connecting the services");
@@ -331,7 +344,8 @@ static bool start_commands(struct live_world *world, struct live_broker *broker,
 static bool start_services(struct live_world *world, struct live_broker *broker)
 {
     char filter[160];
-    uint32_t processors = (world->scenario->cloud.processors + broker->sharers - 1) / broker->sharers;
+    bool own = world->scenario->cloud.messages.processors; /* live_messages.c's */
+    uint32_t processors = own ? 0 : (world->scenario->cloud.processors + broker->sharers - 1) / broker->sharers;
     processors = processors > PROCESSORS_MAX ? PROCESSORS_MAX : processors;
     if (!attach_all(world, broker, processors) || !start_processors(world, broker, processors))
         return false;
@@ -345,7 +359,9 @@ static bool start_services(struct live_world *world, struct live_broker *broker)
     if (!start_commands(world, broker, next))
         return false;
     next += 1 + live_remote_watches(world);
-    return !looked_after(world) || live_plain_start(world, broker, next->remote);
+    if (looked_after(world) && !live_plain_start(world, broker, next->remote))
+        return false;
+    return live_messages_start(world, broker, next + looked_after(world));
 }
 
 bool live_services_start(struct live_world *world)
@@ -409,6 +425,7 @@ static void note_overflow(struct live_world *world, const struct live_bus *bus)
 
 void live_services_stop(struct live_world *world)
 {
+    live_messages_stop(world);
     for (uint32_t b = 0; b < world->broker_count; b++) {
         struct live_broker *broker = &world->brokers[b];
         if (broker->commands)

@@ -68,6 +68,10 @@ struct live_wire {
     bool filter_answered;
     int64_t heard_us, said_us;
     uint64_t reconnects;
+    uint32_t session_s;
+    bool holds, dead;            /* of a member: acknowledgements are its owner's; cut, and not revived */
+    void (*lost)(void *context); /* NULL: nobody asks */
+    void *lost_context;
 };
 
 /* ---- output ---------------------------------------------------------------------------------------------------------- */
@@ -94,6 +98,8 @@ static void drop_link(struct live_wire *wire)
     wire->stream.used = 0;
     wire->stream.consumed_pending = 0;
     wire->in_flight = 0;
+    if (wire->lost)
+        wire->lost(wire->lost_context);
 }
 
 static uint8_t *room(struct live_wire *wire, size_t length)
@@ -225,7 +231,7 @@ static void acknowledged(struct live_wire *wire, uint16_t id)
 
 static void take_publish(struct live_wire *wire, const struct mq5_publish *message)
 {
-    if (message->qos == 1) {
+    if (message->qos == 1 && !wire->holds) {
         struct mq5_packet answer = {.type = MQ5_PUBACK};
         answer.ack.packet_id = message->packet_id;
         say(wire, &answer);
@@ -299,7 +305,7 @@ static void ask(struct live_wire *wire)
     connect->has_password = wire->has_password;
     connect->password = span_text(wire->password);
     connect->properties.present = MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL);
-    connect->properties.session_expiry_s = SESSION_EXPIRY_S;
+    connect->properties.session_expiry_s = wire->session_s;
     wire->state = WIRE_ASKED;
     if (!say(wire, &packet))
         drop_link(wire);
@@ -354,7 +360,8 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
     static const uint8_t ping[] = {0xC0, 0};
     int64_t now_us = live_clock();
     if (wire->state == WIRE_DOWN) {
-        dial(wire);
+        if (!wire->dead)
+            dial(wire);
     } else if (now_us - wire->heard_us > SILENCE_US) {
         drop_link(wire);
     } else if (wire->state == WIRE_ONLINE && now_us - wire->said_us > PING_AFTER_US) {
@@ -501,8 +508,8 @@ static void copy_text(char *out, size_t capacity, bool *has, const char *text)
 }
 
 /* NULL: not in this way. */
-struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_door *door,
-                                    const struct cloud_bus_remote_options *options)
+static struct live_wire *make(struct live_world *world, const struct live_door *door,
+                              const struct cloud_bus_remote_options *options)
 {
     struct live_wire *wire = calloc(1, sizeof *wire);
     if (!wire || door->tls || !door->offered ||
@@ -521,6 +528,16 @@ struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_
     ev_io_init(&wire->io, on_wire, -1, 0);
     ev_timer_init(&wire->look, on_look, LOOK_S, LOOK_S);
     wire->io.data = wire->look.data = wire;
+    wire->session_s = SESSION_EXPIRY_S;
+    return wire;
+}
+
+struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_door *door,
+                                    const struct cloud_bus_remote_options *options)
+{
+    struct live_wire *wire = make(world, door, options);
+    if (!wire)
+        return NULL;
     dial(wire);
     if (wire->state == WIRE_DOWN || !run_until(wire, NULL, ATTEMPT_MS)) {
         wire_close(&wire->bus);
@@ -533,4 +550,60 @@ struct cloud_bus *live_wire_connect(struct live_world *world, const struct live_
 uint64_t live_wire_reconnects(const struct cloud_bus *bus)
 {
     return ((const struct live_wire *)bus)->reconnects;
+}
+
+/* ---- members --------------------------------------------------------------------------------------------------------- */
+
+struct cloud_bus *live_wire_member(struct live_world *world, const struct live_door *door,
+                                   const struct cloud_bus_remote_options *options,
+                                   const struct live_wire_member *member)
+{
+    struct live_wire *wire = make(world, door, options);
+    if (!wire)
+        return NULL;
+    wire->holds = true;
+    wire->session_s = member->session_s;
+    wire->lost = member->lost;
+    wire->lost_context = member->context;
+    if (member->filter) {
+        wire->filters[0] = (struct wire_filter){.qos = 1, .handler = member->handler, .context = member->context};
+        snprintf(wire->filters[0].text, sizeof wire->filters[0].text, "%s", member->filter);
+        wire->filter_count = 1;
+    }
+    dial(wire);
+    bool there =
+        !member->wait ||
+        (wire->state != WIRE_DOWN && run_until(wire, NULL, ATTEMPT_MS) &&
+         (!member->filter || (run_until(wire, &wire->filter_answered, SUBSCRIBE_MS) && wire->filter_reason < 0x80)));
+    if (!there) {
+        wire->lost = NULL;
+        wire_close(&wire->bus);
+        return NULL;
+    }
+    ev_timer_start(world->loop, &wire->look);
+    return &wire->bus;
+}
+
+void live_wire_acknowledge(struct cloud_bus *bus, uint16_t packet_id)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    struct mq5_packet answer = {.type = MQ5_PUBACK};
+    answer.ack.packet_id = packet_id;
+    if (wire->state == WIRE_ONLINE && say(wire, &answer))
+        flush(wire);
+}
+
+void live_wire_cut(struct cloud_bus *bus)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    wire->dead = true;
+    drop_link(wire);
+}
+
+void live_wire_revive(struct cloud_bus *bus)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    wire->dead = false;
+    if (wire->state == WIRE_DOWN)
+        dial(wire);
 }
