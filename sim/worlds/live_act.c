@@ -59,6 +59,16 @@ static void begin_hole(struct live_vehicle *vehicle, int64_t duration_us)
     lose_link(vehicle);
 }
 
+static void kill_link(struct live_vehicle *vehicle, bool moved)
+{
+    struct live_world *world = vehicle->world;
+    if (!live_link_kill(vehicle, false))
+        return;
+    vehicle->moves += moved;
+    measure_count(world->fleet.measure, moved ? COUNTER_ADDRESS_CHANGES : COUNTER_HALF_OPEN,
+                  fleet_who(&vehicle->trace, PATH_ANY), world->now_us, 1);
+}
+
 static void act_on(struct live_vehicle *vehicle, const struct world_action *action)
 {
     struct live_world *world = vehicle->world;
@@ -74,6 +84,8 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
         break;
     case ACTION_CLOUD_OUTAGE:
     case ACTION_NODE_LOSS: live_link_lost(vehicle); break;
+    case ACTION_HALF_OPEN:
+    case ACTION_ADDRESS_CHANGE: kill_link(vehicle, action->kind == ACTION_ADDRESS_CHANGE); break;
     default: break; /* refused before, or live_identity_act() */
     }
     schedule_life(vehicle);
@@ -103,7 +115,7 @@ static const char *refusal(const struct live_world *world, const struct world_ac
         return "a broker in another process cannot be told to kick; use the virtual world";
     if (action->kind == ACTION_NODE_LOSS && strcmp(action->option, "lose sessions") == 0)
         return "a broker in another process cannot be told to lose sessions; use the virtual world";
-    if (action->kind >= ACTION_HALF_OPEN)
+    if (action->kind > ACTION_ADDRESS_CHANGE)
         return "not in the live world in this version; use --world virtual";
     if (action->kind >= ACTION_ROTATE && action->kind < ACTION_BROKER_RESTART)
         return live_identity_refusal(world, action);
@@ -123,9 +135,9 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
     *why = refused ? refused : "";
     if (refused)
         return -1;
-    if (action->kind >= ACTION_BROKER_RESTART)
+    if (action->kind >= ACTION_BROKER_RESTART && action->kind <= ACTION_SERVER_CERTIFICATE)
         return live_trouble(world, action, why);
-    if (action->kind >= ACTION_ROTATE)
+    if (action->kind >= ACTION_ROTATE && action->kind < ACTION_HALF_OPEN)
         return live_identity_act(world, action);
     if (world->hooked) {
         act_on(world->hooked, action);
