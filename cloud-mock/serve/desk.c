@@ -5,6 +5,7 @@
  *     GET  /v1/vehicles/REF                                          POST /v1/vin {referenceId}
  *     POST /v1/vehicles/REF/rotate|revoke|owner|swap|decommission|release
  *     POST /v1/audit   GET /v1/jobs/ID   GET /v1/verify
+ *     and desk_reserved.c: /v1/shadows/..., /v1/executions/...
  * A VIN comes in and never goes out but through the conversion API. Each call is short: the cloud stands still meanwhile.
  */
 #include "serve_internal.h"
@@ -549,6 +550,8 @@ static void operate(struct call *call)
         void (*act)(struct call *call);
     } places[] = {{"/v1/vehicles", "POST", build}, {"/v1/audit", "POST", audit}, {"/v1/verify", "GET", verify}};
     const char *path = call->request->path, *method = call->request->method;
+    if (desk_reserved(call->desk->cloud, call->now_us, call->desk->epoch_us, call->request, call->answer))
+        return;
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         if (strcmp(path, places[i].path) != 0)
             continue;

@@ -78,6 +78,12 @@ void desk_release(struct desk_answer *answer);
 void desk_save(struct desk *desk);  /* what has changed; says on standard error when it cannot, once */
 void desk_close(struct desk *desk); /* saves; NULL is nothing */
 
+/* ---- desk_reserved.c ------------------------------------------------------------------------------------------------ */
+
+/* Shadows and executions. false: another path. */
+bool desk_reserved(struct cloud *cloud, int64_t now_us, int64_t epoch_us, const struct desk_request *request,
+                   struct desk_answer *answer);
+
 /* ---- desk_store.c --------------------------------------------------------------------------------------------------- */
 
 /* Nothing is read from a database that has never held vehicles. false: *error. */
