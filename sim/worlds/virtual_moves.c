@@ -6,11 +6,8 @@
 #define SERVICE_AFTER_US (2 * US_PER_S)  /* online in its new region, until the first command is asked for */
 #define SERVICE_AGAIN_US (15 * US_PER_S) /* ... and asked for again */
 #define SERVICE_TIME_US  (30 * US_PER_S)
-#define DRAIN_LOOK_US    (2 * US_PER_S)
 #define SALT_KEEP_OLD    16
 #define SALT_COPY_ALL    17
-#define SALT_TURN        18
-#define SALT_BACK        19
 
 static void count(const struct virtual_vehicle *vehicle, enum counter counter, int64_t now_us)
 {
@@ -137,19 +134,15 @@ static void told(void *context, int64_t now_us, struct span thing, uint8_t from,
 
 /* ---- set-up ---------------------------------------------------------------------------------------------------------------------- */
 
+static const struct fleet_migration_hooks migration_hooks;
+
 static bool start_migration(struct virtual_regions *regions)
 {
-    const struct scenario_regions *rules = regions_scenario(regions);
-    struct cloud_wave waves[64];
-    for (uint32_t i = 0; i < rules->wave_count; i++)
-        waves[i] = (struct cloud_wave){rules->waves[i].cohort, rules->waves[i].at_us, rules->waves[i].within_us};
-    struct cloud_migration_options options = {.waves = waves,
-                                              .wave_count = rules->wave_count,
-                                              .abort_share = rules->abort_share,
-                                              .settle_us = rules->settle_us};
-    regions->migration = cloud_migration_create(&options, rules->migration_at_us);
-    regions->waves = memory_allocate_zero(rules->wave_count, sizeof *regions->waves);
-    return regions->migration && regions->waves;
+    struct partition *partition = regions->partition;
+    regions->turns = memory_allocate_zero(partition->count + 1, sizeof *regions->turns);
+    regions->migration = (struct fleet_migration){
+        .fleet = &partition->world->fleet, .count = partition->count, .hooks = &migration_hooks, .world = partition};
+    return regions->turns && fleet_migration_start(&regions->migration);
 }
 
 bool virtual_moves_start(struct virtual_regions *regions)
@@ -165,33 +158,21 @@ bool virtual_moves_start(struct virtual_regions *regions)
     return regions->moves && (!rules->migrates || start_migration(regions));
 }
 
-static const struct scenario_wave *wave_of(const struct scenario_regions *rules, uint16_t cohort)
-{
-    for (uint32_t i = 0; i < rules->wave_count; i++)
-        if (rules->waves[i].cohort == cohort)
-            return &rules->waves[i];
-    return NULL;
-}
-
+/* The resolver's table says where a vehicle belongs, from its turn on the new broker. */
 static void set_table(struct virtual_vehicle *vehicle, uint8_t region)
 {
-    vehicle_whereabouts(vehicle)->table = region;
     if (!cloud_resolver_set_static(vehicle->partition->regions->resolver, tcu_name(vehicle_tcu(vehicle)), region))
         vehicle->partition->world->out_of_memory = true;
 }
 
-/* The resolver's table says where a vehicle belongs, from its turn on the new broker. */
 void virtual_moves_vehicle(struct virtual_vehicle *vehicle)
 {
-    const struct scenario_regions *rules = regions_scenario(vehicle->partition->regions);
-    if (!rules->migrates)
+    struct virtual_regions *regions = vehicle->partition->regions;
+    uint8_t home = vehicle_whereabouts(vehicle)->home;
+    if (!regions->turns)
         return;
-    set_table(vehicle, vehicle_whereabouts(vehicle)->home);
-    const struct scenario_wave *wave = wave_of(rules, vehicle->trace.cohort);
-    if (!wave || vehicle_whereabouts(vehicle)->home != rules->from)
-        return;
-    int64_t turn_us = (int64_t)(virtual_region_part(vehicle, SALT_TURN) * (double)wave->within_us);
-    virtual_schedule(vehicle, STEP_TURN, rules->migration_at_us + wave->at_us + turn_us, rules->to, NULL, 0);
+    set_table(vehicle, home);
+    fleet_migration_vehicle(&regions->migration, vehicle->local, home);
 }
 
 /* ---- a vehicle on another continent --------------------------------------------------------------------------------------------- */
@@ -245,153 +226,90 @@ void virtual_moves_served(struct virtual_vehicle *vehicle, int64_t now_us)
 
 /* ---- from one broker to another ------------------------------------------------------------------------------------------------- */
 
-/* A command is open that the vehicle may not have had yet. */
-static bool has_open_command(const struct virtual_vehicle *vehicle, int64_t now_us)
+static struct fleet_turn *turn(void *context, uint32_t place)
 {
-    const struct fleet_orders *orders = &vehicle->partition->orders;
-    int64_t since_us = now_us - US_PER_HOUR;
-    for (uint32_t i = orders->count; i > 0 && orders->list[i - 1].asked_us >= since_us; i--)
-        if (orders->list[i - 1].vehicle == vehicle_index(vehicle) && !orders->list[i - 1].end)
-            return true;
-    return false;
+    const struct partition *partition = context;
+    return &partition->regions->turns[place];
 }
 
-void virtual_moves_turn(struct virtual_vehicle *vehicle, int64_t now_us, uint8_t to)
+static uint32_t index_of(void *context, uint32_t place)
 {
-    struct virtual_regions *regions = vehicle->partition->regions;
-    const struct scenario_regions *rules = regions_scenario(regions);
-    struct region_whereabouts *where = vehicle_whereabouts(vehicle);
-    uint8_t from = where->table;
-    bool onward = to == rules->to;
-    if (from == to || (onward && where->sent_back))
-        return;
-    if (where->drain_until_us == 0)
-        where->drain_until_us = now_us + rules->drain_us;
-    if (now_us < where->drain_until_us && has_open_command(vehicle, now_us)) {
-        virtual_schedule(vehicle, STEP_TURN, now_us + DRAIN_LOOK_US, to, NULL, 0);
-        return;
-    }
-    where->drain_until_us = 0;
-    if (rules->copied & CLOUD_DATA_IDENTITY && !copy_identity(regions, tcu_name(vehicle_tcu(vehicle)), from, to))
-        vehicle->partition->world->out_of_memory = true;
+    return vehicle_index(partition_vehicle(context, place));
+}
+
+static struct fleet_orders *desk(void *context, uint32_t place)
+{
+    return &((struct partition *)context)->orders;
+}
+
+static const struct fleet_trace *trace(void *context, uint32_t place)
+{
+    return &partition_vehicle(context, place)->trace;
+}
+
+static void wait_for(void *context, uint32_t place, enum fleet_turn_step step, int64_t at_us, uint8_t to)
+{
+    virtual_schedule(partition_vehicle(context, place), step == TURN_COMES ? STEP_TURN : STEP_SETTLED, at_us, to, NULL,
+                     0);
+}
+
+/* What its modem has kept is out of date: a name's life is made short before a migration. */
+static void go(void *context, uint32_t place, int64_t now_us, uint8_t from, uint8_t to)
+{
+    struct partition *partition = context;
+    struct virtual_vehicle *vehicle = partition_vehicle(partition, place);
+    bool copied = regions_scenario(partition->regions)->copied & CLOUD_DATA_IDENTITY;
+    if (copied && !copy_identity(partition->regions, tcu_name(vehicle_tcu(vehicle)), from, to))
+        partition->world->out_of_memory = true;
     set_table(vehicle, to);
-    where->answer_until_us =
-        0; /* what its modem has kept is out of date: the record's life is short before a migration */
+    vehicle_whereabouts(vehicle)->answer_until_us = 0;
     virtual_region_send_on(vehicle, now_us, true);
-    if (!onward)
-        return;
-    where->settling = true;
-    virtual_schedule(vehicle, STEP_SETTLED, now_us + rules->settle_us, 0, NULL, 0);
 }
 
-/* A car that cannot be online says nothing about the new broker. */
-static bool should_be_online(const struct virtual_vehicle *vehicle)
+static bool online_at(void *context, uint32_t place, uint8_t region)
 {
-    const struct tcu *tcu = vehicle_tcu((struct virtual_vehicle *)(uintptr_t)vehicle);
+    return virtual_region_online_at(partition_vehicle(context, place), region);
+}
+
+static bool should_be_online(void *context, uint32_t place)
+{
+    struct virtual_vehicle *vehicle = partition_vehicle(context, place);
     const struct fleet_parking *parking = vehicle_parking(vehicle);
-    return vehicle->covered && vehicle->trace.power_up_us >= 0 && !tcu_asleep(tcu) && !(parking && parking->off);
+    return vehicle->covered && vehicle->trace.power_up_us >= 0 && !tcu_asleep(vehicle_tcu(vehicle)) &&
+           !(parking && parking->off);
 }
 
-void virtual_moves_settled(struct virtual_vehicle *vehicle, int64_t now_us)
+static void left(void *context, uint32_t place, int64_t now_us, uint8_t from)
 {
-    struct virtual_regions *regions = vehicle->partition->regions;
-    const struct scenario_regions *rules = regions_scenario(regions);
-    struct region_whereabouts *where = vehicle_whereabouts(vehicle);
-    bool there = virtual_region_online_at(vehicle, rules->to);
-    if (!where->settling)
-        return;
-    where->settling = false;
-    if (there || should_be_online(vehicle))
-        cloud_migration_arrived(regions->migration, now_us, vehicle->trace.cohort, there);
-    if (there)
-        cloud_broker_forget(regions->list[rules->from].cloud->broker, now_us, tcu_name(vehicle_tcu(vehicle)));
-    virtual_cloud_touched(vehicle->partition);
+    struct partition *partition = context;
+    cloud_broker_forget(virtual_region_broker(partition, from), now_us,
+                        tcu_name(vehicle_tcu(partition_vehicle(partition, place))));
 }
 
-/* Who had its turn goes back, and who did not stays. */
-static int64_t send_back(struct virtual_regions *regions, int64_t now_us, const struct scenario_wave *wave)
-{
-    const struct scenario_regions *rules = regions_scenario(regions);
-    int64_t concerned = 0;
-    for (uint32_t i = 0; i < regions->partition->count; i++) {
-        struct virtual_vehicle *vehicle = partition_vehicle(regions->partition, i);
-        struct region_whereabouts *where = vehicle_whereabouts(vehicle);
-        if (vehicle->trace.cohort != wave->cohort || where->sent_back)
-            continue;
-        where->sent_back = true;
-        where->settling = false;
-        if (where->table != rules->to)
-            continue;
-        int64_t wait_us = (int64_t)(virtual_region_part(vehicle, SALT_BACK) * (double)wave->within_us);
-        virtual_schedule(vehicle, STEP_TURN, now_us + wait_us, rules->from, NULL, 0);
-        concerned++;
-    }
-    return concerned;
-}
-
-/* The waves behind one that failed do not begin. */
-static void hold_waiting(struct virtual_regions *regions, int64_t now_us)
-{
-    const struct scenario_regions *rules = regions_scenario(regions);
-    for (uint32_t i = 0; i < rules->wave_count; i++)
-        if (cloud_migration_wave(regions->migration, i) == CLOUD_WAVE_WAITING)
-            send_back(regions, now_us, &rules->waves[i]);
-}
-
-static int64_t look_at_waves(struct virtual_regions *regions, int64_t now_us)
-{
-    const struct scenario_regions *rules = regions_scenario(regions);
-    int64_t concerned = 0;
-    for (uint32_t i = 0; i < rules->wave_count; i++) {
-        enum cloud_wave_state state = cloud_migration_wave(regions->migration, i);
-        bool undone = state == CLOUD_WAVE_ROLLED_BACK && regions->waves[i] != state;
-        regions->waves[i] = state;
-        if (!undone)
-            continue;
-        concerned += send_back(regions, now_us, &rules->waves[i]);
-        hold_waiting(regions, now_us);
-    }
-    return concerned;
-}
-
-int64_t virtual_moves_roll_back(struct virtual_regions *regions, int64_t now_us)
-{
-    if (!regions->migration)
-        return 0;
-    cloud_migration_roll_back(regions->migration, now_us);
-    return look_at_waves(regions, now_us);
-}
+static const struct fleet_migration_hooks migration_hooks = {turn,      index_of,         desk, trace, wait_for, go,
+                                                             online_at, should_be_online, left};
 
 void virtual_moves_online(struct virtual_vehicle *vehicle, int64_t now_us)
 {
-    const struct scenario_regions *rules = regions_scenario(vehicle->partition->regions);
-    struct region_whereabouts *where = vehicle_whereabouts(vehicle);
-    if (rules->migrates) {
-        if (where->toward == rules->to && !where->migrated)
-            count(vehicle, COUNTER_MIGRATED, now_us);
-        if (where->toward == rules->from && where->migrated)
-            count(vehicle, COUNTER_MIGRATED_BACK, now_us);
-        where->migrated = where->toward == rules->to;
-    } else if (where->arrived_us >= 0 && where->toward == where->home) {
+    struct virtual_regions *regions = vehicle->partition->regions;
+    const struct region_whereabouts *where = vehicle_whereabouts(vehicle);
+    if (regions->turns)
+        fleet_migration_online(&regions->migration, vehicle->local, now_us, where->toward);
+    else if (where->arrived_us >= 0 && where->toward == where->home)
         virtual_schedule(vehicle, STEP_SERVICE, now_us + SERVICE_AFTER_US, 0, NULL, 0);
-    }
 }
 
 int64_t virtual_moves_next(const struct virtual_regions *regions)
 {
     int64_t next_us = cloud_moves_next_deadline(regions->moves);
-    int64_t migration_us =
-        regions->migration ? ((const struct cloud_due *)(const void *)regions->migration)->next_us : TIME_NEVER;
+    int64_t migration_us = fleet_migration_next(&regions->migration);
     return migration_us < next_us ? migration_us : next_us;
 }
 
 void virtual_moves_tick(struct virtual_regions *regions, int64_t now_us)
 {
     cloud_moves_tick(regions->moves, now_us);
-    if (!regions->migration)
-        return;
-    cloud_migration_tick(regions->migration, now_us);
-    look_at_waves(regions, now_us);
+    fleet_migration_tick(&regions->migration, now_us);
 }
 
 /* ---- the end --------------------------------------------------------------------------------------------------------------------- */

@@ -5,9 +5,8 @@
  */
 #include "virtual_regions.h"
 
-#define SALT_NEW_REFUSES 1
-#define SALT_SEND_HOME   2
-#define SALT_ARRIVE      3
+#define SALT_SEND_HOME 2
+#define SALT_ARRIVE    3
 
 struct cloud_broker *virtual_region_broker(const struct partition *partition, uint8_t region)
 {
@@ -111,16 +110,17 @@ static struct cloud_authorisation elsewhere(const struct virtual_region *region,
                                             const struct mq5_connect *connect)
 {
     struct cloud_authorisation here = {.reason = MQ5_SUCCESS};
+    const struct virtual_regions *regions = region->partition->regions;
     const struct scenario *scenario = region->partition->world->scenario;
     const struct scenario_regions *rules = &scenario->cloud.regions;
     struct virtual_vehicle *vehicle = vehicle_named(region->partition, connect->client_id);
     if (!vehicle)
         return here;
     const struct region_whereabouts *where = vehicle_whereabouts(vehicle);
-    if (rules->migrates && region->number == rules->to &&
-        virtual_region_part(vehicle, SALT_NEW_REFUSES) < rules->new_refuses)
+    if (fleet_migration_refuses(&region->partition->world->fleet, vehicle_index(vehicle), region->number))
         return (struct cloud_authorisation){.reason = MQ5_SERVER_UNAVAILABLE};
-    bool moved = rules->migrates ? where->table != region->number : where->former == region->number;
+    bool moved =
+        rules->migrates ? regions->turns[vehicle->local].table != region->number : where->former == region->number;
     bool forbidden = !may_hold(vehicle, region->number) && rules->ignore_residency <= 0.5;
     if (!moved && !forbidden)
         return here;
@@ -262,8 +262,7 @@ void virtual_region_vehicle(struct virtual_vehicle *vehicle)
                                          .former = CLOUD_NO_REGION,
                                          .toward = home,
                                          .answer = CLOUD_NO_REGION,
-                                         .served_by = CLOUD_NO_REGION,
-                                         .table = home};
+                                         .served_by = CLOUD_NO_REGION};
     vehicle->partition->regions->list[home].records[vehicle->local].held = CLOUD_DATA_PERSONAL; /* sold there */
     virtual_moves_vehicle(vehicle);
 }
@@ -405,8 +404,11 @@ void virtual_region_step(struct virtual_vehicle *vehicle, int64_t now_us, const 
         break;
     case STEP_SERVICE: virtual_moves_service(vehicle, now_us); break;
     case STEP_SEND_HOME: virtual_region_send_on(vehicle, now_us, false); break;
-    case STEP_TURN: virtual_moves_turn(vehicle, now_us, (uint8_t)step->slot); break;
-    default: virtual_moves_settled(vehicle, now_us); break;
+    default:
+        fleet_migration_step(&vehicle->partition->regions->migration, vehicle->local, now_us,
+                             step->kind == STEP_TURN ? TURN_COMES : TURN_SETTLED, (uint8_t)step->slot);
+        virtual_cloud_touched(vehicle->partition);
+        break;
     }
 }
 
@@ -435,7 +437,7 @@ bool virtual_regions_act(struct virtual_vehicle *vehicle, int64_t now_us, const 
 int64_t virtual_regions_trouble(struct virtual_regions *regions, int64_t now_us, const struct world_action *action)
 {
     if (action->kind == ACTION_ROLL_BACK)
-        return virtual_moves_roll_back(regions, now_us);
+        return fleet_migration_roll_back(&regions->migration, now_us);
     uint8_t region = region_named(regions, action->option);
     return region == CLOUD_NO_REGION ? 0 : region_outage(&regions->list[region], now_us, action->duration_us);
 }
@@ -451,7 +453,7 @@ static bool is_wrong(const struct virtual_vehicle *vehicle)
     if (!virtual_region_online_at(vehicle, where->toward))
         return false;
     if (rules->migrates)
-        return where->toward != where->table;
+        return where->toward != vehicle->partition->regions->turns[vehicle->local].table;
     bool stays = rules->fail_back_us > 0 && where->taken_over && ask(vehicle).region != where->toward;
     return stays || where->toward == where->former || !may_hold(vehicle, where->toward);
 }

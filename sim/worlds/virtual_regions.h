@@ -4,9 +4,8 @@
 #ifndef WORLDS_VIRTUAL_REGIONS_H
 #define WORLDS_VIRTUAL_REGIONS_H
 
+#include "fleet_migration.h"
 #include "virtual.h"
-
-#include "cloud/regions.h"
 
 /* What a region's stores hold of a vehicle beyond registry and session, as bits of enum cloud_data_kind. */
 struct region_record {
@@ -30,15 +29,13 @@ struct region_whereabouts {
     int64_t answer_until_us; /* the modem keeps the resolver's answer so long */
     int64_t arrived_us;      /* in its new region, and not serving commands there yet; -1 */
     int64_t lost_us;         /* the region that served it went; -1 */
-    int64_t drain_until_us;  /* its turn waits for its open commands at most until then */
     uint32_t version;        /* of its presence */
     uint8_t home, place;     /* whose law its data is under; where it is */
     uint8_t former;          /* its home before; CLOUD_NO_REGION */
     uint8_t toward;          /* whose broker its connection or attempt goes to */
     uint8_t answer;          /* of the resolver; CLOUD_NO_REGION: none may serve it */
     uint8_t served_by;       /* the broker that has seen it last; CLOUD_NO_REGION */
-    uint8_t table;           /* migration: the broker it belongs to */
-    bool taken_over : 1, migrated : 1, sent_back : 1, settling : 1;
+    bool taken_over;
 };
 
 struct region_journey { /* data of STEP_ARRIVE */
@@ -53,8 +50,8 @@ struct virtual_regions {
     struct region_whereabouts *vehicles;
     struct cloud_resolver *resolver;
     struct cloud_moves *moves;
-    struct cloud_migration *migration; /* NULL: there is none */
-    enum cloud_wave_state *waves;      /* as they were when last looked at */
+    struct fleet_migration migration;
+    struct fleet_turn *turns; /* by vehicle; NULL: there is no migration */
 };
 
 static inline struct region_whereabouts *vehicle_whereabouts(const struct virtual_vehicle *vehicle)
@@ -107,12 +104,9 @@ void virtual_moves_vehicle(struct virtual_vehicle *vehicle);
 void virtual_moves_arrived(struct virtual_vehicle *vehicle, int64_t now_us, const struct region_journey *journey);
 void virtual_moves_service(struct virtual_vehicle *vehicle, int64_t now_us);
 void virtual_moves_served(struct virtual_vehicle *vehicle, int64_t now_us);
-void virtual_moves_turn(struct virtual_vehicle *vehicle, int64_t now_us, uint8_t to);
-void virtual_moves_settled(struct virtual_vehicle *vehicle, int64_t now_us);
 void virtual_moves_online(struct virtual_vehicle *vehicle, int64_t now_us);
 int64_t virtual_moves_next(const struct virtual_regions *regions);
 void virtual_moves_tick(struct virtual_regions *regions, int64_t now_us);
-int64_t virtual_moves_roll_back(struct virtual_regions *regions, int64_t now_us);
 /* What each region still has of each vehicle at the end, against what it may have. */
 void virtual_moves_audit(struct virtual_regions *regions, int64_t at_us);
 
