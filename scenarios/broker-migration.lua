@@ -18,7 +18,7 @@ remote_commands { sealed = true, fallback = seconds(20),
 cohort "car" {
   count = 0.95 * vehicles, region = { old = 1 }, radio = "lte-cat4", trips = weekday_commute(), power_up = within(minutes(5)),
   mqtt = { driving = { keep_alive = minutes(2) }, parked = { keep_alive = minutes(20) }, session_expiry = hours(24) },
-  telemetry = every(seconds(60)):always():size(lognormal(300, 0.4)):qos(1),
+  telemetry = every(minutes(2)):always():size(lognormal(300, 0.4)):qos(1),
 }
 cohort "canary" { like = "car", count = 0.05 * vehicles }
 migration {
