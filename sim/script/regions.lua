@@ -199,6 +199,9 @@ function plan.finish()
   if p.on and m and (m.processors or #m.notices > 0) then
     fail("processors { } and notices are clients of one broker; there are none for several regions in this version", p.line)
   end
+  if p.on and (plan.shadow.on or plan.remote.pattern ~= "plain") then
+    fail("shadow { } and remote_commands: pattern are of one cloud's reserved topics; there are none for several regions in this version", p.line)
+  end
   if p.migrates and p.by ~= "geolocation" and p.by ~= "static" then fail("migration: the resolver answers by its table; leave resolver: by away", p.line) end
   if p.migrates then -- one law on both brokers
     local both = 1 << (p.from - 1) | 1 << (p.to - 1)

@@ -54,6 +54,7 @@ LUA
 refused 'resolver { by = "nearness" }' "unknown value 'nearness'"
 refused 'resolver { between = { { "a", "c", milliseconds(5) } } }' "unknown region 'c'"
 refused 'resolver { } lifecycle { }' "lifecycle { } looks after the identities of one cloud"
+refused 'resolver { } remote_commands { pattern = "executions" }' "are of one cloud's reserved topics"
 refused 'region_moves { copied = { "session" } }' "unknown value 'session'"
 refused 'region_moves { cleaned = { "personal" }, kept = { "personal" } }' "what is cleaned cannot be kept"
 refused 'region "c" { residency = { "b" } }' "regions have a cloud each with resolver"
