@@ -188,15 +188,3 @@ int64_t fleet_sleep_us(const struct fleet *fleet, uint32_t vehicle, const struct
     uint64_t word = sim_random_at(fleet->scenario->seed, vehicle, SIM_FOR_CLOCK, 0);
     return clock_drifted_us(wanted_us, most_ppm * ((double)(word >> 11) * 0x1p-52 - 1));
 }
-
-const char *fleet_network_objection(const struct scenario *scenario)
-{
-    for (uint32_t c = 0; c < scenario->cohort_count; c++) {
-        if (restless(&scenario->cohorts[c].radio))
-            return "a radio's handovers_per_hour, half_open_per_hour and addresses_per_hour are not in the live world "
-                   "in this version; use --world virtual";
-        if (scenario->cohorts[c].clock_drift_ppm > 0)
-            return "parking { clock_drift } is not in the live world in this version; use --world virtual";
-    }
-    return scenario->tunnel_count ? "tunnels are not in the live world in this version; use --world virtual" : NULL;
-}

@@ -40,8 +40,6 @@ static inline int64_t fleet_forgets_after_us(const struct scenario_cohort *cohor
 }
 /* How long a vehicle really sleeps that wants to sleep so long by its own clock. */
 int64_t fleet_sleep_us(const struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace, int64_t wanted_us);
-/* What the live world cannot do of it, as a sentence; NULL: nothing. */
-const char *fleet_network_objection(const struct scenario *scenario);
 /* The vehicle has found out that its connection is dead; or it is gone otherwise. */
 void fleet_network_found(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
                          struct fleet_network *network, int64_t now_us, bool found);

@@ -132,6 +132,7 @@ static void radio_step(struct live_vehicle *vehicle, const struct live_step *ste
     switch (step->kind) {
     case LIVE_LINK_TOLD: live_radio_told(vehicle); break;
     case LIVE_LINK_RESET:
+        live_network_found(vehicle, true);
         live_radio_lost(vehicle);
         live_link_failed(vehicle, TCU_LINK_PEER_CLOSED);
         break;
@@ -512,7 +513,7 @@ static bool make_fleet(struct live_world *world)
     world->commands_deadline = world->identity_deadline = SIM_DEADLINE_NONE;
     if (!world->queue || !world->vehicles || !world->agents || !world->timeline_us || !world->input)
         return live_fail(world, "out of memory while setting up %u vehicles; run a smaller fleet", fleet);
-    if (!live_radio_start(world) || !live_factory_open(world))
+    if (!live_radio_start(world) || !live_network_start(world) || !live_factory_open(world))
         return false;
     for (uint32_t v = 0; v < fleet; v++) {
         if (!make_vehicle(world, v))
@@ -793,6 +794,7 @@ static void release(struct live_world *world)
     free(world->timeline_us);
     free(world->input);
     free(world->parkings);
+    free(world->networks);
     if (world->fleet.profiles)
         fleet_destroy(&world->fleet);
 }

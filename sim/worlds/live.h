@@ -11,6 +11,7 @@
 #define WORLDS_LIVE_H
 
 #include "fleet_identity.h"
+#include "fleet_network.h"
 #include "fleet_remote.h"
 
 #include "cloud/identity_store.h"
@@ -297,6 +298,7 @@ struct live_world {
     struct live_messages *messages; /* NULL: no processors { }, no notices */
     struct fleet_parking *parkings; /* by place; NULL: nothing of it in this scenario */
     struct live_radio *radios;      /* by place; NULL: no link model */
+    struct fleet_network *networks; /* by place; NULL: nothing of it in this scenario */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
     uint32_t replaced_kept;
     uint64_t replaced_seen;
@@ -376,11 +378,24 @@ void live_radio_close(struct live_vehicle *vehicle, bool abort); /* of an open l
 void live_radio_abandon(struct live_vehicle *vehicle, SSL *ssl, int fd, int64_t until_us, bool resets);
 void live_radio_forget(struct live_vehicle *vehicle);
 void live_radio_lost(struct live_vehicle *vehicle);
+void live_radio_stand_still(struct live_vehicle *vehicle, int64_t until_us);
 void live_radio_request(struct live_vehicle *vehicle, struct live_request *request); /* takes it */
 void live_radio_sent(struct live_vehicle *vehicle);
 /* length: of the body that came. */
 void live_radio_answer(struct live_vehicle *vehicle, int status, struct span certificate, size_t length);
 void live_radio_answered(struct live_vehicle *vehicle);
+
+/* live_network.c: what networks do to connections. */
+bool live_network_start(struct live_world *world); /* before the vehicles */
+void live_network_ignition(struct live_vehicle *vehicle, bool on);
+int64_t live_network_next(const struct live_vehicle *vehicle);
+void live_network_step(struct live_vehicle *vehicle); /* what is due */
+void live_link_dies(struct live_vehicle *vehicle, bool new_address);
+/* It was silent for too long; then it is dead from here on. */
+bool live_network_forgets(struct live_vehicle *vehicle, const struct link_state *radio);
+/* The vehicle lets go of its connection: because it found out that it is dead, or for another reason. */
+void live_network_found(struct live_vehicle *vehicle, bool found);
+void live_network_silent(struct live_vehicle *vehicle); /* the broker tells it that its keep alive is over */
 
 /* live_admit.c: lines, tokens, the resolver. */
 bool live_line_push(struct live_world *world, struct live_line *line, struct live_ticket ticket);
@@ -520,6 +535,7 @@ void live_knock_forget(struct live_world *world);
 
 /* live_act.c: life, scripts. */
 void live_life(struct live_vehicle *vehicle);
+void live_radio_gone(struct live_vehicle *vehicle); /* without a word to the broker; counted */
 int64_t live_act(void *context, int64_t now_us, const struct world_action *action, const char **why);
 void live_mark(void *context, int64_t now_us, const char *text);
 void live_timeline_start(struct live_world *world);

@@ -10,7 +10,9 @@
 static void schedule_life(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
-    if (!sim_deadline_set(world->queue, &vehicle->life, fleet_life_next(&vehicle->day), live_place(vehicle), LIVE_LIFE))
+    int64_t next_us = fleet_life_next(&vehicle->day), network_us = live_network_next(vehicle);
+    next_us = network_us < next_us ? network_us : next_us;
+    if (!sim_deadline_set(world->queue, &vehicle->life, next_us, live_place(vehicle), LIVE_LIFE))
         world->out_of_memory = true;
 }
 
@@ -24,7 +26,7 @@ static void app_command(struct live_vehicle *vehicle)
     fleet_life_command_done(&world->fleet, vehicle->index, &vehicle->day, world->now_us);
 }
 
-static void lose_link(struct live_vehicle *vehicle)
+void live_radio_gone(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
     measure_count(world->fleet.measure, COUNTER_LINK_DROPS, fleet_who(&vehicle->trace, PATH_ANY), world->now_us, 1);
@@ -36,16 +38,19 @@ void live_life(struct live_vehicle *vehicle)
     struct live_world *world = vehicle->world;
     for (;;) {
         switch (fleet_life_step(&world->fleet, vehicle->index, &vehicle->day, world->now_us)) {
-        case LIFE_NOTHING: schedule_life(vehicle); return;
+        case LIFE_NOTHING:
+            live_network_step(vehicle);
+            schedule_life(vehicle);
+            return;
         case LIFE_IGNITION_ON: live_ignition(vehicle, true); break;
         case LIFE_IGNITION_OFF: live_ignition(vehicle, false); break;
         case LIFE_COMMAND: app_command(vehicle); break;
         case LIFE_HOLE_END: live_coverage(vehicle, true); break;
         case LIFE_HOLE_BEGIN:
             vehicle->covered = false;
-            lose_link(vehicle);
+            live_radio_gone(vehicle);
             break;
-        case LIFE_DROP: lose_link(vehicle); break;
+        case LIFE_DROP: live_radio_gone(vehicle); break;
         }
     }
 }
@@ -56,17 +61,7 @@ static void begin_hole(struct live_vehicle *vehicle, int64_t duration_us)
 {
     vehicle->covered = false;
     fleet_life_hole(&vehicle->day, vehicle->world->now_us + duration_us);
-    lose_link(vehicle);
-}
-
-static void kill_link(struct live_vehicle *vehicle, bool moved)
-{
-    struct live_world *world = vehicle->world;
-    if (!live_link_kill(vehicle, false))
-        return;
-    vehicle->moves += moved;
-    measure_count(world->fleet.measure, moved ? COUNTER_ADDRESS_CHANGES : COUNTER_HALF_OPEN,
-                  fleet_who(&vehicle->trace, PATH_ANY), world->now_us, 1);
+    live_radio_gone(vehicle);
 }
 
 static void act_on(struct live_vehicle *vehicle, const struct world_action *action)
@@ -75,7 +70,7 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     bool on = action->kind == ACTION_IGNITION_ON;
     switch (action->kind) {
     case ACTION_COVERAGE_HOLE: begin_hole(vehicle, action->duration_us); break;
-    case ACTION_DROP_LINKS: lose_link(vehicle); break;
+    case ACTION_DROP_LINKS: live_radio_gone(vehicle); break;
     case ACTION_COMMAND: live_ask(vehicle, FLEET_NO_APP, action->command, action->timeout_us); break;
     case ACTION_IGNITION_ON:
     case ACTION_IGNITION_OFF:
@@ -85,7 +80,7 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     case ACTION_CLOUD_OUTAGE:
     case ACTION_NODE_LOSS: live_link_lost(vehicle); break;
     case ACTION_HALF_OPEN:
-    case ACTION_ADDRESS_CHANGE: kill_link(vehicle, action->kind == ACTION_ADDRESS_CHANGE); break;
+    case ACTION_ADDRESS_CHANGE: live_link_dies(vehicle, action->kind == ACTION_ADDRESS_CHANGE); break;
     default: break; /* refused before, or live_identity_act() */
     }
     schedule_life(vehicle);

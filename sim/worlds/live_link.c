@@ -139,6 +139,7 @@ int live_link_detach(struct live_vehicle *vehicle)
     SSL_free(vehicle->ssl); /* says nothing to the peer */
     vehicle->ssl = NULL;
     forget_stage(vehicle);
+    live_network_found(vehicle, false); /* whoever found out has said so before */
     return fd;
 }
 

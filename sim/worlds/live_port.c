@@ -30,6 +30,7 @@ static void port_link_send(void *context, const uint8_t *data, size_t length)
 
 static void port_link_close(void *context, bool abort)
 {
+    live_network_found(context, abort);
     live_link_close(context, abort);
 }
 
@@ -222,6 +223,12 @@ static size_t port_telemetry_body(void *context, uint32_t number, int64_t intend
     return fleet_telemetry_body(&vehicle->world->fleet, vehicle->index, number, out, capacity);
 }
 
+static int64_t port_sleep_us(void *context, int64_t wanted_us)
+{
+    const struct live_vehicle *vehicle = context;
+    return fleet_sleep_us(&vehicle->world->fleet, vehicle->index, &vehicle->trace, wanted_us);
+}
+
 static size_t port_device(void *context, char *out, size_t capacity)
 {
     return live_device(context, out, capacity);
@@ -251,6 +258,8 @@ static bool port_inbound(void *context, const struct mq5_packet *packet)
     struct live_vehicle *vehicle = context;
     double loss = cohort_of(vehicle)->acknowledgement_loss;
     vehicle->world->packets++;
+    if (packet->type == MQ5_DISCONNECT && packet->disconnect.reason == MQ5_KEEP_ALIVE_TIMEOUT)
+        live_network_silent(vehicle);
     if (packet->type != MQ5_PUBACK || loss <= 0)
         return true;
     uint64_t word =
@@ -283,6 +292,7 @@ const struct tcu_port live_port = {
     .telemetry_body = port_telemetry_body,
     .execute = port_execute,
     .unseal = live_unseal,
+    .sleep_us = port_sleep_us,
     .probe = port_probe,
     .inbound = port_inbound,
     .memory_take = port_memory_take,

@@ -264,12 +264,9 @@ void live_radio_told(struct live_vehicle *vehicle)
 /* A connection that was silent for too long is no longer known to the network. */
 static bool forgotten(struct live_vehicle *vehicle)
 {
-    const struct live_radio *radio = radio_of(vehicle);
-    if (live_link_dead(vehicle) || link_alive(live_profile(vehicle), &radio->state, vehicle->world->now_us))
+    if (live_link_dead(vehicle) || !vehicle->world->networks)
         return live_link_dead(vehicle);
-    live_link_kill(vehicle, true);
-    measure_count(vehicle->world->fleet.measure, COUNTER_NAT_KILLS, who(vehicle), vehicle->world->now_us, 1);
-    return true;
+    return live_network_forgets(vehicle, &radio_of(vehicle)->state);
 }
 
 void live_radio_send(struct live_vehicle *vehicle, const uint8_t *data, size_t length)
@@ -481,6 +478,12 @@ void live_radio_forget(struct live_vehicle *vehicle)
 void live_radio_lost(struct live_vehicle *vehicle)
 {
     link_reset(&radio_of(vehicle)->state);
+}
+
+void live_radio_stand_still(struct live_vehicle *vehicle, int64_t until_us)
+{
+    if (vehicle->world->radios)
+        link_stand_still(&radio_of(vehicle)->state, until_us);
 }
 
 void live_radio_due(struct live_vehicle *vehicle, int64_t due_us)

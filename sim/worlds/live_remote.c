@@ -261,6 +261,7 @@ void live_parked_at_start(struct live_vehicle *vehicle)
 void live_ignition(struct live_vehicle *vehicle, bool on)
 {
     struct fleet_car car = car_of(vehicle);
+    live_network_ignition(vehicle, on);
     fleet_car_ignition(&car, vehicle->world->now_us, on);
 }
 

@@ -76,19 +76,26 @@ cohort "sleepy" {
   like = "silent", count = 40, path = "internet", radio = radio("lte-cat-m1", { edrx = seconds(5.12), edrx_window = seconds(1.28) }),
   telemetry = every(seconds(30)):always():size(lognormal(300, 0.4)):qos(1),
 }
+cohort "moving" {
+  like = "car", count = 60, path = "private", trips = always_driving(),
+  radio = radio("lte-cat1", { drops_per_hour = 0, holes_per_hour = 0, handovers_per_hour = 600, handover_gap = milliseconds(80), half_open_per_hour = 60, addresses_per_hour = 60 }),
+  mqtt = { version = 5, parked = { keep_alive = minutes(5) }, driving = { keep_alive = seconds(6) }, session_expiry = hours(1) },
+}
+tunnel "underpass" { share = 0.5, at = uniform(seconds(5), seconds(25)), lasts = seconds(4), cohort = "moving" }
 app "unlocking" { users = 40, command = "unlock", rate = per_minute(3), timeout = seconds(20), cohort = "sleepy", online_only = true }
 at(seconds(12), function() half_open { cohort = "car", share = 0.3 } end)
 at(seconds(20), function() address_change { cohort = "car", share = 0.3 } end)
 expect "none lost" (telemetry():lost()):equals(0)
 END_OF_SCENARIO
 both networks
-for counter in nat_kills half_open address_changes; do
+for counter in nat_kills half_open address_changes handovers; do
     counted=$(json "$work/live/result.json" "it.counters.$counter")
-    [ "$counted" -gt 5 ] || fail "$counter: $counted"
-    # Which of two events within a millisecond comes first may differ.
+    [ "$counted" -gt 20 ] || fail "$counter: $counted"
+    # Whether a vehicle has a connection in just that moment follows from its back-off, which is drawn as often as it was refused.
     difference=$((counted - $(json "$work/virtual/result.json" "it.counters.$counter")))
-    [ "${difference#-}" -le 3 ] || fail "$counter: $counted live, $difference more than virtual"
+    [ "$((${difference#-} * 5))" -le "$counted" ] || fail "$counter: $counted live, $difference more than virtual"
 done
+alike connection.dead p50
 alike connect.resolve p50 # a tunnel is set up first
 alike data.cost_day p50
 alike command.round_trip p50
