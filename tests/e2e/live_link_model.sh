@@ -4,15 +4,17 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-# alike METRIC QUANTILE: live it is neither sooner nor later by more than a quarter than in the virtual world, but for what a busy machine makes of it: the run's own lag
-# tells how busy.
+# alike METRIC QUANTILE: live it is not sooner by more than a quarter than in the virtual world, nor later by more than that and a few times the run's own lag. A machine
+# that is late for its own sends by more than 20 ms says nothing of lateness.
 alike() {
     local virtual live lag
     virtual=$(json "$work/virtual/result.json" "it.metrics['$1'].$2")
     live=$(json "$work/live/result.json" "it.metrics['$1'].$2")
     lag=$(json "$work/live/result.json" it.lag.p99_us)
     [ "$((virtual * 3 / 4))" -le "$live" ] || fail "$1 $2 takes $live us live, $virtual us virtual"
-    [ "$live" -le "$((virtual * 5 / 4 + 4 * lag))" ] || fail "$1 $2 takes $live us live, $virtual us virtual, with a lag of $lag us"
+    if [ "$lag" -le 20000 ]; then
+        [ "$live" -le "$((virtual * 5 / 4 + 4 * lag))" ] || fail "$1 $2 takes $live us live, $virtual us virtual, with a lag of $lag us"
+    fi
 }
 
 # both NAME: in both worlds; the model is on by itself or by what the caller adds.
@@ -51,10 +53,12 @@ for metric in connect.resolve connect.tcp connect.tls connect.connack connect.to
 done
 ok "set-up, reconnects, telemetry and enrolment take as long on sockets as in the model"
 
-expect_exit 0 "$convoy" run "$work/drops.lua" --world live --link-model off --duration 8s --lag-bound 2000 --out "$work/off"
+expect_exit 0 "$convoy" run "$work/drops.lua" --world live --link-model off --duration 13s --lag-bound 2000 --out "$work/off"
 ! json "$work/off/result.json" it.notes | grep -q 'link model' || fail "a run without the link model notes one"
-[ "$(json "$work/off/result.json" "it.metrics['connect.tcp'].p50")" -lt 30000 ] || fail "without the model loopback takes as long as a radio"
-[ "$(json "$work/off/result.json" "it.metrics['telemetry.ack'].p50")" -lt 40000 ] || fail "without the model loopback takes as long as a radio"
+for metric in connect.tcp telemetry.ack; do # there and back take 36 ms at least: the radio's 10 ms and the region's 8 ms
+    [ "$(json "$work/live/result.json" "it.metrics['$metric'].min")" -ge 36000 ] || fail "with the model $metric is sooner than a radio can be"
+    [ "$(json "$work/off/result.json" "it.metrics['$metric'].min")" -lt 36000 ] || fail "without the model $metric takes as long as a radio"
+done
 ok "without it the sockets' own times are measured"
 
 cat >"$work/networks.lua" <<'END_OF_SCENARIO'
