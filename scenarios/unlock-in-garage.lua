@@ -8,13 +8,15 @@ local lost    = fault("lose_sms", { off = 0, on = 0.7, breaks = { "tap", "most-d
 local trusted = fault("trust_old_presence", { off = 0, on = 1, breaks = { "tap" } },
                       "the desk takes every car for connected: only its fallback wakes one")
 local mute    = fault("lose_answers", { off = 0, on = 0.05, breaks = { "each-ended" } }, "share of cars whose answers never reach the desk")
+local blind  = fault("skip_verification", { off = 0, on = 0.2, breaks = { "not-fooled" } }, "share of cars that do not look at signatures")
 
 region "here" { latency = milliseconds(12) }
 cloud { activation = constant(seconds(1)), processors = 2 }
 remote_commands {
   sealed = true, presence = true, debounce = seconds(5), fallback = seconds(20), strangers = 0.02, failures = 0.01,
   shoulder_tap = { latency = lognormal(seconds(6), 0.5), loss = 0.02, duplicates = 0.02, times = 4, retry_after = seconds(25), validity = hours(1) },
-  faults = { lose_sms = lost, trust_old_presence = trusted, lose_answers = mute },
+  faults = { lose_sms = lost, trust_old_presence = trusted, lose_answers = mute, skip_verification = blind },
+  attacks = { forged = per_day(0.3), replayed = per_day(0.2), late = per_day(0.05) },
 }
 
 cohort "suv" {
@@ -32,6 +34,8 @@ expect "tapped"     (command "unlock":path "tap":count()):at_least(0.3 * vehicle
 expect "most-done"  (commands():ended_executed():share()):above(0.9)
 expect "once"       (commands():executed_twice()):equals(0)
 expect "told-right" (commands():misreported()):equals(0)
+expect "not-fooled" (commands():forged_taken()):equals(0)
+expect "refused"    (commands():forged_refused()):above(0.02 * vehicles)
 expect "each-ended" (commands():unended():share()):below(0.02)
 expect "strangers"  (commands():ended_refused():share()):at_most(0.03)
 expect "presence"   (presence():wrong()):equals(0)

@@ -1,7 +1,7 @@
 /* keys.c: sealed commands: their form, their sequences, and the modelled cryptography.
  *
  * Modelled: a 64-bit keyed hash in place of AES-GCM's tag and of the signature, its words as key stream. It finds every change and every wrong key, and
- * stands for strength only: whoever knows the "public" key could sign. Nobody in a modelled world tries.
+ * stands for strength only: whoever knows the "public" key could sign. Who forges in a modelled world signs with another.
  */
 #include "keys_internal.h"
 
@@ -108,14 +108,21 @@ static size_t modelled_public_key(const struct cloud_keys *keys, uint8_t *out, s
     return CLOUD_VEHICLE_KEY;
 }
 
+static void protect(struct span public_key, const uint8_t vehicle_key[CLOUD_VEHICLE_KEY], uint8_t *sealed,
+                    size_t length)
+{
+    uint8_t *tag = sealed + KEYS_HEAD + length;
+    stream(vehicle_key, sealed, sealed + KEYS_HEAD, sealed + KEYS_HEAD, length);
+    put_words(tag, KEYS_TAG, tag_of(vehicle_key, sealed, length));
+    put_words(tag + KEYS_TAG, KEYS_SIGNATURE, signature_of(public_key, sealed, length));
+}
+
 static bool modelled_protect(const struct cloud_keys *keys, const uint8_t vehicle_key[CLOUD_VEHICLE_KEY],
                              uint8_t *sealed, size_t length)
 {
-    uint8_t public_key[CLOUD_VEHICLE_KEY], *tag = sealed + KEYS_HEAD + length;
+    uint8_t public_key[CLOUD_VEHICLE_KEY];
     modelled_public_key(keys, public_key, sizeof(public_key));
-    stream(vehicle_key, sealed, sealed + KEYS_HEAD, sealed + KEYS_HEAD, length);
-    put_words(tag, KEYS_TAG, tag_of(vehicle_key, sealed, length));
-    put_words(tag + KEYS_TAG, KEYS_SIGNATURE, signature_of(span_of(public_key, sizeof(public_key)), sealed, length));
+    protect(span_of(public_key, sizeof(public_key)), vehicle_key, sealed, length);
     return true;
 }
 
@@ -141,15 +148,32 @@ size_t cloud_keys_modelled_unseal(struct span public_key, const uint8_t vehicle_
                                   struct span sealed, uint8_t *out, size_t capacity, bool *forged)
 {
     size_t length = plain_length(sealed);
-    *forged = false;
+    bool other = false;
+    if (length && length <= capacity && forged)
+        other = !words_are(sealed.data + KEYS_HEAD + length + KEYS_TAG, KEYS_SIGNATURE,
+                           signature_of(public_key, sealed.data, length));
+    if (forged)
+        *forged = other;
     if (!length || length > capacity)
         return 0;
     const uint8_t *tag = sealed.data + KEYS_HEAD + length;
-    *forged = !words_are(tag + KEYS_TAG, KEYS_SIGNATURE, signature_of(public_key, sealed.data, length));
-    if (*forged || !words_are(tag, KEYS_TAG, tag_of(vehicle_key, sealed.data, length)))
+    if (other || !words_are(tag, KEYS_TAG, tag_of(vehicle_key, sealed.data, length)))
         return 0;
     stream(vehicle_key, sealed.data, sealed.data + KEYS_HEAD, out, length);
     return length;
+}
+
+size_t cloud_keys_modelled_forge(const uint8_t vehicle_key[CLOUD_VEHICLE_KEY], uint64_t sequence, uint64_t id,
+                                 struct span name, uint32_t expires_s, uint8_t *out, size_t capacity)
+{
+    size_t total = CLOUD_SEALED_OVERHEAD + (size_t)name.length;
+    if (!name.length || total > CLOUD_SEALED_MAX || total > capacity)
+        return 0;
+    put_head(out, sequence, expires_s);
+    put_number(out + KEYS_HEAD, id, KEYS_ID);
+    memcpy(out + KEYS_HEAD + KEYS_ID, name.data, name.length);
+    protect(SPAN_LITERAL("somebody else's signature"), vehicle_key, out, KEYS_ID + name.length);
+    return total;
 }
 
 /* ---- sequences -------------------------------------------------------------------------------------------------------- */

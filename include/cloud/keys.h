@@ -32,9 +32,13 @@ size_t cloud_keys_public(const struct cloud_keys *keys, uint8_t *out,
 /* The next sequence number of the thing is taken. Returns the length, 0: too little room, or it cannot be done. */
 size_t cloud_keys_seal(struct cloud_keys *keys, struct span thing, uint64_t id, struct span name, uint32_t expires_s,
                        uint8_t *out, size_t capacity);
-/* The vehicle's part, modelled (the real one is vehicle/crypto.h's): as struct tcu_port.unseal wants it. 0: refused, *forged: the signature is not the key's. */
+/* The vehicle's part, modelled (the real one is vehicle/crypto.h's): as struct tcu_port.unseal wants it. 0: refused, *forged: the signature is not the key's.
+ * forged NULL: the signature is not looked at, which is what no vehicle must do (a fault). */
 size_t cloud_keys_modelled_unseal(struct span public_key, const uint8_t vehicle_key[CLOUD_VEHICLE_KEY],
                                   struct span sealed, uint8_t *out, size_t capacity, bool *forged);
+/* What somebody can make who knows the vehicle's key and not the cloud's: modelled, all right but for the signature. 0: too little room. */
+size_t cloud_keys_modelled_forge(const uint8_t vehicle_key[CLOUD_VEHICLE_KEY], uint64_t sequence, uint64_t id,
+                                 struct span name, uint32_t expires_s, uint8_t *out, size_t capacity);
 uint64_t cloud_keys_bytes(const struct cloud_keys *keys);
 
 #endif

@@ -183,7 +183,8 @@ struct scenario_commands {
     double strangers;        /* share of commands asked by users who may not: refused */
     double execute_failures; /* share of commands the car cannot do */
     /* Faults: shares, 0: none; those of the desk are switches: above 0.5 is on. */
-    double lose_sms, lose_answers, trust_old_presence, no_fallback;
+    double lose_sms, lose_answers, trust_old_presence, no_fallback, skip_verification;
+    double forged_per_day, replayed_per_day, late_per_day; /* attacks a vehicle and day */
 };
 
 /* Regions with a cloud each. Set when the scenario says resolver { }, region_moves { } or migration { }; else regions are latencies. */

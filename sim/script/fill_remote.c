@@ -25,6 +25,12 @@ void fill_remote(struct reader *reader, struct scenario_commands *remote)
     remote->trust_old_presence = reader_number(reader, "trust_old_presence", 0, 1);
     remote->lose_answers = reader_number(reader, "lose_answers", 0, 1);
     remote->no_fallback = reader_number(reader, "no_fallback", 0, 1);
+    remote->skip_verification = reader_number(reader, "skip_verification", 0, 1);
+    reader_leave(reader);
+    reader_enter(reader, "attacks");
+    remote->forged_per_day = reader_number(reader, "forged", 0, 1e4);
+    remote->replayed_per_day = reader_number(reader, "replayed", 0, 1e4);
+    remote->late_per_day = reader_number(reader, "late", 0, 1e4);
     reader_leave(reader);
     reader_leave(reader);
 }

@@ -18,9 +18,9 @@ end
 plan.remote = {
   on = false, pattern = "plain", sealed = false, presence = true, debounce = 5 * SECOND, fallback = 10 * SECOND, tap_retry = 30 * SECOND, taps = 0,
   command_in_sms = false, sms_latency = env.lognormal(8 * SECOND, 0.5), sms_loss = 0, sms_duplicates = 0, sms_validity = DAY, strangers = 0,
-  failures = 0, faults = {} }
+  failures = 0, faults = {}, attacks = { forged = 0, replayed = 0, late = 0 } }
 
-local fault_names = { "lose_sms", "trust_old_presence", "lose_answers", "no_fallback" }
+local fault_names = { "lose_sms", "trust_old_presence", "lose_answers", "no_fallback", "skip_verification" }
 for _, name in ipairs(fault_names) do plan.remote.faults[name] = 0 end
 
 local function tap_part(r, spec)
@@ -46,7 +46,7 @@ function env.remote_commands(spec)
   want_table("remote_commands", spec)
   local r = plan.remote
   if r.on then fail("remote_commands is declared twice") end
-  known_fields("remote_commands", spec, { "pattern", "sealed", "presence", "debounce", "fallback", "shoulder_tap", "strangers", "failures", "faults" })
+  known_fields("remote_commands", spec, { "pattern", "sealed", "presence", "debounce", "fallback", "shoulder_tap", "strangers", "failures", "faults", "attacks" })
   r.on = true
   if spec.pattern ~= nil then r.pattern = one_of("remote_commands: pattern", spec.pattern, { "plain", "executions", "shadow" }) end
   for _, name in ipairs { "sealed", "presence" } do
@@ -57,9 +57,21 @@ function env.remote_commands(spec)
   if spec.shoulder_tap ~= nil then tap_part(r, spec.shoulder_tap) end
   if spec.strangers ~= nil then r.strangers = share("remote_commands: strangers", spec.strangers) end
   if spec.failures ~= nil then r.failures = share("remote_commands: failures", spec.failures) end
+  if spec.attacks ~= nil then
+    want_table("remote_commands: attacks", spec.attacks)
+    known_fields("remote_commands: attacks", spec.attacks, { "forged", "replayed", "late" })
+    for name, value in pairs(spec.attacks) do
+      local where = "remote_commands: attacks." .. name
+      r.attacks[name] = number_in(where .. " (a vehicle and day)", want_marked(where, value, "rate", "per_day(0.5)").per_day, 0, 1e4)
+    end
+    if not r.sealed then fail("remote_commands: attacks: who takes unsealed commands takes anybody's; write sealed = true") end
+  end
   if spec.faults ~= nil then
     want_table("remote_commands: faults", spec.faults)
     known_fields("remote_commands: faults", spec.faults, fault_names)
+    if spec.faults.skip_verification ~= nil and not r.sealed then
+      fail("remote_commands: faults.skip_verification: there is nothing to verify; write sealed = true")
+    end
     for name, value in pairs(spec.faults) do r.faults[name] = share("remote_commands: faults." .. name, value) end
   end
 end

@@ -470,6 +470,10 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
             fleet_command_probe(fleet, vehicle, trace, now_us, probe);
         break;
     case TCU_PROBE_COMMAND_DUPLICATE:
+    case TCU_PROBE_COMMAND_REFUSED:
+        if (fleet->find_orders)
+            fleet_orders_probe(fleet, vehicle, trace, now_us, probe);
+        break;
     case TCU_PROBE_COMMAND_ANSWERED: break;
     case TCU_PROBE_STEP:
     case TCU_PROBE_ROTATION_ENDED: fleet_identity_probe(fleet, vehicle, trace, now_us, probe); break;
@@ -484,7 +488,6 @@ void fleet_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trac
         count(fleet, trace, COUNTER_WAKES, now_us, probe->reason != TCU_WAKE_IGNITION);
         count(fleet, trace, COUNTER_ASLEEP, now_us, -1);
         break;
-    case TCU_PROBE_COMMAND_REFUSED: count(fleet, trace, COUNTER_COMMANDS_FORGED, now_us, 1); break;
     case TCU_PROBE_SHADOW_DELTA: break;
     case TCU_PROBE_SHADOW_REPORTED: count(fleet, trace, COUNTER_SHADOW_UPDATES, now_us, 1); break;
     case TCU_PROBE_SHADOW_CONFLICT: count(fleet, trace, COUNTER_SHADOW_CONFLICTS, now_us, 1); break;

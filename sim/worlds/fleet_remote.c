@@ -2,7 +2,7 @@
  *
  * What the desk tells is kept apart from what the vehicle did, so that an end which is not the truth is found (misreported).
  */
-#include "fleet_remote.h"
+#include "fleet_attack.h"
 
 #define ORDERS_FIRST  64
 #define SALT_STRANGER 0x5720
@@ -40,7 +40,7 @@ static struct fleet_order *add(struct fleet_orders *orders)
 }
 
 /* Ids grow with the list. */
-static struct fleet_order *find(const struct fleet_orders *orders, uint64_t id)
+struct fleet_order *fleet_order_find(const struct fleet_orders *orders, uint64_t id)
 {
     uint32_t low = 0, high = orders->count;
     while (low < high) {
@@ -143,7 +143,7 @@ static bool on_pass(void *context, int64_t now_us, struct span thing, uint64_t i
 {
     struct fleet_orders *orders = context;
     struct fleet *fleet = orders->fleet;
-    struct fleet_order *order = find(orders, id);
+    struct fleet_order *order = fleet_order_find(orders, id);
     if (!order)
         order = orders->count ? &orders->list[orders->count - 1] : NULL; /* inside the asking its id is not known yet */
     if (order && !order->sent) {
@@ -206,12 +206,13 @@ void fleet_orders_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trac
     const struct fleet_parking *parking =
         fleet->find_parking ? fleet->find_parking(fleet->find_context, vehicle) : NULL;
     uint64_t id = id_of(probe->id);
-    struct fleet_order *order = orders && id ? find(orders, id) : NULL;
+    struct fleet_order *order = orders && id ? fleet_order_find(orders, id) : NULL;
+    fleet_attacks_probe(fleet, orders, vehicle, trace, now_us, probe);
     if (!order)
         return; /* an operator's */
     if (probe->kind == TCU_PROBE_COMMAND_EXECUTED) {
         was_executed(fleet, order, now_us);
-    } else if (order->received_us < 0) {
+    } else if (probe->kind == TCU_PROBE_COMMAND_RECEIVED && order->received_us < 0) {
         order->received_us = now_us;
         if (parking && parking->woken_us >= order->asked_us)
             order->woken_us = parking->woken_us;
@@ -319,6 +320,8 @@ bool fleet_orders_open(struct fleet_orders *orders, struct fleet *fleet, const s
 
 void fleet_orders_close(struct fleet_orders *orders)
 {
+    if (orders->attacks)
+        fleet_attacks_close(orders->attacks);
     if (orders->remote)
         cloud_remote_destroy(orders->remote);
     if (orders->sms)
@@ -338,6 +341,8 @@ int64_t fleet_orders_next(const struct fleet_orders *orders)
         next_us = other_us;
     if (orders->sms && (other_us = cloud_sms_next_deadline(orders->sms)) < next_us)
         next_us = other_us;
+    if (orders->attacks && (other_us = fleet_attacks_next(orders->attacks)) < next_us)
+        next_us = other_us;
     return next_us;
 }
 
@@ -348,6 +353,8 @@ void fleet_orders_tick(struct fleet_orders *orders, int64_t now_us)
     if (orders->sms)
         cloud_sms_tick(orders->sms, now_us);
     cloud_remote_tick(orders->remote, now_us);
+    if (orders->attacks)
+        fleet_attacks_tick(orders->attacks, now_us);
 }
 
 void fleet_orders_ask(struct fleet_orders *orders, int64_t now_us, uint32_t vehicle, uint16_t app, struct span command,

@@ -20,6 +20,8 @@ struct fleet_order { /* times: -1: has not happened */
     bool modem_slept : 1, sent : 1, late : 1;
 };
 
+struct fleet_attacks; /* fleet_attack.h */
+
 /* Of one desk. */
 struct fleet_orders {
     struct fleet *fleet;
@@ -30,6 +32,7 @@ struct fleet_orders {
     struct cloud_keys *keys; /* given by the world, or made when it is opened: modelled ones */
     struct cloud_remote *remote;
     struct cloud_executions *executions; /* borrowed; where commands are executions, set before it is opened */
+    struct fleet_attacks *attacks;       /* NULL: nobody tries */
     struct sim_random chance;            /* of the gateway */
     void *world;                         /* of the hook below */
     /* The network tries to give the vehicle an SMS. */
@@ -40,6 +43,7 @@ struct fleet_orders {
 bool fleet_orders_open(struct fleet_orders *orders, struct fleet *fleet, const struct cloud_profile *profile,
                        struct cloud_bus *watch_bus, struct cloud_bus *desk_bus, uint32_t number, int64_t now_us);
 void fleet_orders_close(struct fleet_orders *orders);
+struct fleet_order *fleet_order_find(const struct fleet_orders *orders, uint64_t id); /* NULL: none of this desk's */
 int64_t fleet_orders_next(const struct fleet_orders *orders);
 void fleet_orders_tick(struct fleet_orders *orders, int64_t now_us);
 /* A user asks. modem_slept: the vehicle is online, and its modem is asleep between paging occasions. */
