@@ -65,6 +65,7 @@ function env.remote_commands(spec)
       r.attacks[name] = number_in(where .. " (a vehicle and day)", want_marked(where, value, "rate", "per_day(0.5)").per_day, 0, 1e4)
     end
     if not r.sealed then fail("remote_commands: attacks: who takes unsealed commands takes anybody's; write sealed = true") end
+    if r.pattern ~= "plain" then fail("remote_commands: attacks: he listens to plain requests only; write pattern = \"plain\"") end
   end
   if spec.faults ~= nil then
     want_table("remote_commands: faults", spec.faults)

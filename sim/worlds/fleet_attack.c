@@ -45,7 +45,7 @@ struct fleet_attacks {
     struct fleet_orders *orders;
     struct sim_random chance;
     uint32_t vehicles;
-    uint32_t (*vehicle_at)(void *world, uint32_t nth);
+    uint32_t (*vehicle_at)(const struct fleet_orders *orders, uint32_t nth);
     int64_t next_us[ATTACK_KINDS], release_us;
     uint64_t last_id;
     struct sealed seen[SEEN];
@@ -252,21 +252,35 @@ static uint64_t next_sequence(const struct fleet_attacks *attacks, uint32_t vehi
     return highest + 1;
 }
 
-static void forge(struct fleet_attacks *attacks, int64_t now_us)
+/* With real keys his own service counts for itself, which nobody comes to see: the signature is looked at first. */
+static void seal(struct fleet_attacks *attacks, struct sealed *own)
 {
     struct fleet *fleet = attacks->orders->fleet;
-    const struct sealed *seen = any_seen(attacks);
+    struct cloud_keys *forger = attacks->orders->forger;
+    uint32_t expires_s = (uint32_t)((fleet->wall_offset_us + own->expires_us) / US_PER_S);
     uint8_t key[CLOUD_VEHICLE_KEY];
     char thing[SCENARIO_NAME + 16];
+    struct span name = span_of(thing, scenario_vehicle_name(fleet->scenario, own->vehicle, thing, sizeof thing));
+    if (forger) {
+        own->length = (uint8_t)cloud_keys_seal(forger, name, own->id, SPAN_LITERAL(COMMAND), expires_s, own->bytes,
+                                               sizeof own->bytes);
+        return;
+    }
+    cloud_keys_vehicle(attacks->orders->keys, name, key);
+    own->length = (uint8_t)cloud_keys_modelled_forge(key, next_sequence(attacks, own->vehicle), own->id,
+                                                     SPAN_LITERAL(COMMAND), expires_s, own->bytes, sizeof own->bytes);
+}
+
+/* To a vehicle that he has seen commands for. */
+static void forge(struct fleet_attacks *attacks, int64_t now_us)
+{
+    const struct sealed *seen = any_seen(attacks);
     if (!seen)
         return;
-    size_t length = scenario_vehicle_name(fleet->scenario, seen->vehicle, thing, sizeof thing);
-    cloud_keys_vehicle(attacks->orders->keys, span_of(thing, length), key);
     struct sealed own = {.id = ++attacks->last_id, .vehicle = seen->vehicle, .expires_us = now_us + LASTS_US};
-    uint32_t expires_s = (uint32_t)((fleet->wall_offset_us + own.expires_us) / US_PER_S);
-    own.length = (uint8_t)cloud_keys_modelled_forge(key, next_sequence(attacks, seen->vehicle), own.id,
-                                                    SPAN_LITERAL(COMMAND), expires_s, own.bytes, sizeof own.bytes);
-    publish(attacks, now_us, ATTACK_FORGED, &own);
+    seal(attacks, &own);
+    if (own.length)
+        publish(attacks, now_us, ATTACK_FORGED, &own);
 }
 
 static void replay(struct fleet_attacks *attacks, int64_t now_us)
@@ -282,7 +296,7 @@ static void lie_in_wait(struct fleet_attacks *attacks)
     if (!held)
         return;
     uint32_t nth = (uint32_t)sim_random_below(&attacks->chance, attacks->vehicles);
-    held->sealed.vehicle = attacks->vehicle_at(attacks->orders->world, nth);
+    held->sealed.vehicle = attacks->vehicle_at(attacks->orders, nth);
     held->next = attacks->held;
     attacks->held = held;
 }
@@ -373,8 +387,8 @@ bool fleet_skips_verification(const struct fleet *fleet, uint32_t vehicle)
 /* ---- life ------------------------------------------------------------------------------------------------------------------------- */
 
 struct cloud_bus *fleet_attacks_open(struct fleet_orders *orders, struct fleet *fleet, struct cloud_bus *bus,
-                                     uint32_t number, uint32_t vehicles,
-                                     uint32_t (*vehicle_at)(void *world, uint32_t nth))
+                                     uint32_t number, int64_t now_us, uint32_t vehicles,
+                                     uint32_t (*vehicle_at)(const struct fleet_orders *orders, uint32_t nth))
 {
     static const struct cloud_bus_ops ops = {.subscribe = tap_subscribe, .publish = tap_publish, .close = tap_close};
     struct fleet_attacks *attacks = bus ? memory_allocate_zero(1, sizeof *attacks) : NULL;
@@ -391,7 +405,7 @@ struct cloud_bus *fleet_attacks_open(struct fleet_orders *orders, struct fleet *
     attacks->last_id = FORGED_IDS | (uint64_t)number << 32;
     sim_random_init(&attacks->chance, fleet->scenario->seed, number, SIM_FOR_ATTACKS);
     for (enum attack_kind kind = ATTACK_FORGED; kind < ATTACK_KINDS; kind++)
-        plan_next(attacks, kind, 0);
+        plan_next(attacks, kind, now_us);
     return &attacks->tap;
 }
 

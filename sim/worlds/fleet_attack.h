@@ -18,8 +18,8 @@ bool fleet_has_attacks(const struct scenario *scenario);
 /* On the way from one desk to its broker: before the desk is opened, with the bus that is returned. vehicle_at: the n-th of the `vehicles` that belong to
  * it. NULL: out of memory. */
 struct cloud_bus *fleet_attacks_open(struct fleet_orders *orders, struct fleet *fleet, struct cloud_bus *bus,
-                                     uint32_t number, uint32_t vehicles,
-                                     uint32_t (*vehicle_at)(void *world, uint32_t nth));
+                                     uint32_t number, int64_t now_us, uint32_t vehicles,
+                                     uint32_t (*vehicle_at)(const struct fleet_orders *orders, uint32_t nth));
 void fleet_attacks_close(struct fleet_attacks *attacks);
 int64_t fleet_attacks_next(const struct fleet_attacks *attacks);
 void fleet_attacks_tick(struct fleet_attacks *attacks, int64_t now_us);

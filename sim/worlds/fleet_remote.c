@@ -328,8 +328,8 @@ void fleet_orders_close(struct fleet_orders *orders)
         cloud_sms_destroy(orders->sms);
     if (orders->watch)
         cloud_watch_destroy(orders->watch);
-    if (orders->keys)
-        cloud_keys_destroy(orders->keys);
+    cloud_keys_destroy(orders->keys);
+    cloud_keys_destroy(orders->forger);
     memory_free(orders->list);
     *orders = (struct fleet_orders){0};
 }

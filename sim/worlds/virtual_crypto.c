@@ -4,7 +4,6 @@
  * is another the next time, so it is not replayed. What may differ from run to run are keys, serial numbers, ids and signatures; how long they are may
  * not, for bytes take time on a link, and neither enters the digest. Computing times stay the modelled ones.
  */
-#include "fleet_attack.h"
 #include "virtual_internal.h"
 
 #include "vehicle/crypto.h"

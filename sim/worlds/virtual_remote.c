@@ -54,9 +54,9 @@ bool virtual_answer_passes(void *door, int64_t now_us, struct span client_id, co
            !fleet_answer_lost(&partition->world->fleet, packet->publish.topic, client_id);
 }
 
-static uint32_t nth_vehicle(void *world, uint32_t nth)
+static uint32_t nth_vehicle(const struct fleet_orders *orders, uint32_t nth)
 {
-    const struct partition *partition = world;
+    const struct partition *partition = orders->world;
     return nth * partition->world->partition_count + partition->number;
 }
 
@@ -84,7 +84,7 @@ bool virtual_remote_start(struct partition *partition,
     partition->orders.world = partition;
     partition->orders.deliver = deliver;
     if (fleet_has_attacks(scenario))
-        desk_bus = fleet_attacks_open(&partition->orders, &partition->world->fleet, desk_bus, partition->number,
+        desk_bus = fleet_attacks_open(&partition->orders, &partition->world->fleet, desk_bus, partition->number, 0,
                                       partition->count, nth_vehicle);
     return watch_bus && desk_bus &&
            fleet_orders_open(&partition->orders, &partition->world->fleet, partition->cloud.options.profile, watch_bus,
