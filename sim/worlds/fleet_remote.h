@@ -33,9 +33,9 @@ struct fleet_orders {
     struct cloud_remote *remote;
     struct cloud_executions *executions; /* borrowed; where commands are executions, set before it is opened */
     struct fleet_attacks *attacks;       /* NULL: nobody tries */
-    struct cloud_keys *forger;           /* ... with real keys: the same vehicles', another signature. Given by the world */
-    struct sim_random chance;            /* of the gateway */
-    void *world;                         /* of the hook below */
+    struct cloud_keys *forger; /* ... with real keys: the same vehicles', another signature. Given by the world */
+    struct sim_random chance;  /* of the gateway */
+    void *world;               /* of the hook below */
     /* The network tries to give the vehicle an SMS. */
     enum cloud_sms_attempt (*deliver)(void *world, int64_t now_us, uint32_t vehicle, struct span text);
 };
