@@ -149,6 +149,7 @@ struct live_ghost {
     struct live_ghost *next, **place;
     int64_t until_us;
     const struct live_vehicle *lost_by; /* the broker takes it for connected; NULL: it knows better */
+    bool greeted;                       /* ... as far as the vehicle knows: it had its CONNACK */
 };
 
 /* Where links of one kind of identity go. */
@@ -380,6 +381,7 @@ void live_radio_forget(struct live_vehicle *vehicle);
 void live_radio_lost(struct live_vehicle *vehicle);
 void live_radio_stand_still(struct live_vehicle *vehicle, int64_t until_us);
 void live_radio_request(struct live_vehicle *vehicle, struct live_request *request); /* takes it */
+bool live_radio_ends(const struct live_vehicle *vehicle); /* a good-bye of its is still under way */
 void live_radio_sent(struct live_vehicle *vehicle);
 /* length: of the body that came. */
 void live_radio_answer(struct live_vehicle *vehicle, int status, struct span certificate, size_t length);
@@ -478,6 +480,7 @@ void live_ignition(struct live_vehicle *vehicle, bool on);
 void live_coverage(struct live_vehicle *vehicle, bool covered);
 void live_battery(struct live_vehicle *vehicle);
 void live_battery_used(struct live_vehicle *vehicle, int64_t now_us, size_t bytes);
+void live_cut_at_broker(struct live_vehicle *vehicle); /* of a node that is lost: its end is gone, too */
 int64_t live_trouble(struct live_world *world, const struct world_action *action, const char **why);
 
 /* live_identity.c: lifecycle { ... }, and what else clouds in processes of their own are told. */

@@ -77,8 +77,8 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
         fleet_life_ignition(&world->fleet, vehicle->index, &vehicle->day, world->now_us, on);
         live_ignition(vehicle, on);
         break;
-    case ACTION_CLOUD_OUTAGE:
-    case ACTION_NODE_LOSS: live_link_lost(vehicle); break;
+    case ACTION_CLOUD_OUTAGE: live_link_lost(vehicle); break;
+    case ACTION_NODE_LOSS: live_cut_at_broker(vehicle); break;
     case ACTION_HALF_OPEN:
     case ACTION_ADDRESS_CHANGE: live_link_dies(vehicle, action->kind == ACTION_ADDRESS_CHANGE); break;
     default: break; /* refused before, or live_identity_act() */

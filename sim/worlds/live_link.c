@@ -90,8 +90,12 @@ void live_ghost_leave(struct live_world *world, int fd, int64_t until_us, const 
         close(fd);
         return;
     }
-    *ghost = (struct live_ghost){
-        .world = world, .next = world->ghosts, .place = &world->ghosts, .until_us = until_us, .lost_by = lost_by};
+    *ghost = (struct live_ghost){.world = world,
+                                 .next = world->ghosts,
+                                 .place = &world->ghosts,
+                                 .until_us = until_us,
+                                 .lost_by = lost_by,
+                                 .greeted = lost_by && tcu_connection(lost_by->tcu) == TCU_ONLINE};
     if (world->ghosts)
         world->ghosts->place = &ghost->next;
     world->ghosts = ghost;

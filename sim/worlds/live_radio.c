@@ -104,6 +104,11 @@ static int64_t way_us(const struct live_vehicle *vehicle)
            (cohort->has_path ? cohort->path.latency_us : 0);
 }
 
+bool live_radio_ends(const struct live_vehicle *vehicle)
+{
+    return radio_of(vehicle)->tails != NULL;
+}
+
 /* ---- bytes under way ------------------------------------------------------------------------------------------------------- */
 
 static struct segment *take_first(struct segments *way)

@@ -193,26 +193,44 @@ static void settle(struct live_world *world)
         ev_run(world->loop, EVRUN_ONCE); /* housekeeping ends the sleep */
 }
 
-/* Whom the broker takes for connected: who is, and who has lost a connection of which the broker does not know yet. */
+/* Whom the broker takes for connected: who is, and who has lost a connection of which it does not know yet. Of one whose CONNECT or DISCONNECT is under
+ * way nobody here can tell, and nobody is judged. */
+enum known { KNOWN_GONE, KNOWN_CONNECTED, UNKNOWN };
+
+static enum known known_of(const struct live_vehicle *vehicle)
+{
+    enum tcu_connection state = tcu_connection(vehicle->tcu);
+    if (state == TCU_CONNECTING || (vehicle->world->radios && live_radio_ends(vehicle)))
+        return UNKNOWN;
+    return state == TCU_ONLINE ? KNOWN_CONNECTED : KNOWN_GONE;
+}
+
+static void know(const struct live_world *world, uint8_t *known)
+{
+    for (uint32_t v = 0; v < world->count; v++)
+        known[v] = (uint8_t)known_of(&world->vehicles[v]);
+    for (const struct live_ghost *ghost = world->ghosts; ghost; ghost = ghost->next)
+        if (ghost->lost_by && known[live_place(ghost->lost_by)] == KNOWN_GONE)
+            known[live_place(ghost->lost_by)] = ghost->greeted ? KNOWN_CONNECTED : UNKNOWN;
+}
+
 static void judge_presence(struct live_world *world, int64_t end_us)
 {
-    bool *connected = calloc((size_t)world->count + 1, sizeof *connected);
-    if (!connected) {
+    uint8_t *known = calloc((size_t)world->count + 1, sizeof *known);
+    if (!known) {
         world->out_of_memory = true;
         return;
     }
+    know(world, known);
     for (uint32_t b = 0; b < world->broker_count; b++)
         fleet_presence_settle(&world->brokers[b].orders, world->now_us);
-    for (const struct live_ghost *ghost = world->ghosts; ghost; ghost = ghost->next)
-        if (ghost->lost_by)
-            connected[live_place(ghost->lost_by)] = true;
     for (uint32_t v = 0; v < world->count; v++) {
         const struct live_vehicle *vehicle = &world->vehicles[v];
-        bool up = connected[v] || tcu_connection(vehicle->tcu) == TCU_ONLINE;
-        fleet_presence_judge(&world->brokers[vehicle->broker].orders, end_us, vehicle->index, &vehicle->trace,
-                             tcu_name(vehicle->tcu), up);
+        if (known[v] != UNKNOWN)
+            fleet_presence_judge(&world->brokers[vehicle->broker].orders, end_us, vehicle->index, &vehicle->trace,
+                                 tcu_name(vehicle->tcu), known[v] == KNOWN_CONNECTED);
     }
-    free(connected);
+    free(known);
 }
 
 void live_remote_close(struct live_world *world)
@@ -321,6 +339,13 @@ static const char *restart_own(struct live_world *world, const struct world_acti
     return live_tell_clouds(world, &order) ? NULL : "a cloud does not take orders any more";
 }
 
+/* Both ends are gone; an attempt under way fails. */
+void live_cut_at_broker(struct live_vehicle *vehicle)
+{
+    if (vehicle->stage != STAGE_NONE && vehicle->covered)
+        live_link_failed(vehicle, vehicle->stage == STAGE_UP ? TCU_LINK_PEER_CLOSED : TCU_LINK_CONNECT_FAILED);
+}
+
 /* Somebody else's broker goes on running; its vehicles see what they would see if it did not. */
 static const char *restart_theirs(struct live_world *world, const struct world_action *action)
 {
@@ -328,10 +353,8 @@ static const char *restart_theirs(struct live_world *world, const struct world_a
         return "somebody else's broker cannot be made to lose its sessions; leave lose_sessions out, or use embedded";
     world->outage_until_us = world->now_us + action->duration_us;
     for (uint32_t v = 0; v < world->count; v++) {
-        struct live_vehicle *vehicle = &world->vehicles[v];
-        assert_context.vehicle = vehicle->index;
-        if (vehicle->stage != STAGE_NONE && vehicle->covered)
-            live_link_failed(vehicle, vehicle->stage == STAGE_UP ? TCU_LINK_PEER_CLOSED : TCU_LINK_CONNECT_FAILED);
+        assert_context.vehicle = world->vehicles[v].index;
+        live_cut_at_broker(&world->vehicles[v]);
     }
     live_ghosts_sweep(world, TIME_NEVER);
     live_note(world->result, "the broker's restart was acted at the vehicles' end: links cut, attempts refused; the "

@@ -25,7 +25,8 @@
 #define KEEP_ALIVE_S     30
 #define PING_AFTER_US    (10 * US_PER_S)
 #define SILENCE_US       (45 * US_PER_S)
-#define LOOK_S           1.0 /* for a ping that is due, a connection to be made anew */
+#define LOOK_S           1.0  /* for a ping that is due, a connection that is gone */
+#define AGAIN_S          0.05 /* while it is: what a broker forgot in a restart reaches nobody until we are back */
 #define SESSION_EXPIRY_S 600
 #define UNANSWERED_MAX   60000 /* packet ids */
 #define FILTERS_MAX      2
@@ -368,6 +369,8 @@ static void on_look(struct ev_loop *loop, ev_timer *timer, int events)
         say_bytes(wire, ping, sizeof ping);
         flush(wire);
     }
+    timer->repeat = wire->state == WIRE_ONLINE ? LOOK_S : AGAIN_S;
+    ev_timer_again(loop, timer);
 }
 
 /* During set-up, when the loop does not run yet. */
