@@ -2,6 +2,8 @@
 #include "fleet_identity.h"
 #include "fleet_remote.h"
 
+#define LOOK_AHEAD_US (10 * US_PER_MIN)
+
 bool fleet_has_parking(const struct scenario *scenario)
 {
     for (uint32_t c = 0; c < scenario->cohort_count; c++) {
@@ -106,7 +108,10 @@ static void arm(const struct fleet_car *car, int64_t now_us)
     int64_t next_us = world_time(car->fleet, power_next_us(battery, &parking->power));
     if (next_us == TIME_NEVER || (parking->armed_us > now_us && parking->armed_us <= next_us))
         return;
-    parking->armed_us = next_us > now_us ? next_us : now_us;
+    /* What is used meanwhile brings it nearer: far away, half of the way is soon enough, and there is no look for each transfer. */
+    parking->armed_us = next_us - now_us > LOOK_AHEAD_US ? now_us + (next_us - now_us) / 2 : next_us;
+    if (parking->armed_us < now_us)
+        parking->armed_us = now_us;
     car->hooks->look(car->vehicle, parking->armed_us);
 }
 
