@@ -1,6 +1,9 @@
 /* fleet_shadow.c: users who change desired, drivers who change the car, the car that follows, and the books of all that. */
 #include "fleet_shadow.h"
 
+#include "cloud/remote.h"
+#include "cloud/reserved.h"
+
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
@@ -9,6 +12,7 @@
 #define TOPIC_MAX   256
 #define ANSWER_US   (30 * US_PER_S) /* a request without answer is given up */
 #define AGAIN_US    (2 * US_PER_S)  /* after a conflict, on average */
+#define LEAST_US    (15 * US_PER_S) /* to settle, in a run that is faster than the calendar */
 #define SALT_DEAF   0x5AD0
 #define SALT_STALE  0x5AD1
 #define FOR_FIRST   (SIM_FOR_SHADOW | 0x100)
@@ -17,6 +21,17 @@
 static const struct scenario_shadow *plan_of(const struct fleet *fleet)
 {
     return &fleet->scenario->cloud.shadow;
+}
+
+void fleet_cloud_options(const struct scenario *scenario, struct cloud_options *options)
+{
+    static const struct cloud_shadow_options shadow;
+    static const struct cloud_executions_options executions;
+    const struct scenario_commands *commands = &scenario->cloud.commands;
+    if (scenario->cloud.shadow.on)
+        options->shadow = &shadow;
+    if (commands->on && commands->pattern == CLOUD_PATTERN_EXECUTIONS)
+        options->executions = &executions;
 }
 
 /* ---- chance ----------------------------------------------------------------------------------------------------------- */
@@ -452,6 +467,14 @@ bool fleet_shadows_open(struct fleet_shadows *shadows, int64_t now_us)
 
 /* ---- the end ---------------------------------------------------------------------------------------------------------- */
 
+/* Of the calendar; but what has to travel takes its time at any speed. */
+static int64_t settling_us(const struct fleet *fleet)
+{
+    int64_t wanted_us = plan_of(fleet)->settle_us, least_us = wanted_us < LEAST_US ? wanted_us : LEAST_US;
+    int64_t settle_us = (int64_t)((double)wanted_us / fleet->speedup);
+    return settle_us < least_us ? least_us : settle_us;
+}
+
 static bool agrees(const struct fleet_shadow *shadow, uint32_t setting)
 {
     int16_t expected = shadow->expected[setting], desired = shadow->desired[setting];
@@ -463,13 +486,12 @@ static bool agrees(const struct fleet_shadow *shadow, uint32_t setting)
 void fleet_shadow_finish(struct fleet *fleet, uint32_t vehicle, const struct fleet_trace *trace,
                          const struct fleet_shadow *shadow, int64_t now_us)
 {
-    const struct scenario_shadow *plan = plan_of(fleet);
     int64_t end_us = now_us > 0 ? now_us - 1 : 0; /* belongs to the run */
     int64_t since_us = shadow->online_us > shadow->changed_us ? shadow->online_us : shadow->changed_us;
-    if (trace->power_up_us < 0 || shadow->online_us < 0 || now_us - since_us < plan->settle_us)
+    if (trace->power_up_us < 0 || shadow->online_us < 0 || now_us - since_us < settling_us(fleet))
         return;
     bool diverged = false;
-    for (uint32_t i = 0; i < plan->setting_count; i++)
+    for (uint32_t i = 0; i < plan_of(fleet)->setting_count; i++)
         diverged |= !agrees(shadow, i);
     if (!diverged)
         return;

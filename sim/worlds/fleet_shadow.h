@@ -43,6 +43,8 @@ struct fleet_shadows { /* of one desk */
     void (*wake)(void *world, uint32_t vehicle, int64_t at_us);
 };
 
+/* What a cloud needs for the scenario's shadows and executions. */
+void fleet_cloud_options(const struct scenario *scenario, struct cloud_options *options);
 /* bus: what is published on a shadow's topics there is a request. false: a subscription was refused. */
 bool fleet_shadows_open(struct fleet_shadows *shadows, int64_t now_us);
 void fleet_shadow_start(struct fleet_shadows *shadows, uint32_t vehicle, struct fleet_shadow *shadow, int64_t now_us);

@@ -173,6 +173,10 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
         }
         break;
     case LIVE_SMS: live_sms(vehicle, span_of(step->data, step->length)); break;
+    case LIVE_SHADOW:
+        if (!world->draining)
+            live_shadow_due(vehicle);
+        break;
     case LIVE_BATTERY:
         if (!world->draining)
             live_battery(vehicle);
@@ -539,7 +543,7 @@ static bool make_all(struct live_world *world, struct script *script, double spe
     world->actions = (struct world_actions){live_act, live_mark, world};
     world->fleet.actions = &world->actions;
     set_pace(world);
-    return make_loop(world) && live_identity_start(world) && live_remote_prepare(world) &&
+    return make_loop(world) && live_identity_start(world) && live_remote_prepare(world) && live_shadow_prepare(world) &&
            live_messages_prepare(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
            make_fleet(world);
 }
@@ -562,6 +566,7 @@ static bool set_up(struct live_world *world, struct script *script)
     world->tokens_us = world->now_us;
     live_timeline_start(world);
     live_messages_begin(world);
+    live_shadow_begin(world);
     live_commands_touched(world);
     live_plain_touched(world);
     return true;
@@ -795,6 +800,7 @@ static void release(struct live_world *world)
     free(world->input);
     free(world->parkings);
     free(world->networks);
+    free(world->shadows);
     if (world->fleet.profiles)
         fleet_destroy(&world->fleet);
 }
@@ -822,6 +828,7 @@ static void run_and_close_books(struct live_world *world)
     settle(world);
     live_identity_verify(world);
     live_messages_finish(world, end_us);
+    live_shadow_finish(world, end_us);
     for (uint32_t v = 0; v < world->count; v++)
         fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu,
                      end_us);

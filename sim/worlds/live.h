@@ -13,6 +13,7 @@
 #include "fleet_identity.h"
 #include "fleet_network.h"
 #include "fleet_remote.h"
+#include "fleet_shadow.h"
 
 #include "cloud/identity_store.h"
 #include "cloud/serve.h"
@@ -38,6 +39,7 @@ enum live_step_kind {
     LIVE_RESOLVE_FAILED,
     LIVE_SMS,
     LIVE_BATTERY,
+    LIVE_SHADOW,    /* settings are changed, by users or in the car */
     LIVE_LINK_TOLD, /* live_radio.c's: how an attempt has ended */
     LIVE_LINK_RESET,
     LIVE_HTTP_SENT,
@@ -179,7 +181,7 @@ struct live_bus { /* a remote bus whose handlers see world time */
 };
 
 #define LIVE_IDENTITIES 3 /* enum scenario_identity */
-#define LIVE_BUSES      16
+#define LIVE_BUSES      20
 struct live_plain;
 struct live_broker {
     const char *uri;
@@ -206,6 +208,7 @@ struct live_broker {
     uint32_t bus_count;
     struct cloud_commands *commands;
     struct fleet_orders orders;   /* remote == NULL: commands go through `commands` */
+    struct live_shadows *shadows; /* NULL: cars have no settings */
     struct cloud_profile watched; /* the world's, with the run's topics */
 };
 
@@ -298,6 +301,7 @@ struct live_world {
     struct live_identity *lives;    /* by place; NULL: nobody looks after identities */
     struct live_messages *messages; /* NULL: no processors { }, no notices */
     struct fleet_parking *parkings; /* by place; NULL: nothing of it in this scenario */
+    struct fleet_shadow *shadows;   /* by place; NULL: cars have no settings */
     struct live_radio *radios;      /* by place; NULL: no link model */
     struct fleet_network *networks; /* by place; NULL: nothing of it in this scenario */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
@@ -463,6 +467,17 @@ int64_t live_messages_act(struct live_world *world, const struct world_action *a
 void live_messages_finish(struct live_world *world, int64_t end_us); /* before the vehicles' books are closed */
 void live_messages_clear(struct live_world *world);
 void live_messages_stop(struct live_world *world);
+
+/* live_shadow.c: shadow { }. */
+bool live_shadow_prepare(struct live_world *world); /* before services and vehicles */
+uint32_t live_shadow_buses(const struct live_world *world, const struct live_broker *broker);
+bool live_shadow_start(struct live_world *world, struct live_broker *broker, struct live_bus *buses);
+void live_shadow_begin(struct live_world *world); /* time begins */
+void live_shadow_stop(struct live_broker *broker);
+void live_shadow_due(struct live_vehicle *vehicle);
+void live_shadow_set(void *vehicle, struct span wanted);
+size_t live_shadow_state(void *vehicle, char *out, size_t capacity);
+void live_shadow_finish(struct live_world *world, int64_t end_us);
 
 /* live_remote.c: remote commands, parked cars, troubles of brokers. */
 bool live_remote_prepare(struct live_world *world); /* before services and vehicles */

@@ -250,6 +250,7 @@ static void child_options(struct live_world *world, struct live_broker *broker, 
     options->cloud.certificate_lifetime_s = scenario->cloud.certificate_lifetime_s;
     options->cloud.seed = scenario->seed + broker->number;
     options->cloud.profile = world->profile;
+    fleet_cloud_options(scenario, &options->cloud);
     live_cloud_passwords(world, &options->cloud);
     live_child_options(world, broker, options);
 }

@@ -250,6 +250,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
     fleet_probe(&world->fleet, vehicle->index, &vehicle->trace, now_us, probe);
     if (world->parkings)
         fleet_parking_probe(&world->fleet, &vehicle->trace, live_parking(vehicle), now_us, probe);
+    if (world->shadows)
+        fleet_shadow_probe(&world->shadows[live_place(vehicle)], now_us, probe);
     world->hooked = NULL;
 }
 
@@ -293,6 +295,8 @@ const struct tcu_port live_port = {
     .execute = port_execute,
     .unseal = live_unseal,
     .sleep_us = port_sleep_us,
+    .shadow_set = live_shadow_set,
+    .shadow_state = live_shadow_state,
     .probe = port_probe,
     .inbound = port_inbound,
     .memory_take = port_memory_take,

@@ -220,12 +220,12 @@ static bool looked_after(const struct live_world *world)
     return world->lives && !world->brokers[0].embedded && !live_plain_objection(world);
 }
 
-/* In this order: processors, presence, commands, the desk's presence, identities, messages. */
+/* In this order: processors, presence, commands, the desk's presence, identities, messages, shadows. */
 static bool attach_all(struct live_world *world, struct live_broker *broker, uint32_t processors)
 {
     struct attachment attachments[LIVE_BUSES];
     uint32_t watching = processors + 2 + live_remote_watches(world), known = watching + looked_after(world), begun = 0;
-    uint32_t wanted = known + live_messages_buses(world);
+    uint32_t messages = known + live_messages_buses(world), wanted = messages + live_shadow_buses(world, broker);
     bool good = true;
     while (begun < wanted && good) {
         char name[32];
@@ -235,7 +235,8 @@ static bool attach_all(struct live_world *world, struct live_broker *broker, uin
                  : begun == processors + 1 ? "commands"
                  : begun < watching        ? "watch"
                  : begun < known           ? "identities"
-                                           : "messages-%u",
+                 : begun < messages        ? "messages-%u"
+                                           : "shadows-%u",
                  begun + 1);
         good = attach_one(world, broker, &attachments[begun], name) ||
                live_fail(world, "cannot start a thread for connecting the services");
@@ -361,7 +362,9 @@ static bool start_services(struct live_world *world, struct live_broker *broker)
     next += 1 + live_remote_watches(world);
     if (looked_after(world) && !live_plain_start(world, broker, next->remote))
         return false;
-    return live_messages_start(world, broker, next + looked_after(world));
+    next += looked_after(world);
+    return live_messages_start(world, broker, next) &&
+           live_shadow_start(world, broker, next + live_messages_buses(world));
 }
 
 bool live_services_start(struct live_world *world)
@@ -432,6 +435,7 @@ void live_services_stop(struct live_world *world)
             cloud_commands_destroy(broker->commands);
         broker->commands = NULL;
         live_remote_stop(broker);
+        live_shadow_stop(broker);
         live_plain_stop(broker);
         for (uint32_t i = 0; i < broker->bus_count; i++)
             note_overflow(world, &broker->buses[i]);

@@ -29,7 +29,7 @@
 #define AGAIN_S          0.05 /* while it is: what a broker forgot in a restart reaches nobody until we are back */
 #define SESSION_EXPIRY_S 600
 #define UNANSWERED_MAX   60000 /* packet ids */
-#define FILTERS_MAX      2
+#define FILTERS_MAX      4
 
 enum wire_state { WIRE_DOWN, WIRE_TCP, WIRE_ASKED, WIRE_ONLINE };
 

@@ -382,7 +382,6 @@ static inline struct cloud_broker *link_broker(const struct virtual_link *link)
 }
 
 /* virtual_shadow.c: settings of cars, their shadows, executions. */
-void virtual_shadow_options(const struct scenario *scenario, struct cloud_options *options);
 bool virtual_shadow_start(struct partition *partition,
                           struct cloud_bus *(*bus)(struct partition *partition, const char *client_id));
 void virtual_shadow_vehicle(struct virtual_vehicle *vehicle);

@@ -116,8 +116,10 @@ static const char *objection_live(const struct scenario *scenario, const struct 
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm, nat_idle, hand-overs and dead connections, are acted out by "
                "the link model; leave --link-model off away";
-    if (scenario->cloud.shadow.on)
-        return "shadow { } is not in the live world in this version; use --world virtual";
+    if (scenario->cloud.commands.on && scenario->cloud.commands.pattern == CLOUD_PATTERN_SHADOW &&
+        scenario->cloud.commands.lose_answers > 0)
+        return "remote_commands: faults.lose_answers of commands through a shadow is not in the live world in this "
+               "version; use --world virtual";
     if (scenario->cloud.commands.on && scenario->cloud.commands.pattern == CLOUD_PATTERN_EXECUTIONS)
         return "remote_commands { pattern = \"executions\" } is not in the live world in this version; use --world "
                "virtual";

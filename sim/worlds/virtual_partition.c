@@ -51,7 +51,7 @@ void virtual_cloud_settings(struct partition *partition, uint8_t region, struct 
         options->registration.ca_mode = CLOUD_CA_MODE_SNI_ONLY;
         options->registration.endpoints = scenario->regions[region].endpoint;
     }
-    virtual_shadow_options(scenario, options);
+    fleet_cloud_options(scenario, options);
 }
 
 static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish *message)

@@ -2,19 +2,7 @@
  */
 #include "virtual.h"
 
-#include "cloud/remote.h"
 #include "cloud/reserved.h"
-
-void virtual_shadow_options(const struct scenario *scenario, struct cloud_options *options)
-{
-    static const struct cloud_shadow_options shadow;
-    static const struct cloud_executions_options executions;
-    const struct scenario_commands *commands = &scenario->cloud.commands;
-    if (scenario->cloud.shadow.on)
-        options->shadow = &shadow;
-    if (commands->on && commands->pattern == CLOUD_PATTERN_EXECUTIONS)
-        options->executions = &executions;
-}
 
 static struct fleet_shadow *find(void *context, uint32_t vehicle)
 {

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Settings of cars and commands through their shadows in the live world, on the embedded cloud and on mosquitto: cloud, users and cars agree in the end,
+# a fault is found, and the virtual world finds nearly the same figures.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin
+command -v mosquitto >/dev/null || fail "mosquitto is missing: install the Debian package mosquitto (./dev test does)"
+
+cat >"$work/settings.lua" <<'EOF'
+local deaf = fault("deaf", { off = 0, on = 0.5, breaks = { "converged" } }, "share of cars that say 'done' and do nothing")
+scenario "settings" { start = "2026-03-04 07:00", duration = seconds(26), seed = 17 }
+region "here" { latency = milliseconds(12) }
+cloud { activation = constant(milliseconds(200)), processors = 1 }
+remote_commands { pattern = "shadow", fallback = seconds(5) }
+shadow {
+  state = { climate = { 16, 28 }, charge_limit = { 50, 100 } }, apps = { users = 2, rate = per_minute(8), think = seconds(2) }, driver = per_minute(3),
+  apply = milliseconds(300), failures = 0.05, to = "07:00:14", settle = seconds(8), faults = { deaf = deaf },
+}
+cohort "suv" { count = 40, radio = radio("lte-cat4", { drops_per_hour = 60 }), trips = always_driving(), power_up = within(seconds(1)),
+               mqtt = { session_expiry = days(1) } }
+app "companion" { users = 40, command = "flash", rate = per_minute(3), timeout = seconds(10), to = "07:00:14" }
+expect "converged"  (shadows():diverged()):equals(0)
+expect "all-synced" (shadows():sync():count()):at_least(20)
+expect "conflicts"  (shadows():conflicts()):above(0)
+expect "done"       (commands():ended_executed():share()):above(0.8)
+expect "once"       (commands():executed_twice()):equals(0)
+expect "told-right" (commands():misreported()):equals(0)
+EOF
+port=$(free_port)
+printf 'user %s\nmax_queued_messages 10000\nlistener %s 127.0.0.1\nallow_anonymous true\n' "$(id -un)" "$port" >"$work/mosquitto.conf"
+start mosquitto mosquitto -c "$work/mosquitto.conf"
+wait_port "$port" "$started"
+
+run_live() { # NAME OPTIONS...: in the background; its exit code in $work/NAME.code
+    local name=$1
+    shift
+    (
+        code=0
+        "$convoy" run "$work/settings.lua" --world live --lag-bound 20000 --out "$work/$name" "$@" >"$work/$name.log" 2>&1 || code=$?
+        echo "$code" >"$work/$name.code"
+    ) &
+    e2e_pids+=("$!")
+}
+run_live embedded
+run_live mosquitto --broker "mqtt://127.0.0.1:$port"
+run_live deaf --set fault.deaf=on
+expect_exit 0 "$convoy" run "$work/settings.lua" --out "$work/virtual"
+wait "${e2e_pids[@]: -3}"
+for name in embedded mosquitto; do
+    equal "$(cat "$work/$name.code")" 0 "exit code on $name: $(tail -n 12 "$work/$name.log")"
+    ok "$name: all agree"
+done
+equal "$(cat "$work/deaf.code")" 1 "exit code with deaf cars: $(tail -n 12 "$work/deaf.log")"
+equal "$(json "$work/deaf/result.json" "it.expectations.filter((e) => e.verdict === 'fail').map((e) => e.id)")" converged "what fails with deaf cars"
+ok "deaf cars are found"
+# The same users ask for the same things in every world.
+for name in embedded mosquitto; do
+    equal "$(json "$work/$name/result.json" it.commands.intended)" "$(json "$work/virtual/result.json" it.commands.intended)" "commands intended on $name"
+done
+ok "the same commands as in the virtual world"
+sed -e 's/fallback = seconds(5)/fallback = seconds(5), faults = { lose_answers = 0.1 }/' "$work/settings.lua" >"$work/lost.lua"
+expect_exit 2 "$convoy" run "$work/lost.lua" --world live --out "$work/lost"
+grep -q "not in the live world" "$work/out.err" || fail "the live world does not say what it cannot"
+ok "refused"
