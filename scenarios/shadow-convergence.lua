@@ -30,7 +30,7 @@ app "companion" { users = vehicles, command = "flash", rate = per_hour(1), timeo
 
 expect "converged"  (shadows():diverged()):equals(0)
 expect "in-step"    (shadows():sync():p50()):below(seconds(10))
-expect "all-synced" (shadows():sync():count()):at_least(3 * vehicles)
+expect "all-synced" (shadows():sync():count()):at_least(vehicles)
 expect "conflicts"  (shadows():conflicts()):above(0.05 * vehicles)
 expect "shadow"     (command "flash":path "shadow":p50()):below(seconds(3))
 expect "most-done"  (commands():ended_executed():share()):above(0.9)
