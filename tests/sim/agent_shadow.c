@@ -6,7 +6,7 @@ enum { EXECUTED = 5 };
 
 /* The service, and the car's side of the port: w->cloud.context. */
 struct shadow {
-    bool exists, command, command_ended;
+    bool exists, command, command_ended, over;
     unsigned version, gets, updates, sets, lose, conflict; /* so many of the next answers, updates */
     bool checks_versions, partial, always_conflict, refuses_get;
     char prefix[64], path[128];
@@ -42,7 +42,8 @@ static void put_delta(const struct shadow *shadow, char *out, size_t capacity)
     if (shadow->command && !shadow->command_ended && shadow->partial)
         snprintf(command, sizeof(command), "\"command\":{\"id\":\"%s\"}", shadow->id);
     else if (shadow->command && !shadow->command_ended)
-        snprintf(command, sizeof(command), "\"command\":{\"id\":\"%s\",\"name\":\"%s\"}", shadow->id, shadow->name);
+        snprintf(command, sizeof(command), "\"command\":{\"id\":\"%s\",\"name\":\"%s\"%s}", shadow->id, shadow->name,
+                 shadow->over ? ",\"enquiry\":true" : "");
     else if (shadow->command)
         snprintf(command, sizeof(command), "\"command\":{\"name\":\"%s\"}", shadow->name);
     if (differ(shadow))
@@ -452,6 +453,45 @@ static void a_command_runs_once(void **state)
     end(w);
 }
 
+/* Its time is over: the car says what it did, and does nothing. */
+static void a_command_that_is_asked_about(void **state)
+{
+    struct world *w = ready(13);
+    of(w)->over = true;
+    want_command(w, "00000000000000c1", "do-8");
+    run(w, S(2));
+    assert_int_equal(w->executed[8], 0);
+    assert_string_equal(of(w)->status, "expired");
+    of(w)->over = false;
+    want_command(w, "00000000000000c1", "do-8"); /* from somewhere it still comes */
+    run(w, S(2));
+    assert_int_equal(w->executed[8], 0);
+    want_command(w, "00000000000000c2", "do-9");
+    run(w, S(2));
+    assert_int_equal(w->executed[9], 1);
+    of(w)->over = true;
+    of(w)->status[0] = 0;
+    want_command(w, "00000000000000c2", "do-9");
+    run(w, S(2));
+    assert_int_equal(w->executed[9], 1);
+    assert_string_equal(of(w)->status, "succeeded");
+    end(w);
+}
+
+static void without_jobs(void **state)
+{
+    struct world *w = with(14, "$aws/", "");
+    w->profile.no_jobs = true;
+    tcu_profile_prepare(&w->profile);
+    world_start(w, TCU_DRIVING);
+    run(w, S(60));
+    assert_int_equal(w->filter_count, 4);
+    for (unsigned i = 0; i < w->filter_count; i++)
+        assert_null(strstr(w->filters[i], "/jobs/"));
+    assert_string_equal(of(w)->reported, "locked");
+    end(w);
+}
+
 static void a_command_comes_with_settings_and_in_part(void **state)
 {
     struct world *w = ready(12);
@@ -548,6 +588,8 @@ int main(void)
         cmocka_unit_test(what_the_car_cannot_is_tried_slowly),
         cmocka_unit_test(another_region_counts_anew),
         cmocka_unit_test(a_command_runs_once),
+        cmocka_unit_test(a_command_that_is_asked_about),
+        cmocka_unit_test(without_jobs),
         cmocka_unit_test(a_command_comes_with_settings_and_in_part),
         cmocka_unit_test(names_and_prefixes),
         cmocka_unit_test(three_one_one),
