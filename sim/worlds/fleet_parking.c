@@ -35,7 +35,7 @@ bool fleet_is_nothing_without_link_model(const struct scenario *scenario)
 
 bool fleet_needs_link_model(const struct scenario *scenario)
 {
-    return fleet_has_parking(scenario) || fleet_is_nothing_without_link_model(scenario);
+    return fleet_has_parking(scenario) || scenario->cloud.regions.on || fleet_is_nothing_without_link_model(scenario);
 }
 
 void fleet_parking_init(struct fleet_parking *parking)

@@ -57,6 +57,7 @@ struct live_radio {
     int64_t issued_us;
     uint8_t *answer; /* ... and what came of it, under way back */
     uint16_t answer_length, status;
+    uint32_t setup_bytes[2]; /* counted when somebody is there */
     uint32_t draws;
     uint8_t verdict; /* of the attempt: 0: it is up; 1 + enum tcu_link_end */
     bool resets;     /* the network answers what is sent on the dead connection */
@@ -207,18 +208,20 @@ bool live_radio_open(struct live_vehicle *vehicle, uint8_t tls)
                       world->now_us + radio->phase_us[LIVE_RESOLVE] + radio->phase_us[LIVE_TCP], vehicle->attempts);
         return false;
     }
-    if (world->resolver_until_us > world->now_us)
-        return true; /* and comes to nothing */
-    vehicle->trace.bytes_up += setup.bytes_up;
-    vehicle->trace.bytes_down += setup.bytes_down;
+    radio->setup_bytes[LINK_UP] = setup.bytes_up;
+    radio->setup_bytes[LINK_DOWN] = setup.bytes_down;
     return true;
 }
 
 void live_radio_phase(struct live_vehicle *vehicle, enum live_phase phase, int64_t took_us)
 {
-    int64_t *drawn_us = &radio_of(vehicle)->phase_us[phase];
-    if (took_us > *drawn_us)
-        *drawn_us = took_us;
+    struct live_radio *radio = radio_of(vehicle);
+    if (took_us > radio->phase_us[phase])
+        radio->phase_us[phase] = took_us;
+    if (phase != LIVE_TCP)
+        return;
+    vehicle->trace.bytes_up += radio->setup_bytes[LINK_UP];
+    vehicle->trace.bytes_down += radio->setup_bytes[LINK_DOWN];
 }
 
 static void tell_at_phase(struct live_vehicle *vehicle, enum live_phase last)
@@ -371,6 +374,8 @@ static void tail_end(struct live_world *world, struct tail *tail, uint8_t end)
 {
     if (end == CLOSED && tail->ssl)
         SSL_shutdown(tail->ssl);
+    if (end == CLOSED)
+        shutdown(tail->fd, SHUT_WR);
     ERR_clear_error();
     SSL_free(tail->ssl);
     drop(&tail->up);
