@@ -21,9 +21,12 @@ static void app_command(struct live_vehicle *vehicle)
     struct live_world *world = vehicle->world;
     const struct scenario_app *app = &world->scenario->apps[vehicle->day.command_app];
     bool online = tcu_connection(vehicle->tcu) == TCU_ONLINE;
+    int64_t due_us =
+        vehicle->day.command; /* the next one follows from that: the same commands whenever the rig gets to them */
     if (online || !app->online_only)
         live_ask(vehicle, vehicle->day.command_app, app->command, app->timeout_us);
-    fleet_life_command_done(&world->fleet, vehicle->index, &vehicle->day, world->now_us);
+    fleet_life_command_done(&world->fleet, vehicle->index, &vehicle->day,
+                            due_us < world->now_us ? due_us : world->now_us);
 }
 
 void live_radio_gone(struct live_vehicle *vehicle)
