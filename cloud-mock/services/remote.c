@@ -13,6 +13,7 @@
 #define TAP_RETRY_US (30 * US_PER_S)
 #define TAPS         3
 #define OPEN         100
+#define WINDOW       6
 #define TOPIC_MAX    256
 
 const char *cloud_remote_end_name(enum cloud_remote_end end)
@@ -28,6 +29,7 @@ static void defaults(struct cloud_remote_options *options)
     options->fallback_us = options->fallback_us ? options->fallback_us : FALLBACK_US;
     options->tap_retry_us = options->tap_retry_us ? options->tap_retry_us : TAP_RETRY_US;
     options->taps_maximum = options->taps_maximum ? options->taps_maximum : TAPS;
+    options->window = options->window ? options->window : WINDOW;
     options->open_per_vehicle = options->open_per_vehicle ? options->open_per_vehicle : OPEN;
     options->prefix = options->prefix ? options->prefix : "$aws/";
     options->event_prefix = options->event_prefix ? options->event_prefix : "$aws/events";
@@ -183,6 +185,8 @@ void cloud_remote_seen(struct cloud_remote *remote, int64_t now_us, struct span 
 {
     struct remote_vehicle *vehicle = remote_vehicle_find(remote, thing);
     for (struct remote_command *c = vehicle ? vehicle->first : NULL; c; c = c->behind) {
+        if (c->waits || c->gone)
+            continue; /* not for the vehicle */
         if (state == CLOUD_PRESENCE_ONLINE)
             seen_online(remote, now_us, c);
         else if (!c->late && !c->result.taps && remote->options.sms)
@@ -200,7 +204,7 @@ void cloud_remote_tick(struct cloud_remote *remote, int64_t now_us)
     remote_shadow_tidy(remote, now_us);
     while (remote->heap.count && due_next_us(&remote->heap) <= now_us) {
         struct due_entry entry = due_pop(&remote->heap);
-        struct remote_command *command = remote_find(remote, entry.id);
+        struct remote_command *command = remote_find_gone(remote, entry.id);
         remote_due(remote);
         if (!command || command->step_us != entry.at_us)
             continue;
@@ -222,7 +226,8 @@ void cloud_remote_each_open(const struct cloud_remote *remote,
 {
     for (uint32_t i = 0; i < remote->command_buckets; i++)
         for (const struct remote_command *c = remote->commands[i]; c; c = c->next)
-            visit(context, c->result.id, c->result.token, c->late);
+            if (!c->gone)
+                visit(context, c->result.id, c->result.token, c->late);
 }
 
 uint64_t cloud_remote_bytes(const struct cloud_remote *remote)

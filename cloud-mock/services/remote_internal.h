@@ -23,10 +23,11 @@ struct remote_tell {
 struct remote_vehicle {
     struct remote_vehicle *next; /* in its bucket */
     uint64_t hash;
-    struct remote_command *first, *last; /* not ended, in the order asked */
+    struct remote_command *first, *last; /* not ended, or just gone, in the order asked */
     uint64_t *followers;
     uint32_t follower_count, follower_capacity;
     uint32_t open, held; /* not ended; not freed */
+    uint32_t handed;     /* commands that left for it */
     /* SHADOW */
     struct remote_vehicle *next_untidy;
     const struct remote_command *shown; /* in desired; NULL: none that has not ended */
@@ -44,7 +45,10 @@ struct remote_command {
     struct remote_tell tell_late, tell_end;
     int64_t deadline_us, step_us; /* what comes next for it */
     uint32_t copies, unanswered,
-        enquiries; /* handed to the broker or an SMS; the same while connected; after the deadline */
+        enquiries;   /* handed to the broker or an SMS; the same while connected; after the deadline */
+    uint32_t number; /* its place among those that left for the vehicle; 0: has not */
+    bool waits;      /* ... until older ones have ended */
+    bool gone;       /* has ended, and a copy of it may still be on its way */
     bool late, reconnected, busy, doubted, unheard; /* unheard: the broker knew of nobody who would get it */
     bool started;                                   /* EXECUTIONS: the service has it */
     uint8_t name_length, sealed_length;
@@ -70,7 +74,8 @@ struct cloud_remote {
 
 bool remote_tables(struct cloud_remote *remote);
 void remote_tables_free(struct cloud_remote *remote);
-struct remote_command *remote_find(const struct cloud_remote *remote, uint64_t id);
+struct remote_command *remote_find(const struct cloud_remote *remote, uint64_t id); /* NULL: none, or it has ended */
+struct remote_command *remote_find_gone(const struct cloud_remote *remote, uint64_t id); /* those that are gone, too */
 struct remote_vehicle *remote_vehicle_find(const struct cloud_remote *remote, struct span thing);
 struct remote_vehicle *remote_vehicle_need(struct cloud_remote *remote, struct span thing); /* NULL: no memory */
 /* Into the tables with all its ways out of them; NULL: no memory, nothing changed. */
@@ -98,6 +103,10 @@ struct span remote_text_member(struct span json, const char *name);
 bool remote_wait(struct cloud_remote *remote, struct remote_command *command, int64_t at_us);
 bool remote_seal(struct cloud_remote *remote, struct remote_command *command);
 void remote_due(struct cloud_remote *remote); /* the next moment is looked at again */
+/* It has ended, and a copy may still come to a vehicle that has forgotten it by then: not before its time is over. true: the step then is set. */
+bool remote_lingers(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);
+/* A command of this vehicle has ended: others may leave, at the next tick. */
+void remote_window_moved(struct cloud_remote *remote, int64_t now_us, const struct remote_vehicle *vehicle);
 /* What is to be done now: the command may have ended, and be gone, afterwards. */
 void remote_begin(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);
 void remote_step(struct cloud_remote *remote, int64_t now_us, struct remote_command *command);

@@ -94,12 +94,18 @@ static void widen_vehicles(struct cloud_remote *remote)
 
 /* ---- finding --------------------------------------------------------------------------------------------------------- */
 
-struct remote_command *remote_find(const struct cloud_remote *remote, uint64_t id)
+struct remote_command *remote_find_gone(const struct cloud_remote *remote, uint64_t id)
 {
     struct remote_command *c = *command_bucket(remote, id);
     while (c && c->result.id != id)
         c = c->next;
     return c;
+}
+
+struct remote_command *remote_find(const struct cloud_remote *remote, uint64_t id)
+{
+    struct remote_command *c = remote_find_gone(remote, id);
+    return c && !c->gone ? c : NULL;
 }
 
 struct remote_vehicle *remote_vehicle_find(const struct cloud_remote *remote, struct span thing)
@@ -185,7 +191,7 @@ void remote_take_out(struct cloud_remote *remote, struct remote_command *command
     remote->command_count--;
     *(command->before ? &command->before->behind : &vehicle->first) = command->behind;
     *(command->behind ? &command->behind->before : &vehicle->last) = command->before;
-    vehicle->open--;
+    vehicle->open -= !command->gone;
 }
 
 void remote_release(struct cloud_remote *remote, struct remote_command *command)

@@ -45,7 +45,7 @@ static void tell(struct cloud_remote *remote, int64_t now_us, struct remote_tell
         if (!remote->tell_first)
             remote->tell_last = NULL;
         tell_one(remote, now_us, command, late);
-        if (!late)
+        if (!late && !command->gone)
             remote_release(remote, command);
     }
     remote->telling = false;
@@ -63,7 +63,13 @@ void remote_end(struct cloud_remote *remote, int64_t now_us, struct remote_comma
     result->reason[length] = 0;
     if (remote->options.pattern == CLOUD_PATTERN_SHADOW)
         remote_shadow_ended(remote, command);
-    remote_take_out(remote, command);
+    command->gone = remote_lingers(remote, now_us, command);
+    if (command->gone) {
+        command->vehicle->open--;
+    } else {
+        remote_take_out(remote, command);
+        remote_window_moved(remote, now_us, command->vehicle);
+    }
     remote->counts.ended[end]++;
     remote->counts.open--;
     tell(remote, now_us, &command->tell_end);

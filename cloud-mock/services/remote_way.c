@@ -126,6 +126,46 @@ static bool in_the_way(const struct cloud_remote *remote, const struct remote_co
     return remote->options.pattern == CLOUD_PATTERN_SHADOW && !remote_shadow_free(command);
 }
 
+/* A vehicle remembers what it did with its last few commands only. One more than `window` behind the oldest whose end is open, or of which a copy may
+ * still be on its way, and it might forget that one: say of it what is not true, or do it again. */
+static bool too_far_ahead(const struct cloud_remote *remote, const struct remote_command *command)
+{
+    const struct remote_vehicle *vehicle = command->vehicle;
+    uint32_t oldest = vehicle->handed + 1;
+    for (const struct remote_command *c = vehicle->first; c && !command->number; c = c->behind)
+        if (c->number && c->number < oldest)
+            oldest = c->number;
+    return !command->number && vehicle->handed + 1 - oldest >= remote->options.window;
+}
+
+/* Sealed ones have numbers that a vehicle takes once, however long ago; in a shadow nothing is under way. */
+bool remote_lingers(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
+{
+    return command->number && !command->sealed_length && remote->options.pattern != CLOUD_PATTERN_SHADOW &&
+           now_us < command->deadline_us && remote_wait(remote, command, command->deadline_us);
+}
+
+static void forget(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
+{
+    remote_take_out(remote, command);
+    remote_window_moved(remote, now_us, command->vehicle);
+    remote_release(remote, command);
+}
+
+static void handed_over(struct remote_command *command)
+{
+    command->copies++;
+    if (!command->number)
+        command->number = ++command->vehicle->handed;
+}
+
+void remote_window_moved(struct cloud_remote *remote, int64_t now_us, const struct remote_vehicle *vehicle)
+{
+    for (struct remote_command *c = vehicle->first; c; c = c->behind)
+        if (c->waits)
+            remote_wait(remote, c, now_us);
+}
+
 /* One copy more, its answer awaited for `wait_us`. */
 static void send_copy(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, int64_t wait_us)
 {
@@ -138,7 +178,7 @@ static void send_copy(struct cloud_remote *remote, int64_t now_us, struct remote
         return;
     }
     remote_wait(remote, command, at_us < command->deadline_us ? at_us : command->deadline_us);
-    command->copies++;
+    handed_over(command);
     command->reconnected = command->unheard = false;
     if (command->result.sent_us < 0)
         command->result.sent_us = now_us;
@@ -173,7 +213,8 @@ static void tap(struct cloud_remote *remote, int64_t now_us, struct remote_comma
     remote->counts.taps++;
     result->taps++;
     result->way = CLOUD_WAY_TAP;
-    command->copies += carries;
+    if (carries)
+        handed_over(command);
     if (result->tapped_us < 0)
         result->tapped_us = now_us;
 }
@@ -187,6 +228,12 @@ static int64_t longer_us(const struct cloud_remote *remote, uint32_t times)
 
 void remote_begin(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
 {
+    command->waits = too_far_ahead(remote, command);
+    if (command->waits) {
+        command->result.way = CLOUD_WAY_QUEUED;
+        remote_wait(remote, command, command->deadline_us);
+        return;
+    }
     bool connected = online(remote, command), tapped = !connected && may_tap(remote, command);
     bool shadow = remote->options.pattern == CLOUD_PATTERN_SHADOW;
     command->result.way = !connected ? CLOUD_WAY_QUEUED : shadow ? CLOUD_WAY_SHADOW : CLOUD_WAY_CONNECTED;
@@ -253,10 +300,14 @@ static void step_online(struct cloud_remote *remote, int64_t now_us, struct remo
 
 void remote_step(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
 {
-    if (command->late)
+    if (command->gone)
+        forget(remote, now_us, command);
+    else if (command->late)
         enquire(remote, now_us, command);
     else if (now_us >= command->deadline_us)
         over(remote, now_us, command);
+    else if (command->waits)
+        remote_begin(remote, now_us, command);
     else if (online(remote, command))
         step_online(remote, now_us, command);
     else

@@ -13,7 +13,9 @@
  * "busy" is no end: the vehicle forgets what it was too busy for and may still execute another copy. It is asked again with the same id; if nothing came of that by
  * the deadline and the enquiry, the end is REFUSED, "busy". A command of which no copy ever left ends as EXPIRED, "never sent", and is not LATE.
  * Nor is "forged" or "unreadable" for a sealed command before its deadline: somebody else may have used its id.
- * The truth of an end is the vehicle's memory: one that has forgotten an id it executed answers the enquiry with "expired".
+ * The truth of an end is the vehicle's memory, which is short: so a command waits at the desk while it is `window` or more behind the oldest one whose end is
+ * open (number of those that left for this vehicle), or whose time is not over and of which, unsealed, a copy may still be on its way. One that waits until
+ * its own time is over has never been sent.
  */
 #ifndef CLOUD_REMOTE_H
 #define CLOUD_REMOTE_H
@@ -110,6 +112,7 @@ struct cloud_remote_options {
     uint32_t taps_maximum;               /* 0: 3 */
     bool command_in_sms;       /* the tap carries the sealed command itself, if it fits; else it says "wake" */
     int64_t epoch_us;          /* wall = epoch + now: in sealed commands */
+    uint32_t window;           /* 0: 6: vehicles remember 8 */
     uint32_t open_per_vehicle; /* more are refused ("too many open"); 0: 100 */
     /* May `user` do `command` to `thing`? NULL: everybody may. */
     bool (*allowed)(void *context, struct span user, struct span thing, struct span command);

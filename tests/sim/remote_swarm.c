@@ -3,7 +3,8 @@
  * executed twice.
  *
  * The vehicle is a model of what vehicle/agent/command.c promises: an id executed at most once, outcomes remembered, "busy" forgotten, an
- * enquiry answered from memory or with "expired". It remembers all outcomes. */
+ * enquiry answered from memory or with "expired". It remembers its last eight commands: of an older one it would say that it never did it, and do it
+ * again. */
 #include "cloud/remote.h"
 
 #include <setjmp.h>
@@ -17,6 +18,7 @@
 
 #define COMMANDS 200000
 #define VEHICLES 600
+#define RECENT   8
 #define ID_BASE  UINT64_C(0x5A00000000)
 #define MS       US_PER_MS
 #define S        US_PER_S
@@ -39,6 +41,7 @@ struct vehicle {
     bool online, hole, session;
     uint32_t version, executing, life; /* life: counts its comings and goings */
     uint32_t waiting;                  /* in its session, newest first; 0: nothing */
+    uint32_t recent[RECENT];           /* begun, ended or too late, the newest first */
 };
 
 struct command {
@@ -61,7 +64,7 @@ struct world {
     struct command *commands;
     uint32_t asked;
     bool calm; /* nothing is lost or away any more */
-    uint64_t copies, lost, repeated, busy, executed, enquired;
+    uint64_t copies, lost, repeated, busy, executed, enquired, forgotten;
 };
 
 /* ---- luck, time ---------------------------------------------------------------------------------------------------------- */
@@ -171,17 +174,32 @@ static void hear_presence(struct world *w, int64_t now_us, const struct event *e
 
 /* ---- vehicles ------------------------------------------------------------------------------------------------------------ */
 
-static void answer(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t number)
+static bool remembers(const struct vehicle *v, uint32_t number)
+{
+    for (int i = 0; i < RECENT; i++)
+        if (v->recent[i] == number)
+            return true;
+    return false;
+}
+
+static void remember(struct vehicle *v, uint32_t number)
+{
+    int last = 0;
+    while (last < RECENT - 1 && v->recent[last] != number)
+        last++;
+    memmove(v->recent + 1, v->recent, (size_t)last * sizeof v->recent[0]);
+    v->recent[0] = number;
+}
+
+static void answer(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t number, enum status status)
 {
     static const char *const texts[] = {[SUCCEEDED] = "{\"status\":\"succeeded\"}",
                                         [FAILED] = "{\"status\":\"failed\"}",
                                         [REJECTED] = "{\"status\":\"rejected\"}",
                                         [GONE] = "{\"status\":\"expired\"}"};
     if (w->vehicles[vehicle].online) /* else its answer is lost with its power */
-        travel(
-            w, now_us,
-            (struct event){
-                .kind = ANSWERED, .vehicle = vehicle, .number = number, .answer = texts[w->commands[number].status]});
+        travel(w, now_us,
+               (struct event){.kind = ANSWERED, .vehicle = vehicle, .number = number, .answer = texts[status]});
 }
 
 static void request(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t number, bool enquiry)
@@ -190,23 +208,32 @@ static void request(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t 
     struct vehicle *v = &w->vehicles[vehicle];
     if (command->status == EXECUTING)
         return; /* its answer is coming anyway */
-    if (command->status == NEVER_SEEN && !enquiry && v->executing >= 2) {
+    bool known = command->status == REJECTED || remembers(v, number);
+    w->forgotten += !known && command->status != NEVER_SEEN;
+    if (!known && !enquiry && v->executing >= 2) {
         w->busy++;
         travel(
             w, now_us,
             (struct event){.kind = ANSWERED, .vehicle = vehicle, .number = number, .answer = "{\"status\":\"busy\"}"});
         return;
     }
-    if (command->status == NEVER_SEEN && !enquiry && !percent(w, 2)) {
+    if (!known && !enquiry && !percent(w, 2)) {
         command->status = EXECUTING;
         v->executing++;
+        remember(v, number);
         later(w, now_us + between(w, 100 * MS, 3 * S),
               (struct event){.kind = DONE, .vehicle = vehicle, .number = number});
         return;
     }
+    if (known) {
+        answer(w, now_us, vehicle, number, command->status);
+        return;
+    }
+    if (enquiry)
+        remember(v, number);
     if (command->status == NEVER_SEEN)
         command->status = enquiry ? GONE : REJECTED;
-    answer(w, now_us, vehicle, number);
+    answer(w, now_us, vehicle, number, enquiry ? GONE : REJECTED);
 }
 
 static void done(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t number)
@@ -216,7 +243,8 @@ static void done(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t num
     w->executed++;
     command->executions++;
     command->status = percent(w, 3) ? FAILED : SUCCEEDED;
-    answer(w, now_us, vehicle, number);
+    remember(&w->vehicles[vehicle], number);
+    answer(w, now_us, vehicle, number, command->status);
 }
 
 /* From the broker to the vehicle, or into its session. */
@@ -253,8 +281,11 @@ static void connect(struct world *w, int64_t now_us, uint32_t vehicle, uint32_t 
     if (v->online || v->life != life)
         return;
     uint32_t waiting = v->waiting;
-    *v = (struct vehicle){
-        .online = true, .session = true, .version = v->version + 1, .executing = v->executing, .life = v->life + 1};
+    v->online = v->session = true;
+    v->hole = false;
+    v->version++;
+    v->life++;
+    v->waiting = 0;
     tell_presence(w, now_us, vehicle, true);
     char name[12];
     snprintf(name, sizeof name, "V%u", vehicle);

@@ -705,6 +705,64 @@ static void forged_is_no_end_in_time(void **state)
     close_rig(rig);
 }
 
+/* A vehicle remembers few commands: one that is too far ahead of an open one waits for its end. */
+static void no_command_is_too_far_ahead(void **state)
+{
+    struct rig *rig = make_rig();
+    rig->keys = cloud_keys_modelled(5);
+    rig->with_sms = false;
+    rig->options.window = 3;
+    open_rig(rig);
+    presence(rig, 0, "V1", "online");
+    presence(rig, 0, "V2", "online");
+    uint64_t a = ask(rig, 0, "V1", 60 * S), b = ask(rig, 0, "V1", 60 * S);
+    ask(rig, 0, "V1", 60 * S);
+    uint64_t d = ask(rig, 0, "V1", 60 * S), e = ask(rig, 0, "V1", 5 * S);
+    assert_int_equal(rig->outs, 3);
+    ask(rig, 0, "V2", 60 * S); /* another's are its own affair */
+    assert_int_equal(rig->outs, 4);
+    respond(rig, S, "V1", b, SUCCEEDED); /* the oldest is still open */
+    run_until(rig, 2 * S);
+    assert_int_equal(rig->outs, 4);
+    run_until(rig, 6 * S);
+    assert_int_equal(rig->results, 2);
+    assert_int_equal(rig->result[1].id, e);
+    assert_int_equal(rig->result[1].end, CLOUD_REMOTE_EXPIRED);
+    assert_string_equal(rig->result[1].reason, "never sent");
+    respond(rig, 7 * S, "V1", a, SUCCEEDED);
+    run_until(rig, 7 * S + 1);
+    assert_int_equal(rig->outs, 5);
+    respond(rig, 8 * S, "V1", d, SUCCEEDED);
+    assert_int_equal(rig->result[rig->results - 1].end, CLOUD_REMOTE_EXECUTED);
+    close_rig(rig);
+}
+
+/* ... and, unsealed, as long as a copy may come to a vehicle that has forgotten it. */
+static void a_copy_may_still_be_on_its_way(void **state)
+{
+    struct rig *rig = make_rig();
+    rig->with_sms = false;
+    rig->options.window = 2;
+    open_rig(rig);
+    presence(rig, 0, "V1", "online");
+    uint64_t a = ask(rig, 0, "V1", 20 * S), b = ask(rig, 0, "V1", 30 * S);
+    respond(rig, S, "V1", a, SUCCEEDED);
+    respond(rig, S, "V1", b, SUCCEEDED);
+    assert_int_equal(rig->results, 2);
+    uint64_t c = ask(rig, 2 * S, "V1", 60 * S);
+    run_until(rig, 19 * S);
+    assert_int_equal(rig->outs, 2);
+    respond(rig, 19 * S, "V1", a, SUCCEEDED); /* said again: nothing comes of it */
+    assert_int_equal(rig->results, 2);
+    run_until(rig, 20 * S + 1);
+    assert_int_equal(rig->outs, 3);
+    respond(rig, 21 * S, "V1", c, SUCCEEDED);
+    assert_int_equal(rig->results, 3);
+    run_until(rig, 90 * S);
+    assert_true(cloud_remote_next_deadline(rig->remote) == TIME_NEVER); /* nothing is kept */
+    close_rig(rig);
+}
+
 static void what_cannot_be_created(void **state)
 {
     struct rig *rig = make_rig();
@@ -740,6 +798,8 @@ int main(void)
         cmocka_unit_test(many_and_what_is_open),
         cmocka_unit_test(sealed_the_same_on_all_ways),
         cmocka_unit_test(forged_is_no_end_in_time),
+        cmocka_unit_test(no_command_is_too_far_ahead),
+        cmocka_unit_test(a_copy_may_still_be_on_its_way),
         cmocka_unit_test(what_cannot_be_created),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
