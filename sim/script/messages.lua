@@ -164,6 +164,9 @@ function plan.finish()
     if w.missing == "processors" and not m.processors then fail(w.what .. " needs processors { ... } in the file", w.line) end
     if w.missing == "notice" and #m.notices == 0 then fail(w.what .. " needs notice \"name\" { ... } in the file", w.line) end
   end
+  if plan.places and plan.places.on and (m.processors or #m.notices > 0) then
+    fail("processors { } and notices are of one cloud, and here each region has its own; leave the one or the other out", m.line or plan.line)
+  end
   m.on = m.processors or m.aliases or #m.notices > 0
   if not m.routed then
     if m.faults.wrong_route > 0 then fail("processors: faults.wrong_route: nothing is routed; write route = \"firmware\"", m.line) end

@@ -28,6 +28,7 @@ struct fleet_member { /* number: group * SCENARIO_GROUP_MEMBERS + place */
     int64_t due_us;  /* commits then; TIME_NEVER: nothing in hand */
     int64_t back_us; /* dead: comes back then */
     uint64_t load;   /* messages since the group's members changed last */
+    uint64_t total;  /* ... of the whole run */
     bool up, early;  /* early: something is to be acknowledged before it is committed */
 };
 

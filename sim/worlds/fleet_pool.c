@@ -85,7 +85,8 @@ void fleet_pool_take(struct fleet_pool *pool, uint32_t number, int64_t now_us, c
         taken->number = telemetry.number;
         taken->wall_us = telemetry.wall_us;
     }
-    member->load++;
+    member->load += !message->dup; /* what it had before it died is no new load */
+    member->total++;
     if (member->due_us == TIME_NEVER)
         member->due_us = now_us + told(pool)->commit_us;
     look_at(pool, member->due_us);

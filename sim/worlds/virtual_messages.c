@@ -180,5 +180,9 @@ void virtual_messages_close(struct partition *partition)
     struct memory_heap *outside = memory_enter(partition->heap);
     if (partition->world->scenario->cloud.messages.processors)
         fleet_pool_finish(&partition->hall->pool, partition->done_us);
+    for (uint32_t i = 0; i < FLEET_MEMBERS; i++)
+        if (partition->hall->pool.members[i].total)
+            sim_digest_add(&partition->digest, partition->number, partition->done_us, UINT64_C(0x3E3BE2) << 32 | i,
+                           partition->hall->pool.members[i].total);
     memory_enter(outside);
 }
