@@ -96,11 +96,14 @@ uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connectio
     publish->properties.present &= ~MQ5_BIT(MQ5_TOPIC_ALIAS);
     if (alias == 0 || alias > broker->options.topic_alias_maximum)
         return MQ5_TOPIC_ALIAS_INVALID;
-    if (publish->topic.length)
+    if (publish->topic.length) {
+        broker->counts.alias_saved_in -= BROKER_ALIAS_BYTES;
         return learn(broker, connection, alias, publish->topic);
+    }
     struct alias_table *table = connection->more ? connection->more->aliases_in : NULL;
     if (table && alias <= table->capacity && table->topics[alias - 1].topic) {
         publish->topic = span_of(table->topics[alias - 1].topic, table->topics[alias - 1].length);
+        broker->counts.alias_saved_in += (int64_t)publish->topic.length - BROKER_ALIAS_BYTES;
         return MQ5_SUCCESS;
     }
     const struct pattern_entry *entry = broker_pattern_list_value(broker, connection->aliases, alias);
@@ -109,6 +112,7 @@ uint8_t broker_alias_resolve(struct cloud_broker *broker, struct cloud_connectio
     *pattern = entry->pattern;
     publish->topic =
         broker_pattern_topic(broker_pattern(broker, entry->pattern), broker_client_id(connection->session), room);
+    broker->counts.alias_saved_in += (int64_t)publish->topic.length - BROKER_ALIAS_BYTES;
     return MQ5_SUCCESS;
 }
 

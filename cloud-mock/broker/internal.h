@@ -14,6 +14,7 @@
 #include "mqtt5/topic.h"
 
 #define BROKER_MAXIMUM_LEVELS     256  /* of a topic; deeper ones are answered 0x90 / 0x8F */
+#define BROKER_ALIAS_BYTES        3    /* of the property, in place of the topic or beside it */
 #define BROKER_MAXIMUM_IN_FLIGHT  1024 /* towards a client, whatever it allows */
 #define BROKER_CONNECT_TIMEOUT_US (30 * US_PER_S)
 

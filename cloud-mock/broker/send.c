@@ -103,7 +103,10 @@ bool broker_send_publish(struct cloud_broker *broker, struct cloud_connection *c
         broker_alias_forget(broker, connection, alias);
         publish->properties.present &= ~MQ5_BIT(MQ5_TOPIC_ALIAS);
         sent = broker_send(broker, connection, packet);
+        alias = 0;
     }
+    if (sent && alias)
+        broker->counts.alias_saved_out += (known ? (int64_t)topic.length : 0) - BROKER_ALIAS_BYTES;
     if (sent)
         broker->counts.publishes_out++;
     else

@@ -173,7 +173,8 @@ const struct cloud_peer *cloud_broker_peer(const struct cloud_broker *broker, st
 struct cloud_broker_counts {
     uint64_t connections, sessions, subscriptions, retained, queued_messages, queued_bytes;
     uint64_t packets_in, packets_out, publishes_in, publishes_out, bytes_in, bytes_out, dropped;
-    uint64_t memory_bytes; /* of all tables */
+    uint64_t memory_bytes;                   /* of all tables */
+    int64_t alias_saved_in, alias_saved_out; /* bytes that topic aliases saved, what they cost taken off */
 };
 void cloud_broker_count(const struct cloud_broker *broker, struct cloud_broker_counts *out);
 /* Order-independent hash of sessions, subscriptions, retained and queues (for digests). */

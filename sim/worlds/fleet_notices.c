@@ -140,7 +140,8 @@ static void arrived(struct fleet *fleet, uint32_t vehicle, const struct fleet_tr
     bool late = probe->at_us > 0 && now_us + fleet->wall_offset_us > probe->at_us + told(fleet)->grace_us;
     if (late && (shown || !again)) { /* what was on its way may come again late: the car throws it away */
         count(fleet, trace, COUNTER_STALE_DELIVERED, now_us, 1);
-        measure_command_victim(fleet->measure, COUNTER_STALE_DELIVERED, vehicle, now_us);
+        if (!measure_excluded(fleet->measure, now_us))
+            measure_command_victim(fleet->measure, COUNTER_STALE_DELIVERED, vehicle, now_us);
     }
     if (kind < 0 || probe->number <= book->last[kind] || probe->number > UINT16_MAX)
         return;

@@ -110,7 +110,8 @@ static void check_route(struct fleet_pool *pool, uint32_t group, uint32_t vehicl
                   (struct measure_dimension){(uint16_t)scenario_cohort_of(scenario, vehicle),
                                              (uint16_t)scenario_region_of(scenario, vehicle), PATH_ANY},
                   now_us, 1);
-    measure_command_victim(pool->fleet->measure, COUNTER_ROUTED_WRONG, vehicle, now_us);
+    if (!measure_excluded(pool->fleet->measure, now_us)) /* its first time is what is remembered of it */
+        measure_command_victim(pool->fleet->measure, COUNTER_ROUTED_WRONG, vehicle, now_us);
 }
 
 static void acknowledge(struct fleet_pool *pool, uint32_t number, int64_t now_us, struct fleet_taken *taken)
