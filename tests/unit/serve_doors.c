@@ -1,4 +1,5 @@
-/* The doors over real sockets on loopback: a conversation byte by byte, a slow reader, a port that is taken, a child that ends with its parent's word. */
+/* The doors over real sockets on loopback: a conversation byte by byte, a slow reader, a port that is taken, a restart, a child that ends with its parent's
+ * word. */
 #define _GNU_SOURCE
 #include "cloud/serve.h"
 
@@ -20,7 +21,6 @@
 #include <unistd.h>
 
 #include "files_rig.h"
-
 
 struct running {
     int pid, stop_fd;
@@ -212,6 +212,84 @@ static void mistakes_are_one_line(void **state)
     cloud_serve_stop(cloud.pid, cloud.stop_fd, NULL);
 }
 
+/* ---- a restart ------------------------------------------------------------------------------------------------------ */
+
+static int orders[2]; /* ours, the cloud's */
+
+static void on_order(void *context, struct cloud *cloud, int64_t now_us)
+{
+    char order;
+    if (read(orders[1], &order, 1) == 1)
+        cloud_serve_restart(cloud, 500 * US_PER_MS, order == 'k');
+}
+
+static void take_orders(struct cloud_serve_options *options)
+{
+    options->watch_fd = orders[1];
+    options->readable = on_order;
+}
+
+/* Comes back as often as it is refused; counts that. */
+static int come_back(int port, bool *session_present, uint32_t *refused)
+{
+    uint8_t bytes[512];
+    struct sockaddr_in where = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct mq5_packet packet = {.type = MQ5_CONNECT};
+    packet.connect = (struct mq5_connect){.version = MQ5_V5, .client_id = SPAN_LITERAL("faithful")};
+    packet.connect.properties.present = MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL);
+    packet.connect.properties.session_expiry_s = 600;
+    for (int attempt = 0; attempt < 1000; attempt++) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_true(fd >= 0);
+        if (connect(fd, (struct sockaddr *)&where, sizeof(where)) == 0) {
+            put(fd, &packet, false);
+            struct mq5_packet answer = get(fd, bytes, sizeof(bytes));
+            assert_int_equal(answer.type, MQ5_CONNACK);
+            *session_present = answer.connack.session_present;
+            return fd;
+        }
+        assert_int_equal(errno, ECONNREFUSED);
+        ++*refused;
+        close(fd);
+        poll(NULL, 0, 20);
+    }
+    fail_msg("nobody listens again");
+    return -1;
+}
+
+static void expect_end(int fd)
+{
+    uint8_t bytes[16];
+    assert_true(recv(fd, bytes, sizeof(bytes), 0) <= 0);
+    close(fd);
+}
+
+static void restarts_on_order(void **state)
+{
+    struct running cloud;
+    bool present = true;
+    uint32_t refused = 0;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, orders), 0);
+    start(&cloud, take_orders);
+    int client = come_back(cloud.doors.mqtt_port, &present, &refused);
+    assert_false(present);
+    assert_int_equal(refused, 0);
+    assert_int_equal(send(orders[0], "k", 1, 0), 1);
+    expect_end(client);
+    client = come_back(cloud.doors.mqtt_port, &present, &refused);
+    assert_true(present);
+    assert_true(refused > 0);
+    assert_int_equal(send(orders[0], "l", 1, 0), 1);
+    expect_end(client);
+    client = come_back(cloud.doors.mqtt_port, &present, &refused);
+    assert_false(present);
+    close(client);
+    cloud_serve_stop(cloud.pid, cloud.stop_fd, NULL);
+    close(orders[0]);
+    close(orders[1]);
+}
+
 /* Dies with whoever started it, also when that one is killed. */
 static void child_ends_with_its_parent(void **state)
 {
@@ -241,9 +319,8 @@ static void child_ends_with_its_parent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conversation_byte_by_byte),
-        cmocka_unit_test(slow_reader_is_cut),
-        cmocka_unit_test(mistakes_are_one_line),
+        cmocka_unit_test(conversation_byte_by_byte),  cmocka_unit_test(slow_reader_is_cut),
+        cmocka_unit_test(mistakes_are_one_line),      cmocka_unit_test(restarts_on_order),
         cmocka_unit_test(child_ends_with_its_parent),
     };
     signal(SIGPIPE, SIG_IGN);
