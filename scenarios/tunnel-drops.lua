@@ -7,7 +7,7 @@ scenario "tunnel-drops" { start = "2026-03-04 06:00", duration = hours(13), seed
 local slow     = fault("slow_backoff", { off = 1, on = 300, breaks = { "reconnect", "end-to-end" } }, "base of the reconnect back-off in seconds")
 local trusting = fault("trusting", { off = 30, on = 3600, breaks = { "found-out", "end-to-end", "nothing-dropped" } },
                        "seconds for which a vehicle waits for acknowledgements before it doubts its connection; it pings as rarely")
-local small    = fault("small_queue", { off = 64, on = 4, breaks = { "nothing-dropped" } }, "telemetry messages a vehicle keeps while offline")
+local small    = fault("small_queue", { off = 128, on = 4, breaks = { "nothing-dropped" } }, "telemetry messages a vehicle keeps while offline")
 local rare     = fault("rare_pings", { off = 20, on = 120, breaks = { "forgotten", "found-out" } }, "minutes between pings of a parked car: longer than the network remembers")
 
 region "north" { latency = milliseconds(12) }
