@@ -173,6 +173,35 @@ static struct cloud_bus *region_bus(void *context, const char *client_id)
     return cloud_bus_local(region->cloud->broker, span_text(client_id));
 }
 
+static struct fleet_seen *seen_of(void *context, uint32_t place)
+{
+    struct virtual_regions *regions = context;
+    return &regions->vehicles[place].seen;
+}
+
+static uint8_t home_of(void *context, uint32_t place)
+{
+    const struct virtual_regions *regions = context;
+    return regions->vehicles[place].home;
+}
+
+struct cloud_bus *virtual_regions_bus(struct virtual_regions *regions, const char *client_id)
+{
+    const struct partition *partition = regions->partition;
+    struct fleet_regions_bus_options options = {.fleet = &partition->world->fleet,
+                                                .part = partition->number,
+                                                .parts = partition->world->partition_count,
+                                                .count = regions->count,
+                                                .owned = true,
+                                                .seen = seen_of,
+                                                .home = home_of,
+                                                .world = regions};
+    for (uint32_t r = 0; r < regions->count; r++)
+        if (!(options.brokers[r] = cloud_bus_local(regions->list[r].cloud->broker, span_text(client_id))))
+            return NULL; /* goes with the heap */
+    return fleet_regions_bus(&options);
+}
+
 static bool start_cloud(struct virtual_region *region)
 {
     struct partition *partition = region->partition;
@@ -262,7 +291,7 @@ void virtual_region_vehicle(struct virtual_vehicle *vehicle)
                                          .former = CLOUD_NO_REGION,
                                          .toward = home,
                                          .answer = CLOUD_NO_REGION,
-                                         .served_by = CLOUD_NO_REGION};
+                                         .seen = {.served_by = CLOUD_NO_REGION}};
     vehicle->partition->regions->list[home].records[vehicle->local].held = CLOUD_DATA_PERSONAL; /* sold there */
     virtual_moves_vehicle(vehicle);
 }
@@ -382,7 +411,7 @@ static void went_online(struct virtual_vehicle *vehicle, int64_t now_us)
     if (where->taken_over && !here) /* by an answer that it still had */
         wait_to_go_home(vehicle, now_us);
     where->lost_us = -1;
-    where->served_by = where->toward;
+    where->seen.served_by = where->toward;
     virtual_moves_online(vehicle, now_us);
 }
 

@@ -5,6 +5,7 @@
 #define WORLDS_VIRTUAL_REGIONS_H
 
 #include "fleet_migration.h"
+#include "fleet_regions_bus.h"
 #include "virtual.h"
 
 /* What a region's stores hold of a vehicle beyond registry and session, as bits of enum cloud_data_kind. */
@@ -29,12 +30,11 @@ struct region_whereabouts {
     int64_t answer_until_us; /* the modem keeps the resolver's answer so long */
     int64_t arrived_us;      /* in its new region, and not serving commands there yet; -1 */
     int64_t lost_us;         /* the region that served it went; -1 */
-    uint32_t version;        /* of its presence */
     uint8_t home, place;     /* whose law its data is under; where it is */
     uint8_t former;          /* its home before; CLOUD_NO_REGION */
     uint8_t toward;          /* whose broker its connection or attempt goes to */
     uint8_t answer;          /* of the resolver; CLOUD_NO_REGION: none may serve it */
-    uint8_t served_by;       /* the broker that has seen it last; CLOUD_NO_REGION */
+    struct fleet_seen seen;
     bool taken_over;
 };
 
@@ -69,7 +69,8 @@ static inline struct cloud_broker *virtual_broker_of(const struct virtual_vehicl
     if (__builtin_expect(!partition->regions, 1))
         return partition->cloud.broker;
     const struct region_whereabouts *where = vehicle_whereabouts(vehicle);
-    return virtual_region_broker(partition, where->served_by != CLOUD_NO_REGION ? where->served_by : where->home);
+    return virtual_region_broker(partition,
+                                 where->seen.served_by != CLOUD_NO_REGION ? where->seen.served_by : where->home);
 }
 
 /* virtual_regions.c. Nothing, where regions are latencies; false: out of memory. */
@@ -95,7 +96,7 @@ bool virtual_region_online_at(const struct virtual_vehicle *vehicle, uint8_t reg
 double virtual_region_part(const struct virtual_vehicle *vehicle,
                            uint32_t salt); /* a draw of the vehicle's own: 0..1 */
 
-/* virtual_regions_bus.c: a service of all regions on all of their brokers. NULL: out of memory. */
+/* A service of all regions on all of their brokers. NULL: out of memory. */
 struct cloud_bus *virtual_regions_bus(struct virtual_regions *regions, const char *client_id);
 
 /* virtual_moves.c: homes that change, and migration. */
