@@ -2,7 +2,7 @@
 #include "fleet_migration.h"
 
 #define DRAIN_LOOK_US    (2 * US_PER_S)
-#define SETTLE_LEAST_US  (3 * US_PER_S) /* however fast the calendar goes */
+#define SETTLE_LEAST_US  (10 * US_PER_S) /* however fast the calendar goes */
 #define SALT_NEW_REFUSES 1
 #define SALT_TURN        18
 #define SALT_BACK        19
@@ -42,6 +42,23 @@ static int64_t settle_us(const struct fleet *fleet)
 {
     int64_t us = scaled(fleet, rules_of(fleet)->settle_us);
     return us > SETTLE_LEAST_US ? us : SETTLE_LEAST_US;
+}
+
+/* ---- what it needs live ---------------------------------------------------------------------------------------------------- */
+
+const char *fleet_migration_objection(const struct scenario *scenario, const struct world_options *options)
+{
+    static const char brokers[] =
+        "migration: give --broker once for each region, in the order of the file, or leave it out: "
+        "then each has a cloud of our own";
+    if (!scenario->cloud.regions.on)
+        return NULL;
+    if (!scenario->cloud.regions.migrates)
+        return "resolver { } and region_moves { } are not in the live world in this version; use --world virtual";
+    bool embedded = options->broker_count == 0 || strcmp(options->brokers[0], "embedded") == 0;
+    if (embedded)
+        return options->broker_count > 1 ? brokers : NULL;
+    return options->broker_count == scenario->region_count ? NULL : brokers;
 }
 
 /* ---- set-up ---------------------------------------------------------------------------------------------------------------- */

@@ -49,6 +49,8 @@ void fleet_migration_step(struct fleet_migration *migration, uint32_t place, int
                           uint8_t to);
 void fleet_migration_online(struct fleet_migration *migration, uint32_t place, int64_t now_us, uint8_t region);
 int64_t fleet_migration_roll_back(struct fleet_migration *migration, int64_t now_us); /* vehicles concerned */
+/* Why regions cannot be run so in the live world: one line. NULL: they can. */
+const char *fleet_migration_objection(const struct scenario *scenario, const struct world_options *options);
 /* A fault: the new broker does not take this vehicle. */
 bool fleet_migration_refuses(const struct fleet *fleet, uint32_t vehicle, uint8_t region);
 

@@ -76,6 +76,7 @@ static void tell_presence(const struct listener *listener, int64_t now_us, const
     struct fleet_seen *seen = seen_in(listener->bus, message->topic, &place);
     if (!seen)
         return;
+    bool changed = presence == PRESENCE_UP && seen->served_by != listener->region && seen->served_by != CLOUD_NO_REGION;
     if (presence == PRESENCE_UP) {
         seen->served_by = listener->region;
         seen->version++;
@@ -90,6 +91,8 @@ static void tell_presence(const struct listener *listener, int64_t now_us, const
     if (!fleet->topic_presence[0])
         merged.payload = span_of(payload, (size_t)length);
     listener->handler(listener->context, now_us, &merged);
+    if (changed)
+        listener->bus->options.changed(listener->bus->options.world, place, now_us);
 }
 
 static void heard(void *context, int64_t now_us, const struct mq5_publish *message)

@@ -23,6 +23,8 @@ struct fleet_regions_bus_options {
     bool owned;
     struct fleet_seen *(*seen)(void *world, uint32_t place);
     uint8_t (*home)(void *world, uint32_t place); /* whose broker is meant while none has seen it */
+    /* It is connected to another broker than before: what was under way at the old one is to be asked for again. */
+    void (*changed)(void *world, uint32_t place, int64_t now_us);
     void *world;
 };
 /* NULL: out of memory. */

@@ -109,6 +109,8 @@ void live_commands_touched(struct live_world *world)
                                                 : TIME_NEVER;
         next_us = at_us < next_us ? at_us : next_us;
     }
+    int64_t regions_us = live_regions_next(world);
+    next_us = regions_us < next_us ? regions_us : next_us;
     if (!sim_deadline_set(world->queue, &world->commands_deadline, next_us, 0, LIVE_COMMANDS))
         world->out_of_memory = true;
 }
@@ -187,6 +189,8 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
     case LIVE_LINK_RESET:
     case LIVE_HTTP_SENT:
     case LIVE_HTTP_ANSWERED: radio_step(vehicle, step); break;
+    case LIVE_TURN:
+    case LIVE_SETTLED: live_regions_step(vehicle, step->kind == LIVE_SETTLED, (uint8_t)step->slot); break;
     }
 }
 
@@ -221,6 +225,7 @@ static void commands_due(struct live_world *world)
             cloud_commands_tick(world->brokers[b].commands, world->now_us);
         else if (world->brokers[b].orders.remote && !world->closing)
             fleet_orders_tick(&world->brokers[b].orders, world->now_us);
+    live_regions_tick(world);
     live_messages_tick(world);
     live_commands_touched(world);
 }
@@ -493,7 +498,10 @@ static bool make_vehicle(struct live_world *world, uint32_t place)
     uint32_t shown = world->lives ? fleet_victim(world->scenario, index, world->ranks * world->broker_count) : index;
     size_t length = scenario_vehicle_name(world->scenario, shown, name, sizeof name);
     vehicle->tcu = tcu_init(world->agents + (size_t)place * world->agent_stride, fleet_profile(&world->fleet, index),
-                            &live_port, vehicle, NULL, NULL, span_of(name, length));
+                            &world->port, vehicle, NULL, NULL,
+                            span_of(name, length));
+    if (world->regions)
+        live_regions_vehicle(vehicle);
     const struct scenario_cohort *cohort = &world->scenario->cohorts[vehicle->trace.cohort];
     bool own = !world->lives || fleet_has_own_identity(world->scenario, index);
     vehicle->shown = TCU_OPERATIONAL;
@@ -508,7 +516,10 @@ static bool make_fleet(struct live_world *world)
 {
     uint32_t fleet = world->count;
     bool factory = false;
-    world->agent_stride = fleet_largest_profile_memory(&world->fleet, &live_port);
+    world->port = live_port;
+    if (world->regions)
+        world->port.server_reference = live_server_reference;
+    world->agent_stride = fleet_largest_profile_memory(&world->fleet, &world->port);
     world->queue = sim_queue_create(&(struct sim_queue_options){0});
     world->vehicles = big_block((size_t)fleet * sizeof *world->vehicles);
     world->agents = big_block((size_t)fleet * world->agent_stride);
@@ -544,6 +555,7 @@ static bool make_all(struct live_world *world, struct script *script, double spe
     world->fleet.actions = &world->actions;
     set_pace(world);
     return make_loop(world) && live_identity_start(world) && live_remote_prepare(world) && live_shadow_prepare(world) &&
+           live_regions_start(world) &&
            live_messages_prepare(world) && live_services_start(world) && (!world->pki || live_http_create(world)) &&
            make_fleet(world);
 }
@@ -783,6 +795,7 @@ static void release(struct live_world *world)
     live_factory_close(world);
     live_identity_stop(world);
     live_services_stop(world);
+    live_regions_stop(world);
     live_cloud_stop(world);
     if (world->loop)
         ev_loop_destroy(world->loop);
@@ -833,6 +846,7 @@ static void run_and_close_books(struct live_world *world)
         fleet_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, world->vehicles[v].tcu,
                      end_us);
     fleet_commands_finish(&world->fleet, end_us);
+    live_regions_close(world, end_us - 1);
     live_remote_close(world);
     live_knock(world);
     result->packets = world->packets;

@@ -43,7 +43,9 @@ enum live_step_kind {
     LIVE_LINK_TOLD, /* live_radio.c's: how an attempt has ended */
     LIVE_LINK_RESET,
     LIVE_HTTP_SENT,
-    LIVE_HTTP_ANSWERED
+    LIVE_HTTP_ANSWERED,
+    LIVE_TURN, /* live_regions.c's; slot: the broker it goes to */
+    LIVE_SETTLED
 };
 struct live_step { /* something a vehicle waits for */
     struct live_step *next;
@@ -124,12 +126,14 @@ struct live_child {
     int fd;
 };
 
-enum live_order_kind { LIVE_ORDER_ACT, LIVE_ORDER_VERIFY, LIVE_ORDER_RESTART };
+enum live_order_kind { LIVE_ORDER_ACT, LIVE_ORDER_VERIFY, LIVE_ORDER_RESTART, LIVE_ORDER_KNOW, LIVE_ORDER_REDIRECT, LIVE_ORDER_FORGET };
 struct live_order { /* to a cloud */
     enum live_order_kind kind;
     int64_t due_us;          /* who has had power by then is meant */
     double speedup, stretch; /* of power-ups */
     struct world_action action;
+    uint16_t certificate_length; /* KNOW */
+    uint8_t certificate[1024];
 };
 
 /* A place in a line: valid as long as the vehicle's counter has not moved on. */
@@ -304,6 +308,8 @@ struct live_world {
     struct fleet_shadow *shadows;   /* by place; NULL: cars have no settings */
     struct live_radio *radios;      /* by place; NULL: no link model */
     struct fleet_network *networks; /* by place; NULL: nothing of it in this scenario */
+    struct live_regions *regions;   /* NULL: nobody goes from one broker to another */
+    struct tcu_port port;           /* live_port, and what this scenario needs beyond it */
     struct live_replaced *replaced; /* LIVE_KNOCKS of them at most, of all processes */
     uint32_t replaced_kept;
     uint64_t replaced_seen;
@@ -484,6 +490,10 @@ bool live_remote_prepare(struct live_world *world); /* before services and vehic
 bool live_remote_watches(const struct live_world *world);
 bool live_remote_start(struct live_world *world, struct live_broker *broker, struct live_bus *watch,
                        struct live_bus *desk);
+bool live_remote_open(struct live_world *world, struct live_broker *broker, struct cloud_bus *watch,
+                      struct cloud_bus *desk);
+/* The broker whose desk a vehicle's commands go through. */
+struct live_broker *live_desk_of(const struct live_vehicle *vehicle);
 void live_remote_stop(struct live_broker *broker);
 void live_remote_close(struct live_world *world); /* the books; the loop may turn meanwhile */
 bool live_remote_lost(const struct live_bus *bus, const struct mq5_publish *message);
@@ -498,8 +508,25 @@ void live_battery_used(struct live_vehicle *vehicle, int64_t now_us, size_t byte
 void live_cut_at_broker(struct live_vehicle *vehicle); /* of a node that is lost: its end is gone, too */
 int64_t live_trouble(struct live_world *world, const struct world_action *action, const char **why);
 
+/* live_regions.c: from one broker to another; but for the first two only with world->regions. */
+bool live_regions_start(struct live_world *world); /* before services and vehicles */
+void live_regions_stop(struct live_world *world);  /* after the services */
+void live_regions_vehicle(struct live_vehicle *vehicle);
+/* One service on all brokers: on their buses of this number. NULL: out of memory. */
+struct cloud_bus *live_regions_desk(struct live_world *world, uint32_t bus);
+struct cloud_bus *live_regions_watch(struct live_world *world, uint32_t bus);
+bool live_regions_choose(struct live_vehicle *vehicle); /* false: it is refused there */
+void live_server_reference(void *vehicle, struct span reference, bool for_good);
+void live_regions_online(struct live_vehicle *vehicle);
+void live_regions_step(struct live_vehicle *vehicle, bool settled, uint8_t to);
+int64_t live_regions_next(const struct live_world *world);
+void live_regions_tick(struct live_world *world);
+int64_t live_regions_roll_back(struct live_world *world);
+void live_regions_close(struct live_world *world, int64_t end_us);
+
 /* live_identity.c: lifecycle { ... }, and what else clouds in processes of their own are told. */
 bool live_tell_clouds(struct live_world *world, const struct live_order *order);
+bool live_tell_cloud(const struct live_broker *broker, const struct live_order *order);
 void live_forget_executions(struct live_vehicle *vehicle);
 bool live_child_connect(struct live_broker *broker); /* before the fork */
 void live_child_options(struct live_world *world, struct live_broker *broker, struct cloud_serve_options *options);

@@ -80,6 +80,8 @@ static uint32_t embedded_count(const struct live_world *world)
     struct rlimit limit;
     getrlimit(RLIMIT_NOFILE, &limit);
     uint64_t most = limit.rlim_max > 2 * CLOUD_DESCRIPTORS ? limit.rlim_max - CLOUD_DESCRIPTORS : CLOUD_DESCRIPTORS;
+    if (world->scenario->cloud.regions.on)
+        return world->scenario->region_count;
     for (uint32_t b = world->rank; b < given; b += world->ranks)
         mine++;
     uint64_t needed = (world->count + most - 1) / most;
@@ -103,7 +105,9 @@ static bool embed_brokers(struct live_world *world)
         broker->number = b * world->ranks + world->rank;
         broker->sharers = 1;
     }
-    if (count > 1 && count > world->options->broker_count)
+    if (world->scenario->cloud.regions.on)
+        live_note(world->result, "each region has a cloud of its own");
+    else if (count > 1 && count > world->options->broker_count)
         live_note(world->result, "process %u has %u clouds of its own: one process may hold so many connections only",
                   world->rank, count);
     return true;
@@ -117,6 +121,10 @@ static bool add_broker(struct live_world *world, uint32_t number)
     broker->number = number;
     broker->sharers = given >= world->ranks ? 1 : (world->ranks - number + given - 1) / given;
     broker->leads = number == world->rank || broker->sharers == 1;
+    if (world->scenario->cloud.regions.on) { /* all processes have cars on each */
+        broker->sharers = world->ranks;
+        broker->leads = world->rank == 0;
+    }
     return read_uri(world, broker);
 }
 
@@ -131,6 +139,12 @@ static bool read_brokers(struct live_world *world)
     if (embedded)
         return live_fail(world,
                          "the embedded broker stands alone; give it as the only kind of --broker, or leave it out");
+    if (world->scenario->cloud.regions.on) {
+        for (uint32_t b = 0; b < options->broker_count; b++)
+            if (!add_broker(world, b))
+                return false;
+        return true;
+    }
     if (options->broker_count < world->ranks)
         return add_broker(world, world->rank % options->broker_count);
     for (uint32_t b = world->rank; b < options->broker_count; b += world->ranks)
@@ -275,7 +289,8 @@ static bool start_child(struct live_world *world, struct live_broker *broker)
                  world->options->out_directory ? world->options->out_directory : ".", suffix);
         unlink(broker->registry_path); /* of an earlier run into the same directory */
     }
-    bool told = world->scenario->cloud.lifecycle.on || world->scenario->timeline_count;
+    bool told = world->scenario->cloud.lifecycle.on || world->scenario->timeline_count ||
+                world->scenario->cloud.regions.on;
     if (told && broker->embedded && !live_child_connect(broker))
         return live_fail(world, "cannot make a pair of sockets");
     child_options(world, broker, &options);

@@ -74,6 +74,7 @@ void live_child_options(struct live_world *world, struct live_broker *broker, st
     options->watch_fd = child->fd;
     options->readable = live_child_readable;
     options->watch_context = child;
+    child->scenario = world->scenario;
     if (!world->scenario->cloud.lifecycle.on)
         return;
     live_child_prepare(world, broker, child_event, child);
@@ -218,6 +219,32 @@ static void child_verify(struct live_child *child, struct cloud *cloud, int64_t 
     send_news(child, &done);
 }
 
+/* Its identity comes from another region's registry. */
+static void child_knows(struct cloud *cloud, int64_t now_us, const struct live_order *order)
+{
+    struct cloud_certificate certificate;
+    int64_t now_s = (cloud->options.epoch_us + now_us) / US_PER_S;
+    if (!cloud_certificate_read(span_of(order->certificate, order->certificate_length), &certificate))
+        return;
+    memcpy(certificate.issuer_id, cloud_pki_ca(cloud->pki, CLOUD_CA_OPERATIONAL)->id, sizeof certificate.issuer_id);
+    cloud_registry_put_certificate(cloud->registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, certificate.common_name,
+                                   now_s);
+}
+
+/* To the broker of another region; or for good, with its session. */
+static void child_sends_away(const struct live_child *child, struct cloud *cloud, int64_t now_us,
+                             const struct live_order *order)
+{
+    char name[SCENARIO_NAME + 16];
+    uint32_t vehicle = (uint32_t)order->action.vehicle;
+    struct span thing = span_of(name, scenario_vehicle_name(child->scenario, vehicle, name, sizeof name));
+    if (order->kind == LIVE_ORDER_FORGET)
+        cloud_broker_forget(cloud->broker, now_us, thing);
+    else
+        cloud_broker_redirect(cloud->broker, now_us, thing,
+                              span_text(child->scenario->regions[order->action.region].endpoint), true);
+}
+
 void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
 {
     struct live_child *child = context;
@@ -227,6 +254,10 @@ void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
             child_verify(child, cloud, now_us);
         else if (order.kind == LIVE_ORDER_RESTART)
             cloud_serve_restart(cloud, order.action.duration_us, strcmp(order.action.option, "lose sessions") != 0);
+        else if (order.kind == LIVE_ORDER_KNOW)
+            child_knows(cloud, now_us, &order);
+        else if (order.kind == LIVE_ORDER_REDIRECT || order.kind == LIVE_ORDER_FORGET)
+            child_sends_away(child, cloud, now_us, &order);
         else
             live_child_order(child, cloud, now_us, &order);
 }
@@ -279,6 +310,11 @@ static void on_news(struct ev_loop *loop, ev_io *watcher, int events)
     live_tick(broker->news_world);
     while (hear(broker->news_world, broker, &ignored))
         ;
+}
+
+bool live_tell_cloud(const struct live_broker *broker, const struct live_order *order)
+{
+    return send(broker->news_fd, order, sizeof *order, MSG_NOSIGNAL) == (ssize_t)sizeof *order;
 }
 
 bool live_tell_clouds(struct live_world *world, const struct live_order *order)

@@ -487,7 +487,8 @@ void live_link_open(struct live_vehicle *vehicle)
     vehicle->attempts++;
     vehicle->stage = STAGE_WAITING;
     vehicle->phase_us = world->now_us;
-    if (!vehicle->covered || (!world->radios && world->outage_until_us > world->now_us)) {
+    bool refused = world->regions && !live_regions_choose(vehicle);
+    if (refused || !vehicle->covered || (!world->radios && world->outage_until_us > world->now_us)) {
         int64_t wait_us =
             vehicle->covered ? US_PER_MS : 5 * US_PER_S; /* refused at once; a modem without service gives up later */
         live_schedule(vehicle, LIVE_LINK_FAILED, world->now_us + wait_us, vehicle->attempts);

@@ -101,7 +101,8 @@ static int64_t plus_us(int64_t at_us, int64_t more_us)
 static int64_t way_us(const struct live_vehicle *vehicle)
 {
     const struct scenario_cohort *cohort = cohort_of(vehicle);
-    return vehicle->world->scenario->regions[vehicle->trace.region].latency_us +
+    uint8_t region = vehicle->world->regions ? vehicle->broker : vehicle->trace.region;
+    return vehicle->world->scenario->regions[region].latency_us +
            (cohort->has_path ? cohort->path.latency_us : 0);
 }
 

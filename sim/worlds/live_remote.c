@@ -20,11 +20,16 @@ static struct live_vehicle *vehicle_of(const struct live_world *world, uint32_t 
     return vehicle % world->ranks == world->rank ? &world->vehicles[vehicle / world->ranks] : NULL;
 }
 
+struct live_broker *live_desk_of(const struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    return &world->brokers[world->regions ? 0 : vehicle->broker];
+}
+
 static struct fleet_orders *find_orders(void *context, uint32_t vehicle)
 {
-    struct live_world *world = context;
-    const struct live_vehicle *found = vehicle_of(world, vehicle);
-    return found ? &world->brokers[found->broker].orders : NULL;
+    const struct live_vehicle *found = vehicle_of(context, vehicle);
+    return found ? &live_desk_of(found)->orders : NULL;
 }
 
 static struct fleet_parking *find_parking(void *context, uint32_t vehicle)
@@ -108,18 +113,24 @@ static struct cloud_bus *attacked(struct live_world *world, const struct live_br
 bool live_remote_start(struct live_world *world, struct live_broker *broker, struct live_bus *watch,
                        struct live_bus *desk)
 {
-    struct fleet_orders *orders = &broker->orders;
     bool watches = live_remote_watches(world);
-    broker->watched = *world->profile;
-    broker->watched.presence_topic = world->fleet.topic_presence;
     desk->desk = true;
     if (watches)
         watch->desk = true;
+    return live_remote_open(world, broker, watches ? &watch->bus : NULL, &desk->bus);
+}
+
+bool live_remote_open(struct live_world *world, struct live_broker *broker, struct cloud_bus *watch,
+                      struct cloud_bus *desk)
+{
+    struct fleet_orders *orders = &broker->orders;
+    broker->watched = *world->profile;
+    broker->watched.presence_topic = world->fleet.topic_presence;
     orders->world = world;
     orders->deliver = deliver;
     uint32_t number = broker->number * world->ranks + world->rank;
-    struct cloud_bus *bus = make_keys(world, orders) ? attacked(world, broker, orders, &desk->bus, number) : NULL;
-    return bus && fleet_orders_open(orders, &world->fleet, &broker->watched, watches ? &watch->bus : NULL, bus, number,
+    struct cloud_bus *bus = make_keys(world, orders) ? attacked(world, broker, orders, desk, number) : NULL;
+    return bus && fleet_orders_open(orders, &world->fleet, &broker->watched, watch, bus, number,
                                     world->now_us);
 }
 
@@ -145,7 +156,7 @@ bool live_remote_lost(const struct live_bus *bus, const struct mq5_publish *mess
 void live_ask(struct live_vehicle *vehicle, uint16_t app, const char *command, int64_t timeout_us)
 {
     struct live_world *world = vehicle->world;
-    struct live_broker *broker = &world->brokers[vehicle->broker];
+    struct live_broker *broker = live_desk_of(vehicle);
     bool online = tcu_connection(vehicle->tcu) == TCU_ONLINE;
     if (broker->orders.remote)
         fleet_orders_ask(&broker->orders, world->now_us, vehicle->index, app, span_text(command), timeout_us,
@@ -159,7 +170,7 @@ void live_ask(struct live_vehicle *vehicle, uint16_t app, const char *command, i
 size_t live_unseal(void *context, struct span sealed, uint8_t *out, size_t capacity, enum tcu_refusal *why)
 {
     const struct live_vehicle *vehicle = context;
-    const struct fleet_orders *orders = &vehicle->world->brokers[vehicle->broker].orders;
+    const struct fleet_orders *orders = &live_desk_of(vehicle)->orders;
     const struct cloud_keys *keys = orders->keys;
     uint8_t own[CLOUD_VEHICLE_KEY], public_key[256];
     bool forged = false;
@@ -241,7 +252,8 @@ void live_remote_close(struct live_world *world)
     if (live_remote_watches(world))
         settle(world);
     for (uint32_t b = 0; b < world->broker_count; b++)
-        fleet_orders_finish(&world->brokers[b].orders, end_us, is_online);
+        if (world->brokers[b].orders.remote)
+            fleet_orders_finish(&world->brokers[b].orders, end_us, is_online);
     if (live_remote_watches(world))
         judge_presence(world, end_us - 1);
 }
@@ -257,7 +269,7 @@ void live_coverage(struct live_vehicle *vehicle, bool covered)
 {
     struct live_world *world = vehicle->world;
     const struct fleet_parking *parking = live_parking(vehicle);
-    const struct fleet_orders *orders = &world->brokers[vehicle->broker].orders;
+    const struct fleet_orders *orders = &live_desk_of(vehicle)->orders;
     vehicle->covered = covered && !(parking && parking->place == PLACE_GARAGE_DARK);
     if (!vehicle->covered || !orders->sms)
         return;

@@ -342,13 +342,34 @@ static bool start_commands(struct live_world *world, struct live_broker *broker,
     return broker->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
 }
 
+/* Of all regions: once, when the last broker has its buses. */
+static bool start_commands_of_all(struct live_world *world, const struct live_broker *broker, uint32_t bus)
+{
+    struct live_broker *first = &world->brokers[0];
+    struct cloud_command_options options;
+    if (broker != &world->brokers[world->broker_count - 1])
+        return true;
+    struct cloud_bus *desk = live_regions_desk(world, bus);
+    struct cloud_bus *watch = live_remote_watches(world) ? live_regions_watch(world, bus + 1) : NULL;
+    if (!desk || (live_remote_watches(world) && !watch))
+        return live_fail(world, "out of memory");
+    if (world->scenario->cloud.commands.on)
+        return live_remote_open(world, first, watch, desk) ||
+               live_fail(world, "%s refuses the subscriptions of remote commands", broker->uri);
+    fleet_command_options(&world->fleet, &options, (uint64_t)(world->rank + 1) << 40);
+    first->commands = cloud_commands_create(&options, desk, world->now_us);
+    return first->commands || live_fail(world, "%s refuses the command service's subscription", broker->uri);
+}
+
 static bool start_services(struct live_world *world, struct live_broker *broker)
 {
     char filter[160];
     bool own = world->scenario->cloud.messages.processors; /* live_messages.c's */
     uint32_t processors = own ? 0 : (world->scenario->cloud.processors + broker->sharers - 1) / broker->sharers;
     processors = processors > PROCESSORS_MAX ? PROCESSORS_MAX : processors;
-    if (!attach_all(world, broker, processors) || !start_processors(world, broker, processors))
+    const struct scenario_regions *regions = &world->scenario->cloud.regions; /* a fault: nobody listens */
+    bool deaf = regions->migrates && regions->no_processors > 0.5 && broker == &world->brokers[regions->to];
+    if (!attach_all(world, broker, processors) || (!deaf && !start_processors(world, broker, processors)))
         return false;
     if (world->profile->presence_events)
         snprintf(filter, sizeof filter, "%s/presence/#", world->profile->event_prefix);
@@ -357,7 +378,7 @@ static bool start_services(struct live_world *world, struct live_broker *broker)
     if (broker->leads && !subscribe(world, broker, &broker->buses[processors], filter, 0, on_presence))
         return false;
     struct live_bus *next = &broker->buses[processors + 1];
-    if (!start_commands(world, broker, next))
+    if (world->regions ? !start_commands_of_all(world, broker, processors + 1) : !start_commands(world, broker, next))
         return false;
     next += 1 + live_remote_watches(world);
     if (looked_after(world) && !live_plain_start(world, broker, next->remote))

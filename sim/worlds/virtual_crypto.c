@@ -4,6 +4,7 @@
  * is another the next time, so it is not replayed. What may differ from run to run are keys, serial numbers, ids and signatures; how long they are may
  * not, for bytes take time on a link, and neither enters the digest. Computing times stay the modelled ones.
  */
+#include "fleet_migration.h"
 #include "virtual_internal.h"
 
 #include "vehicle/crypto.h"
@@ -109,10 +110,9 @@ void virtual_crypto_close(struct cloud_pki *pki)
 
 static const char *objection_live(const struct scenario *scenario, const struct world_options *options)
 {
-    if (scenario->cloud.regions.on)
-        return "regions with a cloud each (resolver, region_moves, migration) are not in the live world in this "
-               "version; use "
-               "--world virtual";
+    const char *regions = fleet_migration_objection(scenario, options);
+    if (regions)
+        return regions;
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm, nat_idle, hand-overs and dead connections, are acted out by "
                "the link model; leave --link-model off away";

@@ -185,6 +185,15 @@ static uint8_t home_of(void *context, uint32_t place)
     return regions->vehicles[place].home;
 }
 
+static void broker_changed(void *context, uint32_t place, int64_t now_us)
+{
+    struct virtual_regions *regions = context;
+    struct cloud_remote *remote = regions->partition->orders.remote;
+    if (remote)
+        cloud_remote_seen(remote, now_us, tcu_name(vehicle_tcu(partition_vehicle(regions->partition, place))),
+                          CLOUD_PRESENCE_ONLINE);
+}
+
 struct cloud_bus *virtual_regions_bus(struct virtual_regions *regions, const char *client_id)
 {
     const struct partition *partition = regions->partition;
@@ -195,6 +204,7 @@ struct cloud_bus *virtual_regions_bus(struct virtual_regions *regions, const cha
                                                 .owned = true,
                                                 .seen = seen_of,
                                                 .home = home_of,
+                                                .changed = broker_changed,
                                                 .world = regions};
     for (uint32_t r = 0; r < regions->count; r++)
         if (!(options.brokers[r] = cloud_bus_local(regions->list[r].cloud->broker, span_text(client_id))))

@@ -1,0 +1,275 @@
+/* live_regions.c: a fleet that goes from one broker to another (migration { }), on real brokers: one for each region, our own or somebody else's, in the order
+ * of the file.
+ *
+ * Our own old broker sends a car on with a server reference, over the wire, and forgets its session once it is across. Somebody else's cannot be told to:
+ * there the car's link is cut at its own end when its turn comes, as by a load balancer in front of the old broker, and its old session stays until it
+ * expires. Commands and presence are one service, which speaks to both.
+ */
+#include "live.h"
+
+#include "fleet_migration.h"
+#include "fleet_regions_bus.h"
+
+#include <stdlib.h>
+
+struct live_turn {
+    struct fleet_turn turn;
+    struct fleet_seen seen;
+};
+
+struct live_regions {
+    struct fleet_migration migration;
+    struct live_turn *turns;        /* by place */
+    struct cloud_bus *desk, *watch; /* on all brokers */
+};
+
+static struct fleet_turn *turn_at(const struct live_world *world, uint32_t place)
+{
+    return &world->regions->turns[place].turn;
+}
+
+/* ---- what the turns ask for --------------------------------------------------------------------------------------------------- */
+
+static struct fleet_turn *turn(void *context, uint32_t place)
+{
+    return turn_at(context, place);
+}
+
+static uint32_t index_of(void *context, uint32_t place)
+{
+    const struct live_world *world = context;
+    return place * world->ranks + world->rank;
+}
+
+static struct fleet_orders *desk(void *context, uint32_t place)
+{
+    struct live_world *world = context;
+    return &world->brokers[0].orders;
+}
+
+static const struct fleet_trace *trace(void *context, uint32_t place)
+{
+    const struct live_world *world = context;
+    return &world->vehicles[place].trace;
+}
+
+static void wait_for(void *context, uint32_t place, enum fleet_turn_step step, int64_t at_us, uint8_t to)
+{
+    struct live_world *world = context;
+    live_schedule(&world->vehicles[place], step == TURN_COMES ? LIVE_TURN : LIVE_SETTLED, at_us, to);
+}
+
+static void order_about(const struct live_world *world, uint32_t place, uint8_t region, enum live_order_kind kind,
+                        uint8_t to)
+{
+    struct live_order order = {.kind = kind,
+                               .action = {.vehicle = index_of((void *)(uintptr_t)world, place), .region = to}};
+    if (!live_tell_cloud(&world->brokers[region], &order))
+        live_fail((struct live_world *)(uintptr_t)world, "a cloud does not take orders any more");
+}
+
+/* Into the new registry, as the rules of moves say; a car without certificate has no identity to be copied. */
+static void copy_identity(struct live_world *world, const struct live_vehicle *vehicle, uint8_t to)
+{
+    struct live_order order = {.kind = LIVE_ORDER_KNOW, .action = {.vehicle = vehicle->index}};
+    size_t length = vehicle->stored_length[TCU_STORE_OPERATIONAL_CERTIFICATE];
+    if (!(world->scenario->cloud.regions.copied & CLOUD_DATA_IDENTITY) || !length || length > sizeof order.certificate)
+        return;
+    order.certificate_length = (uint16_t)length;
+    memcpy(order.certificate, vehicle->stored[TCU_STORE_OPERATIONAL_CERTIFICATE], length);
+    if (!live_tell_cloud(&world->brokers[to], &order))
+        live_fail(world, "a cloud does not take orders any more");
+}
+
+static void go(void *context, uint32_t place, int64_t now_us, uint8_t from, uint8_t to)
+{
+    struct live_world *world = context;
+    struct live_vehicle *vehicle = &world->vehicles[place];
+    if (world->brokers[0].embedded)
+        copy_identity(world, vehicle, to);
+    if (vehicle->stage != STAGE_UP || vehicle->broker == to)
+        return;
+    if (world->brokers[0].embedded)
+        order_about(world, place, from, LIVE_ORDER_REDIRECT, to);
+    else if (vehicle->covered)
+        live_link_failed(vehicle, TCU_LINK_PEER_CLOSED);
+}
+
+static bool online_at(void *context, uint32_t place, uint8_t region)
+{
+    const struct live_world *world = context;
+    return world->vehicles[place].broker == region && world->vehicles[place].trace.online;
+}
+
+static bool should_be_online(void *context, uint32_t place)
+{
+    const struct live_world *world = context;
+    const struct live_vehicle *vehicle = &world->vehicles[place];
+    const struct fleet_parking *parking = live_parking(vehicle);
+    return vehicle->covered && vehicle->trace.power_up_us >= 0 && !tcu_asleep(vehicle->tcu) &&
+           !(parking && parking->off);
+}
+
+static void left(void *context, uint32_t place, int64_t now_us, uint8_t from)
+{
+    const struct live_world *world = context;
+    if (world->brokers[0].embedded)
+        order_about(world, place, from, LIVE_ORDER_FORGET, 0);
+}
+
+static const struct fleet_migration_hooks hooks = {turn,      index_of,         desk, trace, wait_for, go,
+                                                   online_at, should_be_online, left};
+
+/* ---- set-up -------------------------------------------------------------------------------------------------------------------- */
+
+bool live_regions_start(struct live_world *world)
+{
+    if (!world->scenario->cloud.regions.on)
+        return true;
+    struct live_regions *regions = calloc(1, sizeof *regions);
+    world->regions = regions;
+    if (regions)
+        regions->turns = calloc((size_t)world->count + 1, sizeof *regions->turns);
+    if (!regions || !regions->turns)
+        return live_fail(world, "out of memory");
+    regions->migration =
+        (struct fleet_migration){.fleet = &world->fleet, .count = world->count, .hooks = &hooks, .world = world};
+    if (!world->brokers[0].embedded)
+        live_note(world->result,
+                  "a car's turn to go to the other broker was acted at its end: its link was cut; the old "
+                  "broker was not told to send it on, and keeps its session until that expires");
+    return fleet_migration_start(&regions->migration) || live_fail(world, "out of memory");
+}
+
+void live_regions_stop(struct live_world *world)
+{
+    struct live_regions *regions = world->regions;
+    if (!regions)
+        return;
+    if (regions->desk)
+        regions->desk->ops->close(regions->desk);
+    if (regions->watch)
+        regions->watch->ops->close(regions->watch);
+    fleet_migration_stop(&regions->migration);
+    free(regions->turns);
+    free(regions);
+    world->regions = NULL;
+}
+
+void live_regions_vehicle(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    uint32_t place = live_place(vehicle);
+    uint8_t region = vehicle->trace.region;
+    world->regions->turns[place].seen.served_by = CLOUD_NO_REGION;
+    vehicle->broker = region;
+    fleet_migration_vehicle(&world->regions->migration, place, region);
+}
+
+static struct fleet_seen *seen_of(void *context, uint32_t place)
+{
+    const struct live_world *world = context;
+    return &world->regions->turns[place].seen;
+}
+
+static uint8_t home_of(void *context, uint32_t place)
+{
+    return turn_at(context, place)->table;
+}
+
+static void broker_changed(void *context, uint32_t place, int64_t now_us)
+{
+    struct live_world *world = context;
+    if (world->brokers[0].orders.remote && !world->closing)
+        cloud_remote_seen(world->brokers[0].orders.remote, now_us, tcu_name(world->vehicles[place].tcu),
+                          CLOUD_PRESENCE_ONLINE);
+}
+
+static struct cloud_bus *bus_of_all(struct live_world *world, uint32_t bus)
+{
+    struct fleet_regions_bus_options options = {.fleet = &world->fleet,
+                                                .part = world->rank,
+                                                .parts = world->ranks,
+                                                .count = world->broker_count,
+                                                .seen = seen_of,
+                                                .home = home_of,
+                                                .changed = broker_changed,
+                                                .world = world};
+    for (uint32_t b = 0; b < world->broker_count; b++) {
+        world->brokers[b].buses[bus].desk = world->scenario->cloud.commands.on;
+        options.brokers[b] = &world->brokers[b].buses[bus].bus;
+    }
+    return fleet_regions_bus(&options);
+}
+
+struct cloud_bus *live_regions_desk(struct live_world *world, uint32_t bus)
+{
+    return world->regions->desk = bus_of_all(world, bus);
+}
+
+struct cloud_bus *live_regions_watch(struct live_world *world, uint32_t bus)
+{
+    return world->regions->watch = bus_of_all(world, bus);
+}
+
+/* ---- the run --------------------------------------------------------------------------------------------------------------------- */
+
+bool live_regions_choose(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    vehicle->broker = turn_at(world, live_place(vehicle))->table;
+    return !fleet_migration_refuses(&world->fleet, vehicle->index, vehicle->broker);
+}
+
+/* The resolver says the same by then: nothing is to be remembered. */
+void live_server_reference(void *context, struct span reference, bool for_good)
+{
+    (void)context;
+    (void)reference;
+    (void)for_good;
+}
+
+void live_regions_online(struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    uint32_t place = live_place(vehicle);
+    world->regions->turns[place].seen.served_by = vehicle->broker;
+    fleet_migration_online(&world->regions->migration, place, world->now_us, vehicle->broker);
+}
+
+void live_regions_step(struct live_vehicle *vehicle, bool settled, uint8_t to)
+{
+    struct live_world *world = vehicle->world;
+    if (world->draining)
+        return;
+    fleet_migration_step(&world->regions->migration, live_place(vehicle), world->now_us,
+                         settled ? TURN_SETTLED : TURN_COMES, to);
+    live_commands_touched(world);
+}
+
+int64_t live_regions_next(const struct live_world *world)
+{
+    return world->regions ? fleet_migration_next(&world->regions->migration) : TIME_NEVER;
+}
+
+void live_regions_tick(struct live_world *world)
+{
+    if (world->regions && !world->draining)
+        fleet_migration_tick(&world->regions->migration, world->now_us);
+}
+
+int64_t live_regions_roll_back(struct live_world *world)
+{
+    return fleet_migration_roll_back(&world->regions->migration, world->now_us);
+}
+
+void live_regions_close(struct live_world *world, int64_t end_us)
+{
+    for (uint32_t v = 0; world->regions && v < world->count; v++) {
+        const struct live_vehicle *vehicle = &world->vehicles[v];
+        if (!vehicle->trace.online || vehicle->broker == turn_at(world, v)->table)
+            continue;
+        measure_count(world->fleet.measure, COUNTER_REGION_WRONG, fleet_who(&vehicle->trace, PATH_ANY), end_us, 1);
+        measure_command_victim(world->fleet.measure, COUNTER_REGION_WRONG, vehicle->index, end_us);
+    }
+}
