@@ -130,8 +130,7 @@ bool live_remote_open(struct live_world *world, struct live_broker *broker, stru
     orders->deliver = deliver;
     uint32_t number = broker->number * world->ranks + world->rank;
     struct cloud_bus *bus = make_keys(world, orders) ? attacked(world, broker, orders, desk, number) : NULL;
-    return bus && fleet_orders_open(orders, &world->fleet, &broker->watched, watch, bus, number,
-                                    world->now_us);
+    return bus && fleet_orders_open(orders, &world->fleet, &broker->watched, watch, bus, number, world->now_us);
 }
 
 void live_remote_stop(struct live_broker *broker)
@@ -234,11 +233,12 @@ static void judge_presence(struct live_world *world, int64_t end_us)
     }
     know(world, known);
     for (uint32_t b = 0; b < world->broker_count; b++)
-        fleet_presence_settle(&world->brokers[b].orders, world->now_us);
+        if (world->brokers[b].orders.watch)
+            fleet_presence_settle(&world->brokers[b].orders, world->now_us);
     for (uint32_t v = 0; v < world->count; v++) {
         const struct live_vehicle *vehicle = &world->vehicles[v];
         if (known[v] != UNKNOWN)
-            fleet_presence_judge(&world->brokers[vehicle->broker].orders, end_us, vehicle->index, &vehicle->trace,
+            fleet_presence_judge(&live_desk_of(vehicle)->orders, end_us, vehicle->index, &vehicle->trace,
                                  tcu_name(vehicle->tcu), known[v] == KNOWN_CONNECTED);
     }
     free(known);
