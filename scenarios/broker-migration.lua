@@ -26,7 +26,7 @@ migration {
   waves = { { cohort = "canary", at = 0, within = minutes(10) }, { cohort = "car", at = minutes(30), within = minutes(60) } },
   faults = { new_refuses = shut, no_processors = blind },
 }
-app "companion" { users = vehicles, command = "unlock", rate = per_day(8), timeout = seconds(120), to = "23:45" }
+app "companion" { users = vehicles, command = "unlock", rate = per_day(8), timeout = seconds(120), to = "23:30" }
 
 expect "all-across"       (regions():migrated()):at_least(0.99 * vehicles)
 expect "no-way-back"      (regions():migrated_back()):equals(0)

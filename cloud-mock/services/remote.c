@@ -9,12 +9,13 @@
 #include "remote_internal.h"
 #include "remote_topic.h"
 
-#define FALLBACK_US  (10 * US_PER_S)
-#define TAP_RETRY_US (30 * US_PER_S)
-#define TAPS         3
-#define OPEN         100
-#define WINDOW       6
-#define TOPIC_MAX    256
+#define FALLBACK_US    (10 * US_PER_S)
+#define MOVED_AFTER_US (2 * US_PER_S)
+#define TAP_RETRY_US   (30 * US_PER_S)
+#define TAPS           3
+#define OPEN           100
+#define WINDOW         6
+#define TOPIC_MAX      256
 
 const char *cloud_remote_end_name(enum cloud_remote_end end)
 {
@@ -191,6 +192,22 @@ void cloud_remote_seen(struct cloud_remote *remote, int64_t now_us, struct span 
             seen_online(remote, now_us, c);
         else if (!c->late && !c->result.taps && remote->options.sms)
             remote_wait(remote, c, now_us);
+    }
+}
+
+void cloud_remote_moved(struct cloud_remote *remote, int64_t now_us, struct span thing)
+{
+    struct remote_vehicle *vehicle = remote_vehicle_find(remote, thing);
+    int64_t at_us = now_us + MOVED_AFTER_US;
+    for (struct remote_command *c = vehicle ? vehicle->first : NULL; c; c = c->behind) {
+        if (c->waits || c->gone)
+            continue; /* not for the vehicle */
+        if (c->late) {
+            seen_online(remote, now_us, c);
+            continue;
+        }
+        c->unheard = true;
+        remote_wait(remote, c, at_us < c->deadline_us ? at_us : c->deadline_us);
     }
 }
 

@@ -135,6 +135,8 @@ void cloud_remote_destroy(struct cloud_remote *remote);
 uint64_t cloud_remote_send(struct cloud_remote *remote, int64_t now_us, const struct cloud_remote_ask *ask);
 /* The watch's changed() must be passed on: what waits for the vehicle goes on. Sends nothing itself: the deadline is brought forward, the next tick does. */
 void cloud_remote_seen(struct cloud_remote *remote, int64_t now_us, struct span thing, enum cloud_presence_state state);
+/* The vehicle is connected to another broker, where nothing of what was sent before waits for it: asked once more when it has had two seconds to subscribe there. */
+void cloud_remote_moved(struct cloud_remote *remote, int64_t now_us, struct span thing);
 /* Followers of one vehicle's results (the owner's other phone, the insurer's desk); false: out of memory. */
 bool cloud_remote_follow(struct cloud_remote *remote, struct span thing, uint64_t follower);
 int64_t cloud_remote_next_deadline(const struct cloud_remote *remote);

@@ -181,8 +181,7 @@ static void broker_changed(void *context, uint32_t place, int64_t now_us)
 {
     struct live_world *world = context;
     if (world->brokers[0].orders.remote && !world->closing)
-        cloud_remote_seen(world->brokers[0].orders.remote, now_us, tcu_name(world->vehicles[place].tcu),
-                          CLOUD_PRESENCE_ONLINE);
+        cloud_remote_moved(world->brokers[0].orders.remote, now_us, tcu_name(world->vehicles[place].tcu));
 }
 
 static struct cloud_bus *bus_of_all(struct live_world *world, uint32_t bus)

@@ -190,8 +190,7 @@ static void broker_changed(void *context, uint32_t place, int64_t now_us)
     struct virtual_regions *regions = context;
     struct cloud_remote *remote = regions->partition->orders.remote;
     if (remote)
-        cloud_remote_seen(remote, now_us, tcu_name(vehicle_tcu(partition_vehicle(regions->partition, place))),
-                          CLOUD_PRESENCE_ONLINE);
+        cloud_remote_moved(remote, now_us, tcu_name(vehicle_tcu(partition_vehicle(regions->partition, place))));
 }
 
 struct cloud_bus *virtual_regions_bus(struct virtual_regions *regions, const char *client_id)

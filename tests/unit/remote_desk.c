@@ -297,6 +297,38 @@ static void tapped_awake_and_answered(void **state)
     close_rig(rig);
 }
 
+/* What was sent to the old broker waits there for nobody: it is asked once more, when the vehicle has had time to subscribe at the new one. */
+static void asked_again_at_another_broker(void **state)
+{
+    struct rig *rig = make_rig();
+    open_rig(rig);
+    presence(rig, 0, "V1", "online");
+    uint64_t id = ask(rig, S, "V1", 60 * S);
+    cloud_remote_moved(rig->remote, 3 * S, SPAN_LITERAL("V2")); /* another vehicle */
+    cloud_remote_moved(rig->remote, 3 * S, SPAN_LITERAL("V1"));
+    run_until(rig, 5 * S - 1);
+    assert_int_equal(rig->outs, 1);
+    run_until(rig, 5 * S);
+    assert_int_equal(rig->outs, 2);
+    assert_memory_equal(rig->out[1].correlation, rig->out[0].correlation, 8); /* the same command */
+    respond(rig, 6 * S, "V1", id, SUCCEEDED);
+    run_until(rig, US_PER_HOUR);
+    assert_int_equal(rig->outs, 2);
+    assert_int_equal(rig->texts, 0);
+    assert_int_equal(rig->result[0].end, CLOUD_REMOTE_EXECUTED);
+    assert_int_equal(rig->result[0].way, CLOUD_WAY_CONNECTED);
+
+    id = ask(rig, US_PER_HOUR, "V1", 10 * S); /* not before its time is over: then it is asked what became of it */
+    run_until(rig, US_PER_HOUR + 11 * S);
+    assert_int_equal(rig->results, 2); /* late */
+    uint32_t outs = rig->outs;
+    cloud_remote_moved(rig->remote, US_PER_HOUR + 11 * S, SPAN_LITERAL("V1"));
+    run_until(rig, US_PER_HOUR + 12 * S);
+    assert_int_equal(rig->outs, outs + 1);
+    assert_non_null(strstr((char *)rig->out[outs].payload, "\"enquiry\":true"));
+    close_rig(rig);
+}
+
 static void tapped_until_there_is_a_sign(void **state)
 {
     struct rig *rig = make_rig();
@@ -782,6 +814,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connected_and_answered),
         cmocka_unit_test(tapped_awake_and_answered),
+        cmocka_unit_test(asked_again_at_another_broker),
         cmocka_unit_test(tapped_until_there_is_a_sign),
         cmocka_unit_test(connected_falls_back_to_a_tap),
         cmocka_unit_test(offline_is_heard_of_meanwhile),
