@@ -54,6 +54,7 @@ enum scenario_provisioning {
 struct scenario_power {
     uint16_t keep_alive_s;
     int64_t telemetry_period_us; /* 0: none */
+    uint32_t session_expiry_s;   /* 0: the cohort's */
 };
 
 enum scenario_driving { DRIVING_TRIPS, DRIVING_ALWAYS, DRIVING_NEVER };

@@ -37,6 +37,9 @@ struct tcu_topics {
 struct tcu_power_profile {
     uint16_t keep_alive_s;       /* how long the agent stays silent at most in this state */
     int64_t telemetry_period_us; /* 0: none */
+    /* How long the broker is to keep the session of a vehicle that went in this state; 0: the profile's. Said with each CONNECT, and (MQTT 5) with the
+     * DISCONNECT of one that says good-bye. */
+    uint32_t session_expiry_s;
 };
 
 struct tcu_profile {

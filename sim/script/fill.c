@@ -246,6 +246,8 @@ static void fill_mqtt(struct reader *reader, struct scenario_cohort *cohort)
     cohort->driving.keep_alive_s = (uint16_t)reader_whole(reader, "driving", 65535);
     cohort->parked.keep_alive_s = (uint16_t)reader_whole(reader, "parked", 65535);
     cohort->session_expiry_s = reader_whole(reader, "session_expiry", UINT32_MAX);
+    cohort->driving.session_expiry_s = reader_whole(reader, "driving_session", UINT32_MAX);
+    cohort->parked.session_expiry_s = reader_whole(reader, "parked_session", UINT32_MAX);
     cohort->receive_maximum = (uint16_t)reader_whole(reader, "receive_maximum", 65535);
     cohort->outgoing_maximum = (uint16_t)reader_whole(reader, "outgoing_maximum", 65535);
     cohort->alias_slots = (uint16_t)reader_whole(reader, "topic_aliases", 65535);

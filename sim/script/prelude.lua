@@ -413,10 +413,11 @@ function env.within(t) return marked("within", { time = duration("within()", t) 
 
 local function power(where, spec, standard)
   spec = want_table(where, spec or {})
-  known_fields(where, spec, { "keep_alive" })
+  known_fields(where, spec, { "keep_alive", "session_expiry" })
+  local session = spec.session_expiry and duration(where .. ".session_expiry", spec.session_expiry, SECOND) // 1000000 or 0
   local keep_alive = duration(where .. ".keep_alive", spec.keep_alive or standard)
   if keep_alive > 65535 * SECOND then fail(where .. ".keep_alive: MQTT allows at most 65535 s (18 h 12 min)") end
-  return keep_alive // 1000000
+  return keep_alive // 1000000, session
 end
 
 local function mqtt_part(where, spec)
@@ -430,8 +431,8 @@ local function mqtt_part(where, spec)
     fail(format("%s.version must be 5 or \"3.1.1\", got %s", where, quote(m.version)))
   end
   m.version = m.version == 5 and 5 or 4
-  m.driving = power(where .. ".driving", spec.driving, 60 * SECOND)
-  m.parked = power(where .. ".parked", spec.parked, 20 * MINUTE)
+  m.driving, m.driving_session = power(where .. ".driving", spec.driving, 60 * SECOND)
+  m.parked, m.parked_session = power(where .. ".parked", spec.parked, 20 * MINUTE)
   m.session_expiry = duration(where .. ".session_expiry", spec.session_expiry or DAY) // 1000000
   m.receive_maximum = whole(where .. ".receive_maximum", spec.receive_maximum or 16, 1, 1000)
   m.outgoing_maximum = whole(where .. ".outgoing_maximum", spec.outgoing_maximum or 8, 2, 1000)

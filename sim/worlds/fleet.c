@@ -95,10 +95,10 @@ static void profile_build(struct fleet *fleet, struct tcu_profile *profile, cons
 {
     memset(profile, 0, sizeof *profile);
     profile_mqtt(&profile->mqtt, cohort, fleet);
-    profile->power[TCU_PARKED] =
-        (struct tcu_power_profile){cohort->parked.keep_alive_s, cohort->parked.telemetry_period_us};
-    profile->power[TCU_DRIVING] =
-        (struct tcu_power_profile){cohort->driving.keep_alive_s, cohort->driving.telemetry_period_us};
+    profile->power[TCU_PARKED] = (struct tcu_power_profile){
+        cohort->parked.keep_alive_s, cohort->parked.telemetry_period_us, cohort->parked.session_expiry_s};
+    profile->power[TCU_DRIVING] = (struct tcu_power_profile){
+        cohort->driving.keep_alive_s, cohort->driving.telemetry_period_us, cohort->driving.session_expiry_s};
     profile->session_expiry_s = cohort->session_expiry_s;
     profile->reconnect_on_power_change = cohort->reconnect_on_power_change;
     bool provision = cohort->identity == IDENTITY_CERTIFICATE && cohort->provisioning == PROVISIONING_JUST_IN_TIME;

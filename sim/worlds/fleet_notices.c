@@ -151,12 +151,22 @@ static void arrived(struct fleet *fleet, uint32_t vehicle, const struct fleet_tr
     count(fleet, trace, COUNTER_NOTICES, now_us, shown);
 }
 
+/* Which power state's was said last is the car's own affair. */
+static uint32_t shortest_session_s(const struct scenario_cohort *cohort)
+{
+    uint32_t kept_s = cohort->session_expiry_s;
+    const uint32_t of_states_s[] = {cohort->parked.session_expiry_s, cohort->driving.session_expiry_s};
+    for (int i = 0; i < 2; i++)
+        kept_s = of_states_s[i] && of_states_s[i] < kept_s ? of_states_s[i] : kept_s;
+    return kept_s;
+}
+
 /* A session that came to its end took what waited in it along; a car that was never there had none. */
 static void came_online(const struct fleet *fleet, const struct fleet_trace *trace, struct fleet_book *book,
                         int64_t now_us, bool resumed)
 {
     const struct scenario_cohort *cohort = &fleet->scenario->cohorts[trace->cohort];
-    uint32_t cap_s = fleet->scenario->cloud.session_expiry_maximum_s, kept_s = cohort->session_expiry_s;
+    uint32_t cap_s = fleet->scenario->cloud.session_expiry_maximum_s, kept_s = shortest_session_s(cohort);
     kept_s = cap_s && cap_s < kept_s ? cap_s : kept_s;
     bool over = !trace->was_online || now_us - trace->since_us >= kept_s * US_PER_S;
     for (uint32_t k = 0; k < SCENARIO_NOTICES && !resumed && over; k++)

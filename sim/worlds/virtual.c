@@ -274,8 +274,10 @@ static void run(struct virtual_world *world)
 static const struct fleet_trace *find_trace(void *context, uint32_t vehicle)
 {
     const struct virtual_world *world = context;
-    const struct partition *partition = world->running ? world->running : held(world, vehicle % world->partition_count);
-    return &partition_vehicle(partition, vehicle / world->partition_count)->trace;
+    if (__builtin_expect(world->running != NULL, 1))
+        return &partition_vehicle(world->running, vehicle / world->partition_count)->trace;
+    const struct virtual_vehicle *found = virtual_find_vehicle(context, vehicle); /* a script acts at a barrier */
+    return found ? &found->trace : NULL;
 }
 
 static struct measure *make_measure(const struct virtual_world *world)

@@ -4,6 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib_faults.sh"
+. "$(dirname "$0")/lib_virtual.sh"
 
 fleet=1000
 # What is counted here names no vehicle.
@@ -24,6 +25,14 @@ if [ -n "$(command -v mpirun)" ]; then
     done
     ok "two processes end as one does"
 fi
+
+# What processors hold in hand is in a checkpoint, and a vehicle's life can be told again though scripts act on processors at barriers.
+reference=whole
+run_any whole "$scenarios/telemetry-processors.lua" --fleet 6000
+interrupted one "$scenarios/telemetry-processors.lua" --fleet 6000 --checkpoint 13m
+resumed one
+lived whole 77 life
+ok "interrupted and resumed; a vehicle's life told again"
 
 # ---- live ----------------------------------------------------------------------------------------------------------------
 

@@ -548,6 +548,42 @@ static void the_same_seed_gives_the_same_hash(void **state)
     assert_true(hash[0] != hash[2]);
 }
 
+/* The broker keeps the session of a car that drives for 10 minutes, of a parked one for two hours. */
+static void a_session_lasts_as_the_power_state_says(void **state)
+{
+    struct world *w = world_new(77);
+    w->profile.power[TCU_DRIVING].session_expiry_s = 600;
+    w->profile.power[TCU_PARKED].session_expiry_s = 7200;
+    world_begin(w);
+    world_start(w, TCU_DRIVING);
+    world_run(w, 5 * US_PER_S);
+    assert_int_equal(w->session_expiry_s, 600);
+    tcu_ignition(w->tcu, w->now_us, false);
+    world_run(w, US_PER_S);
+    tcu_stop(w->tcu, w->now_us);
+    world_run(w, US_PER_S);
+    assert_int_equal(w->goodbye_expiry_s, 7200);
+    world_start(w, TCU_PARKED);
+    world_run(w, 5 * US_PER_S);
+    assert_int_equal(w->session_expiry_s, 7200);
+    tcu_stop(w->tcu, w->now_us);
+    world_run(w, US_PER_S);
+    assert_int_equal(w->goodbye_expiry_s, -1); /* it is in force */
+    world_end(w);
+    w = world_new(78);
+    w->profile.power[TCU_PARKED].session_expiry_s = 7200; /* driving: the profile's */
+    w->profile.power[TCU_PARKED].keep_alive_s = w->profile.power[TCU_DRIVING].keep_alive_s;
+    w->profile.reconnect_on_power_change = true;
+    world_begin(w);
+    world_start(w, TCU_DRIVING);
+    world_run(w, 5 * US_PER_S);
+    assert_int_equal(w->session_expiry_s, 3600);
+    tcu_ignition(w->tcu, w->now_us, false);
+    world_run(w, 5 * US_PER_S);
+    assert_int_equal(w->session_expiry_s, 7200);
+    world_end(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -575,6 +611,7 @@ int main(void)
         cmocka_unit_test(the_port_may_swallow_packets),
         cmocka_unit_test(memory_per_vehicle),
         cmocka_unit_test(the_same_seed_gives_the_same_hash),
+        cmocka_unit_test(a_session_lasts_as_the_power_state_says),
     };
     return world_both(tests);
 }

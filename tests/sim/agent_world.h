@@ -247,7 +247,7 @@ static inline void world_default_profile(struct tcu_profile *profile, uint8_t *s
                  .maximum_packet_size = 256,
                  .outgoing_maximum = 8,
                  .outgoing_alias_slots = 1},
-        .power = {[TCU_PARKED] = {600, 300 * US_PER_S}, [TCU_DRIVING] = {60, 10 * US_PER_S}},
+        .power = {[TCU_PARKED] = {600, 300 * US_PER_S, 0}, [TCU_DRIVING] = {60, 10 * US_PER_S, 0}},
         .session_expiry_s = 3600,
         .queue_capacity = 32,
         .telemetry_qos = 1,

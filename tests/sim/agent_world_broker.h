@@ -63,6 +63,8 @@ struct world_cloud {
 };
 
 struct world {
+    uint32_t session_expiry_s; /* of the last CONNECT */
+    int64_t goodbye_expiry_s;  /* of the last DISCONNECT; -1: it said none */
     uint64_t luck;
     struct world_cloud cloud;
     int64_t now_us;
@@ -273,6 +275,8 @@ static inline void world_on_connect(struct world *w, const struct mq5_connect *c
     w->connect_at_us[w->connects++ % 64] = w->now_us;
     w->keep_alive_s = connect->keep_alive_s;
     w->clean_start = connect->clean_start;
+    w->session_expiry_s =
+        connect->properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) ? connect->properties.session_expiry_s : 0;
     if (w->refuse_silently > 0) {
         w->refuse_silently--;
         world_broker_drop(w, true);
@@ -456,6 +460,9 @@ static inline void world_on_packet(struct world *w, const struct mq5_packet *in)
         break;
     case MQ5_DISCONNECT:
         w->disconnects++;
+        w->goodbye_expiry_s = in->disconnect.properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL)
+                                  ? (int64_t)in->disconnect.properties.session_expiry_s
+                                  : -1;
         w->will = false;
         world_broker_drop(w, false);
         break;

@@ -380,6 +380,7 @@ static inline int64_t agent_distrust_at(const struct tcu *tcu)
 }
 
 void agent_keep_alive_changed(struct tcu *tcu);
+uint32_t agent_session_expiry(const struct tcu *tcu); /* in the power state it is in; 0: the session ends with the link */
 /* Everything the CONNECT says; `buffer` (AGENT_CONNECT_BYTES) and `will` hold what it points to. */
 #define AGENT_CONNECT_BYTES (AGENT_TOPIC_MAX + 8)
 void agent_connect_fill(struct tcu *tcu, struct mq5_client_connect *connect, struct mq5_publish *will, char *buffer);

@@ -134,6 +134,14 @@ static void set_ping_interval(struct tcu *tcu)
         agent_mqtt_ping_interval(tcu, seconds == wanted_keep_alive(tcu) ? 0 : seconds);
 }
 
+uint32_t agent_session_expiry(const struct tcu *tcu)
+{
+    uint32_t of_state_s = tcu->profile->power[tcu->power].session_expiry_s;
+    if (tcu->profile->session_expiry_s == 0 || agent_claiming(tcu))
+        return 0;
+    return of_state_s ? of_state_s : tcu->profile->session_expiry_s;
+}
+
 void agent_keep_alive_changed(struct tcu *tcu)
 {
     const struct tcu_power_profile *power = tcu->profile->power;
@@ -141,7 +149,8 @@ void agent_keep_alive_changed(struct tcu *tcu)
         return;
     if (!tcu->profile->reconnect_on_power_change)
         set_ping_interval(tcu);
-    else if (power[TCU_PARKED].keep_alive_s != power[TCU_DRIVING].keep_alive_s)
+    else if (power[TCU_PARKED].keep_alive_s != power[TCU_DRIVING].keep_alive_s ||
+             power[TCU_PARKED].session_expiry_s != power[TCU_DRIVING].session_expiry_s)
         agent_enter(tcu, AGENT_RECONNECT, 0, 0);
 }
 
@@ -435,7 +444,7 @@ void agent_connect_fill(struct tcu *tcu, struct mq5_client_connect *connect, str
     *connect = (struct mq5_client_connect){
         .clean_start = !keeps || (agent_v5(tcu) && !tcu->session_kept && !tcu->session_known),
         .keep_alive_s = wanted_keep_alive(tcu),
-        .session_expiry_s = keeps ? profile->session_expiry_s : 0,
+        .session_expiry_s = agent_session_expiry(tcu),
         .client_id = tcu_name(tcu),
         .user_name = template_or_name(tcu, profile->user_name),
         .password = span_text(profile->password),

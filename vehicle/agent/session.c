@@ -150,7 +150,9 @@ void agent_mqtt_disconnect(struct tcu *tcu, uint8_t reason)
         return;
     }
     struct mq5_client *client = agent_session(tcu);
-    mq5_client_disconnect(client, tcu->now_us, reason, mq5_client_session_expiry(client));
+    bool of_state = tcu->profile->power[tcu->power].session_expiry_s > 0 && mq5_client_session_expiry(client) > 0;
+    mq5_client_disconnect(client, tcu->now_us, reason,
+                          of_state ? agent_session_expiry(tcu) : mq5_client_session_expiry(client));
     close_link(tcu, false);
 }
 

@@ -271,7 +271,8 @@ static void fill_profile(struct program *program)
     struct tcu_profile *profile = &program->profile;
     profile->mqtt = (struct mq5_client_config){.version = MQ5_V5, .outgoing_maximum = PORTS_OUTGOING_MAX};
     for (int power = 0; power < TCU_POWER_STATES; power++)
-        profile->power[power] = (struct tcu_power_profile){options->keep_alive_s, options->period_us};
+        profile->power[power] = (struct tcu_power_profile){.keep_alive_s = options->keep_alive_s,
+                                                           .telemetry_period_us = options->period_us};
     profile->session_expiry_s = 3600;
     profile->reconnect_on_power_change = true; /* Paho pings at the rate of the keep alive only */
     profile->provisioning = options->certificate_broker  ? TCU_PROVISION_CERTIFICATE_BROKER
