@@ -368,7 +368,7 @@ function env.radio(name, spec)
   if spec.holes_per_hour ~= nil then r.holes_per_hour = number_in("radio: holes_per_hour", spec.holes_per_hour, 0, 3600) end
   if spec.hole ~= nil then r.hole = duration("radio: hole", spec.hole) end
   for _, name in ipairs { "edrx", "edrx_window", "psm_active", "psm_period", "nat_idle" } do
-    if spec[name] ~= nil then r[name] = duration("radio: " .. name, spec[name], SECOND) end
+    if spec[name] ~= nil then r[name] = duration("radio: " .. name, spec[name], 100e3) end
   end
   plan.radio_rates(spec, r)
   if r.edrx_window and not r.edrx then fail("radio: edrx_window is of an eDRX cycle; write edrx = seconds(81.92)") end
