@@ -41,7 +41,7 @@ static bool is_complete(const struct cloud_remote_options *options)
 {
     switch (options->pattern) {
     case CLOUD_PATTERN_PLAIN: return options->request_topic && options->response_topic;
-    case CLOUD_PATTERN_EXECUTIONS: return options->executions;
+    case CLOUD_PATTERN_EXECUTIONS: return options->executions || options->execute;
     case CLOUD_PATTERN_SHADOW: return !options->keys;
     }
     return false;

@@ -30,10 +30,19 @@ static struct span payload_of(const struct remote_command *command, bool enquiry
     return text_fits(&w) ? span_of(out, w.at) : (struct span){0};
 }
 
+static int execute(struct cloud_remote *remote, int64_t now_us, const struct cloud_remote_execution *e)
+{
+    const struct cloud_remote_options *options = &remote->options;
+    if (options->execute)
+        return options->execute(options->context, now_us, e);
+    if (e->again)
+        return cloud_executions_again(options->executions, now_us, e->thing, e->id, e->payload, e->timeout_us);
+    return cloud_executions_start(options->executions, now_us, e->thing, e->command, e->id, e->payload, e->timeout_us);
+}
+
 /* The device may answer from inside, and the command be gone: nothing of it is lent. */
 uint8_t remote_executions_put(struct cloud_remote *remote, int64_t now_us, struct remote_command *command, bool enquiry)
 {
-    struct cloud_executions *executions = remote->options.executions;
     char payload[REMOTE_NAME_MAX + CLOUD_SEALED_MAX + 64], id[16], name[REMOTE_NAME_MAX];
     uint8_t thing[UINT8_MAX];
     struct text_writer w = {id, 0, sizeof id};
@@ -48,14 +57,17 @@ uint8_t remote_executions_put(struct cloud_remote *remote, int64_t now_us, struc
     memcpy(name, command->bytes, command->name_length);
     whose.data = thing;
     left_us = left_us > TIMEOUT_MAX ? TIMEOUT_MAX : left_us;
+    struct cloud_remote_execution execution = {.thing = whose,
+                                               .command = span_of(name, command->name_length),
+                                               .id = span_of(id, w.at),
+                                               .payload = sent,
+                                               .timeout_us = left_us,
+                                               .again = command->started};
     if (command->started)
-        return cloud_executions_again(executions, now_us, whose, span_of(id, w.at), sent, left_us) == 200
-                   ? MQ5_SUCCESS
-                   : MQ5_NO_MATCHING_SUBSCRIBERS;
+        return execute(remote, now_us, &execution) == 200 ? MQ5_SUCCESS : MQ5_NO_MATCHING_SUBSCRIBERS;
     command->started = true;
     uint64_t number = command->result.id;
-    int code = cloud_executions_start(executions, now_us, whose, span_of(name, command->name_length), span_of(id, w.at),
-                                      sent, left_us);
+    int code = execute(remote, now_us, &execution);
     if (code == 200)
         return MQ5_SUCCESS;
     command = remote_find(remote, number);

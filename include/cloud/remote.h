@@ -95,6 +95,11 @@ struct cloud_remote_result {
     uint32_t taps; /* SMS submitted */
 };
 
+struct cloud_remote_execution {
+    struct span thing, command, id, payload; /* lent */
+    int64_t timeout_us;
+    bool again; /* the request of one that was started */
+};
 struct cloud_keys; /* cloud/keys.h */
 struct cloud_remote_options {
     enum cloud_remote_pattern pattern;
@@ -103,13 +108,15 @@ struct cloud_remote_options {
     const char *event_prefix; /* EXECUTIONS: "$aws/events"; NULL: that */
     const char *client_id;    /* SHADOW: the desk's; NULL: "command-desk" */
     struct cloud_executions *executions; /* EXECUTIONS: borrowed */
-    uint64_t id_base;                    /* ids are id_base + n */
-    struct cloud_watch *watch;           /* borrowed; NULL: everybody counts as connected */
-    struct cloud_sms *sms;               /* borrowed; NULL: no shoulder tap */
-    struct cloud_keys *keys;             /* borrowed; NULL: commands are neither signed nor encrypted */
-    int64_t fallback_us;                 /* connected path: no answer for so long: tap; 0: 10 s */
-    int64_t tap_retry_us;                /* between taps without a sign of the vehicle; 0: 30 s */
-    uint32_t taps_maximum;               /* 0: 3 */
+    /* EXECUTIONS, instead of it where the service is in another process. Returns 200, or the code of cloud_executions_start() or _again(). */
+    int (*execute)(void *context, int64_t now_us, const struct cloud_remote_execution *execution);
+    uint64_t id_base;          /* ids are id_base + n */
+    struct cloud_watch *watch; /* borrowed; NULL: everybody counts as connected */
+    struct cloud_sms *sms;     /* borrowed; NULL: no shoulder tap */
+    struct cloud_keys *keys;   /* borrowed; NULL: commands are neither signed nor encrypted */
+    int64_t fallback_us;       /* connected path: no answer for so long: tap; 0: 10 s */
+    int64_t tap_retry_us;      /* between taps without a sign of the vehicle; 0: 30 s */
+    uint32_t taps_maximum;     /* 0: 3 */
     bool command_in_sms;       /* the tap carries the sealed command itself, if it fits; else it says "wake" */
     int64_t epoch_us;          /* wall = epoch + now: in sealed commands */
     uint32_t window;           /* 0: 6: vehicles remember 8 */

@@ -276,6 +276,12 @@ static bool open_gateway(struct fleet_orders *orders)
     return !commands->taps || orders->sms;
 }
 
+static int on_execute(void *context, int64_t now_us, const struct cloud_remote_execution *execution)
+{
+    struct fleet_orders *orders = context;
+    return orders->execute(orders, now_us, execution);
+}
+
 static bool open_desk(struct fleet_orders *orders, struct cloud_bus *bus, uint32_t number, int64_t now_us)
 {
     struct fleet *fleet = orders->fleet;
@@ -285,6 +291,8 @@ static bool open_desk(struct fleet_orders *orders, struct cloud_bus *bus, uint32
                                            .response_topic = fleet->topic_response,
                                            .prefix = fleet->reserved,
                                            .executions = orders->executions,
+                                           .execute = orders->execute ? on_execute : NULL,
+                                           .event_prefix = orders->event_prefix,
                                            .id_base = (uint64_t)(number + 1) << 40 | UINT64_C(1) << 39,
                                            .watch = commands->trust_old_presence > 0.5 ? NULL : orders->watch,
                                            .sms = orders->sms,

@@ -31,11 +31,14 @@ struct fleet_orders {
     struct cloud_sms *sms;
     struct cloud_keys *keys; /* given by the world, or made when it is opened: modelled ones */
     struct cloud_remote *remote;
-    struct cloud_executions *executions; /* borrowed; where commands are executions, set before it is opened */
-    struct fleet_attacks *attacks;       /* NULL: nobody tries */
-    struct cloud_keys *forger; /* ... with real keys: the same vehicles', another signature. Given by the world */
-    struct sim_random chance;  /* of the gateway */
-    void *world;               /* of the hook below */
+    /* Where commands are executions, set before it is opened: the service, borrowed; or how it is reached, and what its events begin with. */
+    struct cloud_executions *executions;
+    int (*execute)(struct fleet_orders *orders, int64_t now_us, const struct cloud_remote_execution *execution);
+    const char *event_prefix;
+    struct fleet_attacks *attacks; /* NULL: nobody tries */
+    struct cloud_keys *forger;     /* ... with real keys: the same vehicles', another signature. Given by the world */
+    struct sim_random chance;      /* of the gateway */
+    void *world;                   /* of the hook below */
     /* The network tries to give the vehicle an SMS. */
     enum cloud_sms_attempt (*deliver)(void *world, int64_t now_us, uint32_t vehicle, struct span text);
 };

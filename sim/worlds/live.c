@@ -101,12 +101,14 @@ void live_schedule_bytes(struct live_vehicle *vehicle, enum live_step_kind kind,
 
 void live_commands_touched(struct live_world *world)
 {
-    int64_t next_us = live_messages_next(world);
+    int64_t next_us = live_messages_next(world), shadow_us = live_shadow_next(world);
+    next_us = shadow_us < next_us ? shadow_us : next_us;
     for (uint32_t b = 0; b < world->broker_count; b++) {
         const struct live_broker *broker = &world->brokers[b];
-        int64_t at_us = broker->commands        ? cloud_commands_next_deadline(broker->commands)
-                        : broker->orders.remote ? fleet_orders_next(&broker->orders)
-                                                : TIME_NEVER;
+        bool open = broker->orders.remote && !world->closing; /* as in commands_due(): what nobody does is not due */
+        int64_t at_us = broker->commands ? cloud_commands_next_deadline(broker->commands)
+                        : open           ? fleet_orders_next(&broker->orders)
+                                         : TIME_NEVER;
         next_us = at_us < next_us ? at_us : next_us;
     }
     int64_t regions_us = live_regions_next(world);
@@ -227,6 +229,7 @@ static void commands_due(struct live_world *world)
             fleet_orders_tick(&world->brokers[b].orders, world->now_us);
     live_regions_tick(world);
     live_messages_tick(world);
+    live_shadow_tick(world);
     live_commands_touched(world);
 }
 

@@ -126,7 +126,23 @@ struct live_child {
     int fd;
 };
 
-enum live_order_kind { LIVE_ORDER_ACT, LIVE_ORDER_VERIFY, LIVE_ORDER_RESTART, LIVE_ORDER_KNOW, LIVE_ORDER_REDIRECT, LIVE_ORDER_FORGET };
+enum live_order_kind {
+    LIVE_ORDER_ACT,
+    LIVE_ORDER_VERIFY,
+    LIVE_ORDER_RESTART,
+    LIVE_ORDER_KNOW,
+    LIVE_ORDER_REDIRECT,
+    LIVE_ORDER_FORGET,
+    LIVE_ORDER_EXECUTE
+};
+#define LIVE_PAYLOAD_MAX 512
+struct live_execution { /* of the commands feature: to be started, or its request sent again */
+    char thing[SCENARIO_NAME + 16], command[64], id[24];
+    uint8_t payload[LIVE_PAYLOAD_MAX];
+    uint32_t payload_length;
+    int64_t timeout_us;
+    bool again;
+};
 struct live_order { /* to a cloud */
     enum live_order_kind kind;
     int64_t due_us;          /* who has had power by then is meant */
@@ -134,6 +150,7 @@ struct live_order { /* to a cloud */
     struct world_action action;
     uint16_t certificate_length; /* KNOW */
     uint8_t certificate[1024];
+    struct live_execution execution;
 };
 
 /* A place in a line: valid as long as the vehicle's counter has not moved on. */
@@ -272,8 +289,8 @@ struct live_world {
 
     struct live_broker brokers[WORLD_BROKERS];
     uint32_t broker_count;
-    enum scenario_identity *identity; /* in effect, by cohort */
-    char run_id[16], topic_prefix[32];
+    enum scenario_identity *identity;              /* in effect, by cohort */
+    char run_id[16], topic_prefix[32], events[64]; /* events: what topics of the services' events begin with */
     const struct cloud_profile *profile;
     struct live_resolver resolver;
     SSL_CTX *tls;
@@ -478,6 +495,11 @@ void live_messages_stop(struct live_world *world);
 bool live_shadow_prepare(struct live_world *world); /* before services and vehicles */
 uint32_t live_shadow_buses(const struct live_world *world, const struct live_broker *broker);
 bool live_shadow_start(struct live_world *world, struct live_broker *broker, struct live_bus *buses);
+int64_t live_shadow_next(const struct live_world *world);
+void live_shadow_tick(struct live_world *world);
+/* Commands as executions: how a desk reaches that service; in the cloud's process. */
+int live_execute(struct fleet_orders *orders, int64_t now_us, const struct cloud_remote_execution *execution);
+void live_child_execute(struct cloud *cloud, int64_t now_us, const struct live_execution *execution);
 void live_shadow_begin(struct live_world *world); /* time begins */
 void live_shadow_stop(struct live_broker *broker);
 void live_shadow_due(struct live_vehicle *vehicle);

@@ -258,6 +258,8 @@ void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
             child_knows(cloud, now_us, &order);
         else if (order.kind == LIVE_ORDER_REDIRECT || order.kind == LIVE_ORDER_FORGET)
             child_sends_away(child, cloud, now_us, &order);
+        else if (order.kind == LIVE_ORDER_EXECUTE)
+            live_child_execute(cloud, now_us, &order.execution);
         else
             live_child_order(child, cloud, now_us, &order);
 }

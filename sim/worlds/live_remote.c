@@ -128,6 +128,9 @@ bool live_remote_open(struct live_world *world, struct live_broker *broker, stru
     broker->watched.presence_topic = world->fleet.topic_presence;
     orders->world = world;
     orders->deliver = deliver;
+    orders->event_prefix = world->events;
+    if (world->scenario->cloud.commands.pattern == CLOUD_PATTERN_EXECUTIONS)
+        orders->execute = live_execute;
     uint32_t number = broker->number * world->ranks + world->rank;
     struct cloud_bus *bus = make_keys(world, orders) ? attacked(world, broker, orders, desk, number) : NULL;
     return bus && fleet_orders_open(orders, &world->fleet, &broker->watched, watch, bus, number, world->now_us);

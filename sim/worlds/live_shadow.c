@@ -1,5 +1,5 @@
-/* live_shadow.c: shadow { } in the live world: settings of cars on the rig's own queue, the desk of their users on each broker, and on somebody else's
- * broker the shadow service itself, in this process, as one more client of that broker.
+/* live_shadow.c: shadow { } and executions in the live world: settings of cars on the rig's own queue, the desk of their users on each broker, and on somebody
+ * else's broker the services themselves, in this process, as one more client of that broker. In our own cloud an execution is started by an order to its process.
  */
 #include "live.h"
 
@@ -7,11 +7,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 struct live_shadows { /* of a broker */
     struct fleet_shadows users;
     struct cloud_reserved *reserved; /* NULL: the broker's own */
-    char events[64];
 };
 
 static struct live_vehicle *vehicle_of(struct live_world *world, uint32_t index)
@@ -38,8 +38,18 @@ static void wake(void *context, uint32_t index, int64_t at_us)
 
 /* ---- life ------------------------------------------------------------------------------------------------------------- */
 
+static bool executes(const struct live_world *world)
+{
+    const struct scenario_commands *commands = &world->scenario->cloud.commands;
+    return commands->on && commands->pattern == CLOUD_PATTERN_EXECUTIONS;
+}
+
 bool live_shadow_prepare(struct live_world *world)
 {
+    if (world->brokers[0].embedded)
+        snprintf(world->events, sizeof world->events, "%s", world->profile->event_prefix);
+    else
+        snprintf(world->events, sizeof world->events, "%sevents", world->topic_prefix);
     if (!world->scenario->cloud.shadow.on)
         return true;
     world->shadows = calloc((size_t)world->count + 1, sizeof *world->shadows);
@@ -48,21 +58,22 @@ bool live_shadow_prepare(struct live_world *world)
 
 static bool serves(const struct live_world *world, const struct live_broker *broker)
 {
-    return world->shadows && !broker->embedded && broker->leads;
+    return (world->shadows || executes(world)) && !broker->embedded && broker->leads;
 }
 
 uint32_t live_shadow_buses(const struct live_world *world, const struct live_broker *broker)
 {
-    return world->shadows ? 1 + serves(world, broker) : 0;
+    return (world->shadows != NULL) + serves(world, broker);
 }
 
 static bool open_service(struct live_world *world, struct live_shadows *shadows, struct cloud_bus *bus)
 {
-    static const struct cloud_shadow_options standard;
-    snprintf(shadows->events, sizeof shadows->events, "%sevents", world->topic_prefix);
-    struct cloud_reserved_options options = {.shadow = &standard,
+    struct cloud_options wanted = {0};
+    fleet_cloud_options(world->scenario, &wanted);
+    struct cloud_reserved_options options = {.shadow = wanted.shadow,
+                                             .executions = wanted.executions,
                                              .prefix = world->fleet.reserved,
-                                             .event_prefix = shadows->events,
+                                             .event_prefix = world->events,
                                              .epoch_us = world->fleet.wall_offset_us};
     shadows->reserved = cloud_reserved_create(&options, NULL, bus, world->now_us);
     return shadows->reserved != NULL;
@@ -70,15 +81,21 @@ static bool open_service(struct live_world *world, struct live_shadows *shadows,
 
 bool live_shadow_start(struct live_world *world, struct live_broker *broker, struct live_bus *buses)
 {
-    if (!world->shadows)
+    bool users = world->shadows != NULL;
+    if (!users && !executes(world))
         return true;
+    if (executes(world) && !broker->embedded && broker->sharers > 1)
+        return live_fail(world,
+                         "several processes share %s, and only one has the executions; give each a --broker, or "
+                         "leave -j out",
+                         broker->uri);
     struct live_shadows *shadows = broker->shadows = calloc(1, sizeof *shadows);
     if (!shadows)
         return live_fail(world, "out of memory");
     shadows->users = (struct fleet_shadows){
         .fleet = &world->fleet, .bus = &buses[0].bus, .world = world, .find = find, .wake = wake};
-    bool good = (!serves(world, broker) || open_service(world, shadows, &buses[1].bus)) &&
-                fleet_shadows_open(&shadows->users, world->now_us);
+    bool good = (!serves(world, broker) || open_service(world, shadows, &buses[users].bus)) &&
+                (!users || fleet_shadows_open(&shadows->users, world->now_us));
     return good || live_fail(world, "%s refuses the subscriptions of shadows", broker->uri);
 }
 
@@ -133,4 +150,76 @@ void live_shadow_finish(struct live_world *world, int64_t end_us)
     for (uint32_t v = 0; world->shadows && v < world->count; v++)
         fleet_shadow_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, &world->shadows[v],
                             end_us);
+}
+
+/* ---- executions --------------------------------------------------------------------------------------------------------- */
+
+int64_t live_shadow_next(const struct live_world *world)
+{
+    int64_t next_us = TIME_NEVER;
+    for (uint32_t b = 0; b < world->broker_count; b++) {
+        const struct live_shadows *shadows = world->brokers[b].shadows;
+        int64_t at_us = shadows && shadows->reserved ? cloud_reserved_next_deadline(shadows->reserved) : TIME_NEVER;
+        next_us = at_us < next_us ? at_us : next_us;
+    }
+    return next_us;
+}
+
+void live_shadow_tick(struct live_world *world)
+{
+    for (uint32_t b = 0; b < world->broker_count; b++)
+        if (world->brokers[b].shadows && world->brokers[b].shadows->reserved)
+            cloud_reserved_tick(world->brokers[b].shadows->reserved, world->now_us);
+}
+
+static struct live_broker *broker_of(const struct fleet_orders *orders)
+{
+    struct live_world *world = orders->world;
+    uint32_t broker = 0;
+    while (&world->brokers[broker].orders != orders)
+        broker++;
+    return &world->brokers[broker];
+}
+
+static int order_execution(const struct live_broker *broker, const struct cloud_remote_execution *wanted)
+{
+    struct live_order order = {.kind = LIVE_ORDER_EXECUTE};
+    struct live_execution *execution = &order.execution;
+    if (wanted->thing.length >= sizeof execution->thing || wanted->command.length >= sizeof execution->command ||
+        wanted->id.length >= sizeof execution->id || wanted->payload.length > sizeof execution->payload)
+        return 400;
+    memcpy(execution->thing, wanted->thing.data, wanted->thing.length);
+    memcpy(execution->command, wanted->command.data, wanted->command.length);
+    memcpy(execution->id, wanted->id.data, wanted->id.length);
+    memcpy(execution->payload, wanted->payload.data, wanted->payload.length);
+    execution->payload_length = wanted->payload.length;
+    execution->timeout_us = wanted->timeout_us;
+    execution->again = wanted->again;
+    return send(broker->news_fd, &order, sizeof order, MSG_NOSIGNAL) == (ssize_t)sizeof order ? 200 : 500;
+}
+
+static int run(struct cloud_executions *executions, int64_t now_us, const struct cloud_remote_execution *e)
+{
+    return e->again
+               ? cloud_executions_again(executions, now_us, e->thing, e->id, e->payload, e->timeout_us)
+               : cloud_executions_start(executions, now_us, e->thing, e->command, e->id, e->payload, e->timeout_us);
+}
+
+int live_execute(struct fleet_orders *orders, int64_t now_us, const struct cloud_remote_execution *execution)
+{
+    const struct live_broker *broker = broker_of(orders);
+    return broker->embedded ? order_execution(broker, execution)
+                            : run(cloud_reserved_executions(broker->shadows->reserved), now_us, execution);
+}
+
+/* What is refused has no event: the desk finds out when its time is over. */
+void live_child_execute(struct cloud *cloud, int64_t now_us, const struct live_execution *execution)
+{
+    struct cloud_remote_execution wanted = {.thing = span_text(execution->thing),
+                                            .command = span_text(execution->command),
+                                            .id = span_text(execution->id),
+                                            .payload = span_of(execution->payload, execution->payload_length),
+                                            .timeout_us = execution->timeout_us,
+                                            .again = execution->again};
+    run(cloud_reserved_executions(cloud->reserved), now_us, &wanted);
 }

@@ -116,26 +116,23 @@ static const char *objection_live(const struct scenario *scenario, const struct 
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm, nat_idle, hand-overs and dead connections, are acted out by "
                "the link model; leave --link-model off away";
-    if (scenario->cloud.commands.on && scenario->cloud.commands.pattern == CLOUD_PATTERN_SHADOW &&
+    if (scenario->cloud.commands.on && scenario->cloud.commands.pattern != CLOUD_PATTERN_PLAIN &&
         scenario->cloud.commands.lose_answers > 0)
-        return "remote_commands: faults.lose_answers of commands through a shadow is not in the live world in this "
-               "version; use --world virtual";
-    if (scenario->cloud.commands.on && scenario->cloud.commands.pattern == CLOUD_PATTERN_EXECUTIONS)
-        return "remote_commands { pattern = \"executions\" } is not in the live world in this version; use --world "
-               "virtual";
+        return "remote_commands: faults.lose_answers of commands in another pattern than plain is not in the live "
+               "world in this version; use --world virtual";
     return NULL;
 }
 
 const char *world_objection(const struct scenario *scenario, const struct world_options *options)
 {
-    if (options->kind != WORLD_VIRTUAL)
-        return objection_live(scenario, options);
-    if (options->link_model == LINK_MODEL_OFF)
-        return "--link-model off: the virtual world has no links but modelled ones; use --world live";
     if (scenario->cloud.regions.on &&
         (scenario->cloud.shadow.on || scenario->cloud.commands.pattern != CLOUD_PATTERN_PLAIN))
         return "shadow { } and remote_commands { pattern } are of one cloud in this version; leave out resolver, "
                "region_moves and migration";
+    if (options->kind != WORLD_VIRTUAL)
+        return objection_live(scenario, options);
+    if (options->link_model == LINK_MODEL_OFF)
+        return "--link-model off: the virtual world has no links but modelled ones; use --world live";
     if (!scenario->cloud.real_cryptography)
         return NULL;
     if (options->checkpoint_every_us)

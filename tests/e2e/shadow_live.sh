@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Settings of cars and commands through their shadows in the live world, on the embedded cloud and on mosquitto: cloud, users and cars agree in the end,
+# Settings of cars, commands through their shadows and as executions in the live world, on the embedded cloud and on mosquitto: cloud, users and cars agree in the end,
 # a fault is found, and the virtual world finds nearly the same figures.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -8,7 +8,7 @@ command -v mosquitto >/dev/null || fail "mosquitto is missing: install the Debia
 
 cat >"$work/settings.lua" <<'EOF'
 local deaf = fault("deaf", { off = 0, on = 0.5, breaks = { "converged" } }, "share of cars that say 'done' and do nothing")
-scenario "settings" { start = "2026-03-04 07:00", duration = seconds(26), seed = 17 }
+scenario "settings" { start = "2026-03-04 07:00", duration = seconds(30), seed = 17 }
 region "here" { latency = milliseconds(12) }
 cloud { activation = constant(milliseconds(200)), processors = 1 }
 remote_commands { pattern = "shadow", fallback = seconds(5) }
@@ -26,29 +26,37 @@ expect "done"       (commands():ended_executed():share()):above(0.8)
 expect "once"       (commands():executed_twice()):equals(0)
 expect "told-right" (commands():misreported()):equals(0)
 EOF
+# Sealed executions: no shadow, and a share of cars that cannot. Other names: two runs share a broker.
+sed -e '/^shadow {/,/^}/d; /deaf/d; /converged/d; /all-synced/d; /conflicts/d; s/"shadow"/"executions", sealed = true, failures = 0.1/; s/seconds(30)/seconds(24)/; s/cohort "suv"/cohort "van"/' \
+    "$work/settings.lua" >"$work/executions.lua"
+echo 'expect "failed" (commands():ended_failed()):above(0)' >>"$work/executions.lua"
+echo 'expect "ended"  (commands():unended()):equals(0)' >>"$work/executions.lua"
+
 port=$(free_port)
 printf 'user %s\nmax_queued_messages 10000\nlistener %s 127.0.0.1\nallow_anonymous true\n' "$(id -un)" "$port" >"$work/mosquitto.conf"
 start mosquitto mosquitto -c "$work/mosquitto.conf"
 wait_port "$port" "$started"
 
-run_live() { # NAME OPTIONS...: in the background; its exit code in $work/NAME.code
-    local name=$1
-    shift
+run_live() { # NAME SCENARIO OPTIONS...: in the background; its exit code in $work/NAME.code
+    local name=$1 scenario=$2
+    shift 2
     (
         code=0
-        "$convoy" run "$work/settings.lua" --world live --lag-bound 20000 --out "$work/$name" "$@" >"$work/$name.log" 2>&1 || code=$?
+        "$convoy" run "$work/$scenario.lua" --world live --lag-bound 20000 --out "$work/$name" "$@" >"$work/$name.log" 2>&1 || code=$?
         echo "$code" >"$work/$name.code"
     ) &
     e2e_pids+=("$!")
 }
-run_live embedded
-run_live mosquitto --broker "mqtt://127.0.0.1:$port"
-run_live deaf --set fault.deaf=on
+run_live embedded settings
+run_live executions executions
+run_live executions-mosquitto executions --broker "mqtt://127.0.0.1:$port"
+run_live mosquitto settings --broker "mqtt://127.0.0.1:$port"
+run_live deaf settings --set fault.deaf=on
 expect_exit 0 "$convoy" run "$work/settings.lua" --out "$work/virtual"
-wait "${e2e_pids[@]: -3}"
-for name in embedded mosquitto; do
+wait "${e2e_pids[@]: -5}"
+for name in embedded mosquitto executions executions-mosquitto; do
     equal "$(cat "$work/$name.code")" 0 "exit code on $name: $(tail -n 12 "$work/$name.log")"
-    ok "$name: all agree"
+    ok "$name"
 done
 equal "$(cat "$work/deaf.code")" 1 "exit code with deaf cars: $(tail -n 12 "$work/deaf.log")"
 equal "$(json "$work/deaf/result.json" "it.expectations.filter((e) => e.verdict === 'fail').map((e) => e.id)")" converged "what fails with deaf cars"
