@@ -27,6 +27,7 @@ struct fleet_member { /* number: group * SCENARIO_GROUP_MEMBERS + place */
     uint32_t count, capacity;
     int64_t due_us;  /* commits then; TIME_NEVER: nothing in hand */
     int64_t back_us; /* dead: comes back then */
+    int64_t gone_us; /* leaving: has unsubscribed, and says good-bye then; TIME_NEVER: it is not */
     uint64_t load;   /* messages since the group's members changed last */
     uint64_t total;  /* ... of the whole run */
     bool up, early;  /* early: something is to be acknowledged before it is committed */
@@ -35,6 +36,7 @@ struct fleet_member { /* number: group * SCENARIO_GROUP_MEMBERS + place */
 /* The world's part. Numbers of members; filter: what to subscribe to. */
 struct fleet_pool_ops {
     bool (*open)(void *world, int64_t now_us, uint32_t member, const char *filter /* NULL: to nothing */);
+    void (*unsubscribe)(void *world, int64_t now_us, uint32_t member); /* from what it was opened with */
     void (*close)(void *world, int64_t now_us, uint32_t member, bool politely);
     void (*acknowledge)(void *world, int64_t now_us, uint32_t member, uint16_t packet_id);
 };

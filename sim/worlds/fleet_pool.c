@@ -3,7 +3,8 @@
 
 #include <stdio.h>
 
-#define LOAD_LEAST 60 /* messages a member on average before shares are judged */
+#define LEAVE_US   US_PER_S /* beyond a commit: what is on its way to who leaves */
+#define LOAD_LEAST 60       /* messages a member on average before shares are judged */
 
 static const struct scenario_messages *told(const struct fleet_pool *pool)
 {
@@ -158,12 +159,24 @@ static void acknowledge_early(struct fleet_pool *pool, uint32_t number, int64_t 
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */
 
+static void go(struct fleet_pool *pool, uint32_t number, int64_t now_us)
+{
+    struct fleet_member *member = &pool->members[number];
+    commit(pool, number, now_us);
+    member->gone_us = TIME_NEVER;
+    pool->ops->close(pool->world, now_us, number, true);
+    member->count = 0; /* what came meanwhile is not acknowledged: somebody else gets it */
+    member->due_us = TIME_NEVER;
+}
+
 static bool rise(struct fleet_pool *pool, uint32_t number, int64_t now_us)
 {
     struct fleet_member *member = &pool->members[number];
     uint32_t group = group_of(number), place = number % SCENARIO_GROUP_MEMBERS;
     bool idle = on(told(pool)->idle_members) && place >= members_of(pool, group);
     judge_shares(pool, group, now_us);
+    if (member->gone_us != TIME_NEVER)
+        go(pool, number, now_us);
     member->back_us = TIME_NEVER;
     member->up = true;
     if (!pool->ops->open(pool->world, now_us, number, idle ? NULL : pool->groups[group].filter))
@@ -171,14 +184,15 @@ static bool rise(struct fleet_pool *pool, uint32_t number, int64_t now_us)
     return member->up;
 }
 
+/* Not every broker gives others what was already given to somebody, even if he says good-bye: so nothing is to be left over then. */
 static void leave(struct fleet_pool *pool, uint32_t number, int64_t now_us)
 {
+    struct fleet_member *member = &pool->members[number];
     judge_shares(pool, group_of(number), now_us);
-    commit(pool, number, now_us);
-    pool->members[number].up = false;
-    pool->ops->close(pool->world, now_us, number, true);
-    pool->members[number].count = 0; /* what came meanwhile is not acknowledged: somebody else gets it */
-    pool->members[number].due_us = TIME_NEVER;
+    member->up = false;
+    member->gone_us = now_us + told(pool)->commit_us + LEAVE_US;
+    look_at(pool, member->gone_us);
+    pool->ops->unsubscribe(pool->world, now_us, number);
 }
 
 static void die(struct fleet_pool *pool, uint32_t number, int64_t now_us, int64_t back_us)
@@ -213,18 +227,22 @@ void fleet_pool_tick(struct fleet_pool *pool, int64_t now_us)
             acknowledge_early(pool, i, now_us);
         if (member->due_us <= now_us)
             commit(pool, i, now_us);
+        if (member->gone_us <= now_us)
+            go(pool, i, now_us);
         if (member->back_us <= now_us)
             rise(pool, i, now_us);
     }
     for (uint32_t i = 0; i < FLEET_MEMBERS; i++) {
         const struct fleet_member *member = &pool->members[i];
-        look_at(pool, member->early ? now_us : member->due_us < member->back_us ? member->due_us : member->back_us);
+        look_at(pool, member->early ? now_us : member->due_us);
+        look_at(pool, member->back_us < member->gone_us ? member->back_us : member->gone_us);
     }
 }
 
 void fleet_pool_broken(struct fleet_pool *pool, int64_t now_us)
 {
     for (uint32_t i = 0; i < FLEET_MEMBERS; i++) {
+        pool->members[i].gone_us = TIME_NEVER;
         if (!pool->members[i].up)
             continue;
         fleet_pool_lost(pool, i);
@@ -307,7 +325,7 @@ bool fleet_pool_open(struct fleet_pool *pool, struct fleet *fleet, const struct 
     pool->divisor = divisor;
     pool->next_us = TIME_NEVER;
     for (uint32_t i = 0; i < FLEET_MEMBERS; i++)
-        pool->members[i].due_us = pool->members[i].back_us = TIME_NEVER;
+        pool->members[i].due_us = pool->members[i].back_us = pool->members[i].gone_us = TIME_NEVER;
     bool good = true;
     for (uint32_t g = 0; g < told(pool)->group_count; g++) {
         prepare_group(pool, g);
@@ -320,7 +338,7 @@ bool fleet_pool_open(struct fleet_pool *pool, struct fleet *fleet, const struct 
 void fleet_pool_finish(struct fleet_pool *pool, int64_t now_us)
 {
     for (uint32_t i = 0; i < FLEET_MEMBERS; i++)
-        if (pool->members[i].up && pool->members[i].count)
+        if (pool->members[i].count)
             commit(pool, i, now_us);
     for (uint32_t g = 0; g < told(pool)->group_count; g++)
         judge_shares(pool, g, now_us);
@@ -329,9 +347,10 @@ void fleet_pool_finish(struct fleet_pool *pool, int64_t now_us)
 void fleet_pool_close(struct fleet_pool *pool, int64_t now_us)
 {
     for (uint32_t i = 0; i < FLEET_MEMBERS; i++) {
-        if (pool->members[i].up)
+        if (pool->members[i].up || pool->members[i].gone_us != TIME_NEVER)
             pool->ops->close(pool->world, now_us, i, true);
         pool->members[i].up = false;
+        pool->members[i].gone_us = TIME_NEVER;
         memory_free(pool->members[i].taken);
         pool->members[i].taken = NULL;
     }

@@ -476,6 +476,7 @@ struct cloud_bus *live_wire_member(struct live_world *world, const struct live_d
                                    const struct cloud_bus_remote_options *options,
                                    const struct live_wire_member *member);
 void live_wire_acknowledge(struct cloud_bus *bus, uint16_t packet_id);
+void live_wire_unsubscribe(struct cloud_bus *bus); /* what is on its way still comes */
 void live_wire_cut(struct cloud_bus *bus); /* without a word, until it is revived */
 void live_wire_revive(struct cloud_bus *bus);
 

@@ -78,6 +78,13 @@ static bool open_member(void *context, int64_t now_us, uint32_t number, const ch
     return member->wire != NULL;
 }
 
+static void unsubscribe(void *context, int64_t now_us, uint32_t number)
+{
+    struct live_hall *hall = context;
+    if (hall->members[number].wire)
+        live_wire_unsubscribe(hall->members[number].wire);
+}
+
 static void close_member(void *context, int64_t now_us, uint32_t number, bool politely)
 {
     struct live_hall *hall = context;
@@ -99,7 +106,7 @@ static void acknowledge(void *context, int64_t now_us, uint32_t number, uint16_t
         live_wire_acknowledge(hall->members[number].wire, packet_id);
 }
 
-static const struct fleet_pool_ops pool_ops = {open_member, close_member, acknowledge};
+static const struct fleet_pool_ops pool_ops = {open_member, unsubscribe, close_member, acknowledge};
 
 /* ---- start ----------------------------------------------------------------------------------------------------------- */
 

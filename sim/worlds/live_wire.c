@@ -70,6 +70,7 @@ struct live_wire {
     int64_t heard_us, said_us;
     uint64_t reconnects;
     uint32_t session_s;
+    bool leaving;                /* has unsubscribed */
     bool holds, dead;            /* of a member: acknowledgements are its owner's; cut, and not revived */
     void (*lost)(void *context); /* NULL: nobody asks */
     void *lost_context;
@@ -201,7 +202,7 @@ static void greeted(struct live_wire *wire, const struct mq5_connack *connack)
                              connack->properties.shared_available;
     wire->reconnects += wire->began;
     wire->began = true;
-    for (uint32_t i = 0; i < wire->filter_count && !connack->session_present; i++)
+    for (uint32_t i = 0; i < wire->filter_count && !connack->session_present && !wire->leaving; i++)
         ask_subscription(wire, i);
     for (struct wire_message *message = wire->first; message; message = message->next) {
         if (message->sent && connack->session_present)
@@ -254,6 +255,7 @@ static void take_packet(struct live_wire *wire, const struct mq5_packet *packet)
         wire->filter_reason = packet->suback.reasons.length ? packet->suback.reasons.data[0] : MQ5_UNSPECIFIED_ERROR;
         wire->filter_answered = true;
         break;
+    case MQ5_UNSUBACK:
     case MQ5_PINGRESP: break;
     default: drop_link(wire); break; /* DISCONNECT, and what nobody asked for */
     }
@@ -593,6 +595,19 @@ void live_wire_acknowledge(struct cloud_bus *bus, uint16_t packet_id)
     struct mq5_packet answer = {.type = MQ5_PUBACK};
     answer.ack.packet_id = packet_id;
     if (wire->state == WIRE_ONLINE && say(wire, &answer))
+        flush(wire);
+}
+
+void live_wire_unsubscribe(struct cloud_bus *bus)
+{
+    struct live_wire *wire = (struct live_wire *)bus;
+    struct mq5_subscription one = {.filter = span_text(wire->filters[0].text)};
+    struct mq5_packet packet = {.type = MQ5_UNSUBSCRIBE};
+    wire->leaving = true;
+    packet.subscribe.packet_id = UNANSWERED_MAX + 1 + FILTERS_MAX;
+    packet.subscribe.list = &one;
+    packet.subscribe.count = 1;
+    if (wire->state == WIRE_ONLINE && wire->filter_count && say(wire, &packet))
         flush(wire);
 }
 

@@ -95,6 +95,18 @@ static bool open_member(void *world, int64_t now_us, uint32_t number, const char
     return member->connection != NULL;
 }
 
+static void unsubscribe(void *world, int64_t now_us, uint32_t number)
+{
+    struct partition *partition = world;
+    uint32_t group = number / SCENARIO_GROUP_MEMBERS;
+    struct mq5_subscription one = {.filter = span_text(partition->hall->pool.groups[group].filter)};
+    struct mq5_packet packet = {.type = MQ5_UNSUBSCRIBE};
+    packet.subscribe.packet_id = 2;
+    packet.subscribe.list = &one;
+    packet.subscribe.count = 1;
+    say(&partition->hall->members[number], now_us, &packet);
+}
+
 static void close_member(void *world, int64_t now_us, uint32_t number, bool politely)
 {
     struct partition *partition = world;
@@ -121,7 +133,7 @@ static void acknowledge(void *world, int64_t now_us, uint32_t number, uint16_t p
     say(&partition->hall->members[number], now_us, &packet);
 }
 
-static const struct fleet_pool_ops pool_ops = {open_member, close_member, acknowledge};
+static const struct fleet_pool_ops pool_ops = {open_member, unsubscribe, close_member, acknowledge};
 
 bool virtual_messages_start(struct partition *partition,
                             struct cloud_bus *(*bus)(struct partition *partition, const char *client_id))

@@ -35,6 +35,13 @@ static bool on_open(void *world, int64_t now_us, uint32_t member, const char *fi
     return true;
 }
 
+static void on_unsubscribe(void *world, int64_t now_us, uint32_t member)
+{
+    struct rig *rig = world;
+    assert_true(rig->open[member]);
+    rig->filter[member][0] = 0;
+}
+
 static void on_close(void *world, int64_t now_us, uint32_t member, bool politely)
 {
     struct rig *rig = world;
@@ -54,7 +61,7 @@ static void on_acknowledge(void *world, int64_t now_us, uint32_t member, uint16_
     }
 }
 
-static const struct fleet_pool_ops ops = {on_open, on_close, on_acknowledge};
+static const struct fleet_pool_ops ops = {on_open, on_unsubscribe, on_close, on_acknowledge};
 
 static void open_rig(struct rig *rig)
 {
@@ -195,11 +202,24 @@ static void members_come_and_go_and_each_has_its_share(void **state)
     scale.store_writes = 1;
     assert_int_equal(fleet_pool_act(rig.pool, 400, &scale), 3);
     assert_int_equal(total(&rig, COUNTER_MEMBERS_UNEVEN), 2);
+    assert_true(rig.filter[0][0] && !rig.filter[1][0] && !rig.filter[3][0]);
+    take(&rig, 1, 500); /* was on its way */
+    fleet_pool_tick(rig.pool, US_PER_S + 400);
+    assert_true(rig.open[1]);
+    fleet_pool_tick(rig.pool, 2 * US_PER_S + 400);
     assert_true(rig.open[0] && !rig.open[1] && !rig.open[3]);
-    assert_true(rig.acknowledged >= 300); /* who goes politely commits before */
-    fleet_pool_finish(rig.pool, US_PER_S);
-    assert_int_equal(total(&rig, COUNTER_DELIVERIES), 600);
     assert_int_equal(rig.polite, 3);
+    assert_int_equal(total(&rig, COUNTER_DELIVERIES), 601);
+    assert_int_equal(rig.acknowledged, 601);
+    scale.store_writes = 2; /* again, and back before the second has said good-bye */
+    assert_int_equal(fleet_pool_act(rig.pool, US_PER_MIN, &scale), 1);
+    scale.store_writes = 1;
+    assert_int_equal(fleet_pool_act(rig.pool, US_PER_MIN + 1, &scale), 1);
+    scale.store_writes = 2;
+    assert_int_equal(fleet_pool_act(rig.pool, US_PER_MIN + 2, &scale), 1);
+    assert_true(rig.open[1] && rig.filter[1][0]);
+    assert_int_equal(rig.polite, 4);
+    fleet_pool_finish(rig.pool, 2 * US_PER_MIN);
     close_rig(&rig);
 }
 
