@@ -188,7 +188,7 @@ void live_messages_begin(struct live_world *world)
 int64_t live_messages_next(const struct live_world *world)
 {
     int64_t next_us = TIME_NEVER;
-    if (!world->messages)
+    if (!world->messages || world->closing)
         return next_us;
     if (!world->draining)
         next_us = world->messages->notices.next_us;

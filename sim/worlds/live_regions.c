@@ -248,7 +248,7 @@ void live_regions_step(struct live_vehicle *vehicle, bool settled, uint8_t to)
 
 int64_t live_regions_next(const struct live_world *world)
 {
-    return world->regions ? fleet_migration_next(&world->regions->migration) : TIME_NEVER;
+    return world->regions && !world->draining ? fleet_migration_next(&world->regions->migration) : TIME_NEVER;
 }
 
 void live_regions_tick(struct live_world *world)
