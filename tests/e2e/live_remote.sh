@@ -68,6 +68,7 @@ live garage-fault "$scenarios/unlock-in-garage.lua" "${garage[@]}" --set fault.l
 live tap-own "$scenarios/shoulder-tap.lua" "${tap[@]}" -j 2
 live tap-theirs "$scenarios/shoulder-tap.lua" "${tap[@]}" --broker "$mosquitto"
 live tap-fault "$scenarios/shoulder-tap.lua" "${tap[@]}" --set fault.lose_answers=on
+live cut-short "$scenarios/shoulder-tap.lua" "${tap[@]}" --duration 3h --set fault.lose_sms=on
 live troubles-own "$work/troubles.lua"
 live troubles-forgotten "$work/troubles.lua" --set forget=1
 live troubles-theirs "$work/troubles.lua" --broker "$mosquitto"
@@ -85,7 +86,9 @@ ended garage-fault 1
 failing "$work/garage-fault/junit.xml" | grep -qxE "tap|most-done|each-ended" || fail "lost SMS do not show"
 ended tap-fault 1
 failing "$work/tap-fault/junit.xml" | grep -qx each-ended || fail "lost answers do not show in each-ended"
-ok "faults are found"
+ended cut-short 1
+[ "$(json "$work/cut-short/result.json" it.commands.unended)" -ge 1 ] || fail "no command was open when the run ended"
+ok "faults are found, and a run that leaves commands open comes to its end"
 
 ended troubles-own 0
 json "$work/troubles-own/result.json" it.notes | grep -q 'certificate has expired' || fail "no certificate has expired"
