@@ -167,6 +167,9 @@ function plan.finish()
   if plan.places and plan.places.on and (m.processors or #m.notices > 0) then
     fail("processors { } and notices are of one cloud, and here each region has its own; leave the one or the other out", m.line or plan.line)
   end
+  if plan.lifecycle.on and plan.lifecycle.policy ~= "wide" and #m.notices > 0 then
+    fail("notices: the policy of vehicles lets none of them hear a notice; write lifecycle { policy = \"wide\" }, or leave one of both out", plan.line)
+  end
   m.on = m.processors or m.aliases or #m.notices > 0
   if not m.routed then
     if m.faults.wrong_route > 0 then fail("processors: faults.wrong_route: nothing is routed; write route = \"firmware\"", m.line) end

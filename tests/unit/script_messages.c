@@ -135,6 +135,12 @@ static void mistakes(void **context)
          "FILE:4: notice \"weather\": unknown cohort 'cra'; did you mean 'car'?"},
         {"notice \"weather\" { at = hours(1) } notice \"weather\" { at = hours(1) }",
          "FILE:4: notice \"weather\" is declared twice"},
+        {"lifecycle { }\nnotice \"a\" { at = hours(1) }",
+         "FILE:1: notices: the policy of vehicles lets none of them hear a notice; write lifecycle { policy = \"wide\" "
+         "}, or leave one of both out"},
+        {"region \"there\" { }\nresolver { by = \"geolocation\" }\nprocessors { }",
+         "FILE:6: processors { } and notices are of one cloud, and here each region has its own; leave the one or the "
+         "other out"},
         {"expect \"a\" (processors():deaths()):equals(0)", "FILE:4: processors() needs processors { ... } in the file"},
         {"expect \"a\" (notices():lost()):equals(0)", "FILE:4: notices() needs notice \"name\" { ... } in the file"},
         {"cohort \"b\" { count = 3, mqtt = { aliases_taken = 17 } }",
