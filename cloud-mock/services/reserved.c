@@ -188,7 +188,7 @@ static uint8_t ask(struct cloud_reserved *reserved, int64_t now_us, const struct
         reason = cloud_shadow_request(reserved->shadow, now_us, request, taken);
     if (!*taken && reserved->executions)
         reason = cloud_executions_request(reserved->executions, now_us, request, taken);
-    return reason;
+    return *taken ? reason : MQ5_NOT_AUTHORIZED;
 }
 
 uint8_t cloud_reserved_request(struct cloud_reserved *reserved, int64_t now_us, struct span client_id,

@@ -273,6 +273,53 @@ static void not_sealed(void **state)
     end(rig);
 }
 
+static uint8_t ask_as(struct cloud_reserved *reserved, const char *client_id, bool certified, const char *topic,
+                      bool *taken)
+{
+    struct cloud_peer peer = {.tls = certified, .has_certificate = certified};
+    struct mq5_publish message = {.qos = 1,
+                                  .topic = span_text(topic),
+                                  .payload = SPAN_LITERAL("{\"state\":{\"reported\":{\"doors\":\"open\"}}}")};
+    return cloud_reserved_request(reserved, S, span_text(client_id), &peer, &message, taken);
+}
+
+/* Where nobody asks about policies, a certificate is good for its own thing only; who has none was let in by other means. */
+static void one_s_own_only(void **state)
+{
+    struct cloud_broker_options options;
+    static const struct cloud_broker_ops ops;
+    static const struct cloud_shadow_options shadow;
+    bool taken;
+    cloud_broker_defaults(&options);
+    struct cloud_broker *broker = cloud_broker_create(&options, &ops, NULL, 1);
+    struct cloud_bus *bus = cloud_bus_local(broker, SPAN_LITERAL("services"));
+    struct cloud_reserved_options wanted = {
+        .shadow = &shadow, .prefix = "$aws/", .event_prefix = "$aws/events", .own_only = true};
+    struct cloud_reserved *reserved = cloud_reserved_create(&wanted, broker, bus, 0);
+    const struct cloud_shadow *documents = cloud_reserved_shadow(reserved);
+    static const struct {
+        const char *client_id, *topic;
+        bool certified, taken;
+        uint8_t reason;
+        uint64_t version;
+    } rows[] = {{"V1", "$aws/things/V1/shadow/update", true, true, MQ5_SUCCESS, 1},
+                {"V2", "$aws/things/V1/shadow/update", true, true, MQ5_SUCCESS, 1}, /* taken, and rejected: 403 */
+                {"app", "$aws/things/V1/shadow/update", false, true, MQ5_SUCCESS, 2},
+                {"V1", "$aws/things/V1/shadow/erase", true, true, MQ5_TOPIC_NAME_INVALID, 2},
+                {"V1", "$aws/things/V1/jobs/get", true, false, MQ5_NOT_AUTHORIZED, 2},
+                {"V1", "things/V1/shadow/update", true, false, MQ5_NOT_AUTHORIZED, 2}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        assert_int_equal(ask_as(reserved, rows[i].client_id, rows[i].certified, rows[i].topic, &taken), rows[i].reason);
+        assert_int_equal(taken, rows[i].taken);
+        assert_int_equal(cloud_shadow_version(documents, SPAN_LITERAL("V1"), (struct span){0}), rows[i].version);
+    }
+    assert_null(cloud_reserved_executions(reserved));
+    assert_int_equal(cloud_reserved_next_deadline(reserved), TIME_NEVER);
+    cloud_reserved_destroy(reserved);
+    bus->ops->close(bus);
+    cloud_broker_destroy(broker);
+}
+
 /* ---- as executions ------------------------------------------------------------------------------------------------------ */
 
 static void statuses_are_ends(void **state)
@@ -342,8 +389,8 @@ int main(void)
         cmocka_unit_test(a_delta_and_a_report),     cmocka_unit_test(one_after_the_other),
         cmocka_unit_test(too_late_is_a_question),   cmocka_unit_test(late_ones_make_room),
         cmocka_unit_test(conflicts_are_said_again), cmocka_unit_test(not_sealed),
-        cmocka_unit_test(statuses_are_ends),        cmocka_unit_test(in_progress_is_no_end),
-        cmocka_unit_test(silence_is_no_end),
+        cmocka_unit_test(one_s_own_only),           cmocka_unit_test(statuses_are_ends),
+        cmocka_unit_test(in_progress_is_no_end),    cmocka_unit_test(silence_is_no_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
