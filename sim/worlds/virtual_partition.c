@@ -338,6 +338,8 @@ void virtual_weigh(struct virtual_world *world)
         weight[WEIGHT_STORE] += partition->store_bytes;
         weight[WEIGHT_BROKER] += counts.memory_bytes;
         weight[WEIGHT_REGISTRY] += cloud_registry_bytes(partition->registry);
+        if (partition->regions)
+            virtual_regions_weigh(partition->regions, &weight[WEIGHT_BROKER], &weight[WEIGHT_REGISTRY]);
         weight[WEIGHT_EVENTS] += sim_queue_bytes(partition->queue);
         heaps += memory_heap_bytes(partition->heap);
     }

@@ -524,3 +524,13 @@ void virtual_regions_close(struct virtual_regions *regions, struct world_result 
         result->active_certificates += active;
     }
 }
+
+void virtual_regions_weigh(const struct virtual_regions *regions, uint64_t *brokers, uint64_t *registries)
+{
+    for (uint32_t r = 1; r < regions->count; r++) {
+        struct cloud_broker_counts counts;
+        cloud_broker_count(regions->list[r].cloud->broker, &counts);
+        *brokers += counts.memory_bytes;
+        *registries += cloud_registry_bytes(regions->list[r].registry);
+    }
+}

@@ -90,6 +90,8 @@ void virtual_server_reference(void *vehicle, struct span reference, bool for_goo
 bool virtual_regions_act(struct virtual_vehicle *vehicle, int64_t now_us, const struct world_action *action);
 int64_t virtual_regions_trouble(struct virtual_regions *regions, int64_t now_us, const struct world_action *action);
 void virtual_regions_close(struct virtual_regions *regions, struct world_result *result);
+/* What the clouds of all regions but the first take, added up. */
+void virtual_regions_weigh(const struct virtual_regions *regions, uint64_t *brokers, uint64_t *registries);
 /* Sends a vehicle to where the resolver wants it, if it is connected elsewhere. */
 void virtual_region_send_on(struct virtual_vehicle *vehicle, int64_t now_us, bool for_good);
 bool virtual_region_online_at(const struct virtual_vehicle *vehicle, uint8_t region);
