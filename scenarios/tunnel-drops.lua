@@ -1,6 +1,7 @@
 -- The commute through tunnels: coverage goes for a minute or two on the same stretch of road, cells change every minute, connections are left half open and
 -- addresses change on the way, and behind it all a network that forgets what is silent for half an hour. Nothing is lost, nothing is done twice.
 local vehicles = param("fleet", 20000, "vehicles in all")
+local pace     = param("pace", 1, "how much more often cells change and connections die than in the field; a live run with a shortened calendar wants 60 for --speedup 120")
 
 scenario "tunnel-drops" { start = "2026-03-04 06:00", duration = hours(13), seed = 21, warm_up = minutes(30) }
 
@@ -15,14 +16,14 @@ region "south" { latency = milliseconds(20) }
 
 cohort "car" {
   count = vehicles, region = { north = 0.6, south = 0.4 }, trips = weekday_commute(), power_up = within(minutes(10)),
-  radio = radio("lte-cat4", { handovers_per_hour = 60, handover_gap = milliseconds(40), half_open_per_hour = 0.3, addresses_per_hour = 0.2, nat_idle = minutes(30) }),
+  radio = radio("lte-cat4", { handovers_per_hour = 60 * pace, handover_gap = milliseconds(40), half_open_per_hour = 0.3 * pace, addresses_per_hour = 0.2 * pace, nat_idle = minutes(30) }),
   mqtt = { driving = { keep_alive = seconds(math.max(60, trusting)) }, parked = { keep_alive = minutes(rare) }, session_expiry = days(1) },
-  telemetry = every(seconds(10)):while_driving():size(lognormal(300, 0.4)):qos(1):queue(small, "drop-oldest"),
-  backoff = { base = seconds(slow), cap = seconds(math.max(30, slow)) }, acknowledge_timeout = seconds(trusting),
+  telemetry = every(seconds(10 / math.sqrt(pace))):while_driving():size(lognormal(300, 0.4)):qos(1):queue(small, "drop-oldest"),
+  backoff = { base = seconds(slow), cap = seconds(math.max(30, slow)) }, acknowledge_timeout = seconds(trusting / math.sqrt(pace)),
 }
 
 tunnel "ring-road" { share = 0.4, at = uniform(minutes(2), minutes(12)), lasts = lognormal(seconds(60), 0.5), region = "north" }
-tunnel "underpass"  { share = 0.6, at = uniform(minutes(1), minutes(20)), lasts = lognormal(seconds(12), 0.4) }
+tunnel "underpass" { share = 0.6, at = uniform(minutes(1), minutes(20)), lasts = lognormal(seconds(12), 0.4) }
 tunnel "jam"       { share = 0.3, at = uniform(minutes(4), minutes(15)), lasts = lognormal(minutes(3), 0.4), from = "07:00", to = "09:00", region = "south" }
 
 app "companion" { users = 0.3 * vehicles, command = "locate", rate = per_hour(0.5), timeout = minutes(5) }
