@@ -13,6 +13,7 @@
 #define VIRTUAL_BYTES_PER_VEHICLE 1152
 #define REAL_BYTES_PER_VEHICLE    1536 /* more, with real cryptography: keys and certificates of two kinds, what a handshake proved */
 #define REGION_BYTES_PER_VEHICLE  160  /* more, for each region that has a cloud of its own */
+#define SHADOW_BYTES_PER_VEHICLE  1792 /* more, with settings: document, agent, users */
 #define VIRTUAL_BYTES_PER_PROCESS (24u << 20) /* program, libraries, measures */
 #define LIVE_PLAIN_BYTES          8192
 #define LIVE_TLS_BYTES            40960
@@ -92,7 +93,8 @@ static bool check_virtual(const struct scenario *scenario, const struct world_op
     uint32_t size = processes(options);
     uint32_t regions = scenario->cloud.regions.on ? scenario->region_count * REGION_BYTES_PER_VEHICLE : 0;
     uint32_t real = scenario->cloud.real_cryptography ? REAL_BYTES_PER_VEHICLE : 0;
-    uint32_t each = VIRTUAL_BYTES_PER_VEHICLE + real + regions;
+    uint32_t shadows = scenario->cloud.shadow.on ? SHADOW_BYTES_PER_VEHICLE : 0;
+    uint32_t each = VIRTUAL_BYTES_PER_VEHICLE + real + regions + shadows;
     uint64_t needed = (uint64_t)scenario->fleet / size * each + VIRTUAL_BYTES_PER_PROCESS;
     uint64_t have = options->memory_limit ? options->memory_limit : world_memory_limit(options->group);
     line(text, "  memory         %.2f GiB in each of %u process%s, available %.2f GiB\n", (double)needed / 0x1p30, size,
