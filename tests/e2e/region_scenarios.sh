@@ -38,6 +38,13 @@ equal "$(json "$work/region-move/result.json" "it.expectations.find((e) => e.id 
 [ "$(json "$work/region-move/result.json" "it.expectations.find((e) => e.id === 'time-to-service').samples")" -ge 100 ] || fail "too few moves were timed"
 ok "time to service and the query of the old region are in the result"
 
+# All that regions change is in the partition: it comes to the same end when it is played again.
+for scenario in region-move broker-migration; do
+    expect_exit 0 "$convoy" replay "$work/$scenario" --vehicle 17 --until 1
+    grep -q "identical to the run" "$work/out" "$work/out.err" || fail "the replay of $scenario does not say that it is the same"
+done
+ok "replayed"
+
 # refused LINE TEXT: a scenario with this line is refused with one line that says so.
 refused() {
     cat >"$work/refused.lua" <<LUA
