@@ -37,9 +37,12 @@ int64_t live_clock(void)
     return (int64_t)now.tv_sec * US_PER_S + now.tv_nsec / 1000;
 }
 
+/* A run's time ends with its last moment: what a late loop does then was meant before it. It goes on while the run drains. */
 void live_tick(struct live_world *world)
 {
     world->now_us = live_clock() - world->start_us;
+    if (world->running && world->now_us >= world->duration_us)
+        world->now_us = world->duration_us - 1;
     assert_context.now_us = world->now_us;
 }
 
@@ -117,14 +120,17 @@ void live_commands_touched(struct live_world *world)
         world->out_of_memory = true;
 }
 
-static void power_up(struct live_vehicle *vehicle)
+/* At the moment it was meant for, however late the loop is: a vehicle's telemetry counts from there, and is the same in both worlds. */
+static void power_up(struct live_vehicle *vehicle, int64_t due_us)
 {
     struct live_world *world = vehicle->world;
+    world->now_us = due_us;
     vehicle->trace.power_up_us = world->now_us;
     fleet_life_start(&world->fleet, vehicle->index, &vehicle->day, world->now_us);
     tcu_start(vehicle->tcu, world->now_us, TCU_PARKED);
     live_parked_at_start(vehicle);
     live_life(vehicle);
+    live_tick(world);
 }
 
 /* After the end of a run there is no model any more. */
@@ -151,7 +157,7 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
     switch (step->kind) {
     case LIVE_POWER_UP:
         if (!world->draining)
-            power_up(vehicle);
+            power_up(vehicle, step->at_us);
         break;
     case LIVE_LINK_FAILED:
         if (step->slot == vehicle->attempts)
@@ -616,8 +622,16 @@ static void run(struct live_world *world)
 {
     world->result->status = WORLD_COMPLETED;
     world->progress.started = world->progress.shown = (double)live_clock() / 1e6;
-    while (world->now_us < world->duration_us && still_well(world))
+    world->running = true;
+    while (live_clock() - world->start_us < world->duration_us && still_well(world))
         ev_run(world->loop, EVRUN_ONCE);
+    if (world->result->status == WORLD_COMPLETED) { /* whatever was due, as in the virtual world */
+        static const struct sim_handlers handlers = {handle, NULL};
+        live_tick(world);
+        sim_queue_run(world->queue, world->duration_us, &handlers, world);
+    }
+    world->running = false;
+    live_tick(world);
     if (world->result->status == WORLD_COMPLETED)
         still_well(world);
     if (world->result->status != WORLD_COMPLETED)

@@ -336,7 +336,7 @@ struct live_world {
     struct live_ghost *ghosts;
     uint32_t ghost_count;
     uint8_t *input;
-    bool draining, closing, interrupted, out_of_memory, script_failed;
+    bool running, draining, closing, interrupted, out_of_memory, script_failed;
     uint64_t packets, wire_bytes, tls_failures, resolve_failures, tcp_failures;
     char first_tls_failure[160];
     struct {

@@ -212,7 +212,6 @@ void live_link_lost(struct live_vehicle *vehicle)
     struct live_world *world = vehicle->world;
     enum tcu_connection state = tcu_connection(vehicle->tcu);
     bool up = vehicle->stage == STAGE_UP;
-    vehicle->requests++; /* an answer under way will not arrive */
     int fd = live_link_detach(vehicle);
     if (fd >= 0 && up)
         live_ghost_leave(world, fd, world->now_us + broker_patience_us(vehicle), vehicle);
