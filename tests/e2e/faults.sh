@@ -17,7 +17,7 @@ fleet_of() {
 for path in "$scenarios"/*.lua; do
     scenario=$(basename "$path" .lua)
     plays_identities "$scenario" && continue
-    case $scenario in unlock-in-garage | shoulder-tap | ignition-off-keepalive | reconnect-storm | exactly-once | tunnel-drops | edrx-fleet) continue ;; esac # remote_scenarios.sh
+    case $scenario in unlock-in-garage | shoulder-tap | ignition-off-keepalive | reconnect-storm | exactly-once | tunnel-drops | edrx-fleet | both-worlds) continue ;; esac # remote_scenarios.sh
     case $scenario in telemetry-processors | mixed-versions) continue ;; esac # message_scenarios.sh
     case $scenario in region-move | region-outage | broker-migration) continue ;; esac # region_scenarios.sh
     [ "$scenario" = shadow-convergence ] && continue # shadow_scenario.sh

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib_faults.sh"
 
 fleet=2000
-all="unlock-in-garage shoulder-tap ignition-off-keepalive reconnect-storm exactly-once tunnel-drops edrx-fleet"
+all="unlock-in-garage shoulder-tap ignition-off-keepalive reconnect-storm exactly-once tunnel-drops edrx-fleet both-worlds"
 # What is counted or timed here names no vehicle.
 of_nobody="$of_nobody|network|forgotten|batteries|cut off|round trip|ended|unended|TCUs|vehicles connected|reconnect|two attempts"
 for scenario in $all; do
@@ -14,7 +14,7 @@ for scenario in $all; do
     [ "$(json "$work/$scenario.json" it.faults.length)" -ge 2 ] || fail "$scenario has fewer than two faults"
     with_each_fault "$scenario" "$fleet"
 done
-[ "$faults" -ge 20 ] || fail "only $faults faults were found"
+[ "$faults" -ge 22 ] || fail "only $faults faults were found"
 
 if [ -n "$(command -v mpirun)" ]; then
     expect_exit 0 "$convoy" run "$scenarios/shoulder-tap.lua" --fleet "$fleet" -j 2 --out "$work/two"
