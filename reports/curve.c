@@ -1,6 +1,7 @@
 /* curve.c: a counter over time with at most CURVE_POINTS points that keeps every extreme. */
 #include "svg.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static void curve_put(struct curve *curve, double at_s, double low, double mean, double high)
@@ -54,10 +55,25 @@ static void read_windows(const struct bins *bins, int64_t window_us, struct curv
     }
 }
 
+/* Seconds of the calendar in a second of the world, which is what was measured in. */
+static double calendar_speed(const struct report_run *run)
+{
+    const struct world_options *options = run->options;
+    return options && options->kind == WORLD_LIVE && options->speedup > 0 ? options->speedup : 1;
+}
+
+static void to_calendar(const struct report_run *run, struct curve *curve)
+{
+    double speed = calendar_speed(run);
+    for (uint32_t i = 0; i < curve->count; i++)
+        curve->at_s[i] *= speed;
+    curve->stretch_s *= speed;
+}
+
 /* Bins the run came to: what an interrupted one never reached is not drawn as zero. */
 static uint32_t bins_reached(const struct report_run *run, uint32_t count, int64_t bin_us)
 {
-    int64_t reached = (run->result->simulated_us + bin_us - 1) / bin_us;
+    int64_t reached = (int64_t)ceil((double)run->result->simulated_us / calendar_speed(run) / (double)bin_us);
     return reached < count ? (uint32_t)(reached > 0 ? reached : 0) : count;
 }
 
@@ -77,6 +93,7 @@ bool curve_read(const struct report_run *run, enum counter counter, struct measu
         read_windows(&bins, window_us, out);
     else
         read_seconds(&bins, out);
+    to_calendar(run, out);
     free(series);
     return true;
 }
@@ -93,6 +110,7 @@ bool curve_read_expectation(const struct report_run *run, const struct expectati
     struct bins bins = {series, bins_reached(run, count, bin_us), bin_s,
                         counter_is_gauge(expectation->what) ? 1 : 1 / bin_s};
     read_seconds(&bins, out);
+    to_calendar(run, out);
     free(series);
     return true;
 }

@@ -127,6 +127,16 @@ static int exit_code(const struct world_result *result, const struct expectation
     return result->status == WORLD_RIG_LIMITED || inconclusive || !passed ? EXIT_INCONCLUSIVE : EXIT_HOLDS;
 }
 
+/* Moments are told as the scenario's calendar has them. */
+static void to_calendar(struct expectation_result *result, double speedup)
+{
+    if (result->at_us > 0)
+        result->at_us = (int64_t)((double)result->at_us * speedup);
+    for (uint32_t i = 0; i < result->worst_count; i++)
+        if (result->worst[i].at_us > 0)
+            result->worst[i].at_us = (int64_t)((double)result->worst[i].at_us * speedup);
+}
+
 static int judge_and_report(struct cli_options *options, const struct scenario *scenario, struct world_result *result,
                             char *directory, int argc, char **argv, time_t started)
 {
@@ -139,6 +149,7 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
         expectation.from_us = (int64_t)((double)expectation.from_us / speedup); /* windows are the calendar's, measures the world's */
         expectation.by_us = (int64_t)((double)expectation.by_us / speedup);
         expectation_judge(result->measure, &expectation, result->unavailable, &expectations[i]);
+        to_calendar(&expectations[i], speedup);
     }
     char command[2048];
     command_text(argc, argv, command, sizeof command);
