@@ -232,7 +232,13 @@ void live_regions_online(struct live_vehicle *vehicle)
 {
     struct live_world *world = vehicle->world;
     uint32_t place = live_place(vehicle);
-    world->regions->turns[place].seen.served_by = vehicle->broker;
+    struct fleet_seen *seen = &world->regions->turns[place].seen;
+    bool changed = seen->served_by != CLOUD_NO_REGION && seen->served_by != vehicle->broker;
+    seen->served_by = vehicle->broker;
+    if (changed) { /* the word of its presence is still under way */
+        broker_changed(world, place, world->now_us);
+        live_commands_touched(world);
+    }
     fleet_migration_online(&world->regions->migration, place, world->now_us, vehicle->broker);
 }
 
