@@ -353,9 +353,12 @@ static int load_and_run(struct cli_options *options, int argc, char **argv)
     else if (script_scenario(script)->expectation_count == 0)
         cli_complain("%s has no expectation, so no verdict is possible; add expect(...)", options->scenario);
     bool good = script && script_scenario(script)->expectation_count > 0;
-    if (!all_ranks(options, good, "the scenario cannot be loaded: is it there, and the same, on every host?"))
-        return EXIT_USAGE;
-    return run_scenario(options, script, argc, argv);
+    int code = EXIT_USAGE;
+    if (all_ranks(options, good, "the scenario cannot be loaded: is it there, and the same, on every host?"))
+        code = run_scenario(options, script, argc, argv);
+    free(options->scenario_text);
+    options->scenario_text = NULL;
+    return code;
 }
 
 /* Of several processes with one mistake in their arguments rank 0 speaks; the others end well, so that the launcher does not end it first. */
