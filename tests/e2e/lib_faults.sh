@@ -70,3 +70,26 @@ with_each_fault() {
         faults=$((faults + 1))
     done
 }
+
+# scenarios_with_faults FAULTS FLEET SCENARIO...: each without and with each of its faults, two a scenario and FAULTS in all at least.
+scenarios_with_faults() {
+    local wanted=$1 vehicles=$2 scenario
+    shift 2
+    for scenario in "$@"; do
+        without_faults "$scenario" "$vehicles"
+        [ "$(json "$work/$scenario.json" it.faults.length)" -ge 2 ] || fail "$scenario has fewer than two faults"
+        with_each_fault "$scenario" "$vehicles"
+    done
+    [ "$faults" -ge "$wanted" ] || fail "only $faults faults were found"
+}
+
+# as_one_process SCENARIO FLEET: after without_faults. Two processes end as one did.
+as_one_process() {
+    local what
+    [ -n "$(command -v mpirun)" ] || return 0
+    expect_exit 0 "$convoy" run "$scenarios/$1.lua" --fleet "$2" -j 2 --out "$work/two"
+    for what in it.digest it.counters it.commands 'it.expectations.map((e) => [e.id, e.measured])'; do
+        equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/$1/result.json" "JSON.stringify($what)")" "$what of two processes"
+    done
+    ok "$1: two processes end as one does"
+}

@@ -9,22 +9,10 @@ set -euo pipefail
 fleet=1000
 # What is counted here names no vehicle.
 of_nobody="$of_nobody|processors|bytes saved|messages routed$"
-for scenario in telemetry-processors mixed-versions; do
-    without_faults "$scenario" "$fleet"
-    with_each_fault "$scenario" "$fleet"
-done
-[ "$faults" -ge 7 ] || fail "only $faults faults were found"
+scenarios_with_faults 7 "$fleet" telemetry-processors mixed-versions
 
-if [ -n "$(command -v mpirun)" ]; then
-    for scenario in telemetry-processors mixed-versions; do
-        expect_exit 0 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" -j 2 --out "$work/two"
-        for what in it.digest it.counters 'it.expectations.map((e) => [e.id, e.measured])'; do
-            equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/$scenario/result.json" "JSON.stringify($what)")" \
-                "$what of two processes"
-        done
-    done
-    ok "two processes end as one does"
-fi
+as_one_process telemetry-processors "$fleet"
+as_one_process mixed-versions "$fleet"
 
 # What processors hold in hand is in a checkpoint, and a vehicle's life can be told again though scripts act on processors at barriers.
 reference=whole

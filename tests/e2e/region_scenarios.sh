@@ -9,12 +9,8 @@ fleet=2000
 all="region-move region-outage broker-migration"
 # Sums of how many came across, were taken over, were refused: they belong to no vehicle.
 of_nobody="$of_nobody|vehicles taken over|vehicles connected|no region may serve it|vehicles on the new broker|back on the old broker"
-for scenario in $all; do
-    without_faults "$scenario" "$fleet"
-    [ "$(json "$work/$scenario.json" it.faults.length)" -ge 2 ] || fail "$scenario has fewer than two faults"
-    with_each_fault "$scenario" "$fleet"
-done
-[ "$faults" -ge 8 ] || fail "only $faults faults were found"
+# shellcheck disable=SC2086 # words
+scenarios_with_faults 8 "$fleet" $all
 
 # The seed is not what makes them hold.
 for scenario in $all; do
@@ -22,16 +18,8 @@ for scenario in $all; do
 done
 ok "another seed holds, too"
 
-if [ -n "$(command -v mpirun)" ]; then
-    for scenario in region-move region-outage; do
-        expect_exit 0 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" -j 2 --out "$work/two"
-        for what in it.digest it.counters 'it.expectations.map((e) => [e.id, e.measured])'; do
-            equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/$scenario/result.json" "JSON.stringify($what)")" \
-                "$what of two processes"
-        done
-    done
-    ok "two processes end as one does"
-fi
+as_one_process region-move "$fleet"
+as_one_process region-outage "$fleet"
 
 # A move says how long it took until the car served commands, and what the query of the old region found.
 equal "$(json "$work/region-move/result.json" "it.expectations.find((e) => e.id === 'nothing-left').measured")" 0 "what the old region still has"

@@ -9,21 +9,10 @@ fleet=2000
 all="unlock-in-garage shoulder-tap ignition-off-keepalive reconnect-storm exactly-once tunnel-drops edrx-fleet both-worlds"
 # What is counted or timed here names no vehicle.
 of_nobody="$of_nobody|network|forgotten|batteries|cut off|round trip|ended|unended|TCUs|vehicles connected|reconnect|two attempts"
-for scenario in $all; do
-    without_faults "$scenario" "$fleet"
-    [ "$(json "$work/$scenario.json" it.faults.length)" -ge 2 ] || fail "$scenario has fewer than two faults"
-    with_each_fault "$scenario" "$fleet"
-done
-[ "$faults" -ge 22 ] || fail "only $faults faults were found"
+# shellcheck disable=SC2086 # words
+scenarios_with_faults 22 "$fleet" $all
 
-if [ -n "$(command -v mpirun)" ]; then
-    expect_exit 0 "$convoy" run "$scenarios/shoulder-tap.lua" --fleet "$fleet" -j 2 --out "$work/two"
-    for what in it.digest it.commands 'it.expectations.map((e) => [e.id, e.measured])'; do
-        equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/shoulder-tap/result.json" "JSON.stringify($what)")" \
-            "$what of two processes"
-    done
-    ok "two processes end as one does"
-fi
+as_one_process shoulder-tap "$fleet"
 
 # A user who thinks as long again before the next command asks half as often.
 cat >"$work/think.lua" <<'END'

@@ -7,18 +7,9 @@ set -euo pipefail
 
 fleet=1000 scenario=shadow-convergence
 of_nobody="$of_nobody|network|round trip|ended|unended|in step|conflicts"
-without_faults "$scenario" "$fleet"
-with_each_fault "$scenario" "$fleet"
-[ "$faults" -ge 4 ] || fail "only $faults faults were found"
+scenarios_with_faults 4 "$fleet" "$scenario"
 
-if [ -n "$(command -v mpirun)" ]; then
-    expect_exit 0 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" -j 2 --out "$work/two"
-    for what in it.digest it.commands 'it.expectations.map((e) => [e.id, e.measured])'; do
-        equal "$(json "$work/two/result.json" "JSON.stringify($what)")" "$(json "$work/$scenario/result.json" "JSON.stringify($what)")" \
-            "$what of two processes"
-    done
-    ok "two processes end as one does"
-fi
+as_one_process "$scenario" "$fleet"
 
 # Executions: the same app, the same network.
 cat >"$work/executions.lua" <<'EOF'
