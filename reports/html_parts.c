@@ -144,6 +144,7 @@ const char *html_counter_title(enum counter counter)
         [COUNTER_ROUTED_WRONG] = "messages routed to the wrong version",
         [COUNTER_STALE_DELIVERED] = "notices delivered after their expiry",
         [COUNTER_NOTICES_LOST] = "notices lost",
+        [COUNTER_RESULTS_ASTRAY] = "results a watcher did not get, or too early",
         [COUNTER_PINGS_MISSED] = "silent for longer than the keep alive",
     };
     return (size_t)counter < COUNTER_COUNT && titles[counter] ? titles[counter] : html_identity_title(counter);

@@ -16,7 +16,7 @@ local blind  = fault("skip_verification", { off = 0, on = 0.2, breaks = { "not-f
 region "here" { latency = milliseconds(12) }
 cloud { activation = constant(seconds(1)), processors = 2 }
 remote_commands {
-  sealed = true, presence = true, debounce = seconds(5 / pace), fallback = seconds(20 / pace), strangers = 0.02, failures = 0.01,
+  sealed = true, presence = true, debounce = seconds(5 / pace), fallback = seconds(20 / pace), watchers = 2, strangers = 0.02, failures = 0.01,
   shoulder_tap = { latency = lognormal(seconds(6 / pace), 0.5), loss = 0.02, duplicates = 0.02, times = 4, retry_after = seconds(25 / pace), validity = hours(1) },
   faults = { lose_sms = lost, trust_old_presence = trusted, lose_answers = mute, skip_verification = blind },
   attacks = { forged = per_day(0.3), replayed = per_day(0.2), late = per_day(0.05) },
@@ -37,6 +37,7 @@ expect "tap"        (command "unlock":path "tap":p90()):below(seconds(5 + 20 / p
 expect "tapped"     (command "unlock":path "tap":count()):at_least(0.3 * vehicles)
 expect "most-done"  (commands():ended_executed():share()):above(0.9 - 4 / vehicles)
 expect "once"       (commands():executed_twice()):equals(0)
+expect "told-all"   (commands():astray()):equals(0)
 expect "told-right" (commands():misreported()):equals(0)
 expect "not-fooled" (commands():forged_taken()):equals(0)
 expect "refused"    (commands():forged_refused()):above(0.02 * vehicles)

@@ -196,6 +196,7 @@ enum counter {
     COUNTER_ROUTED_WRONG,          /* a processor got a version that is not its own */
     COUNTER_STALE_DELIVERED,       /* a notice after its expiry */
     COUNTER_NOTICES_LOST,          /* one without expiry did not arrive */
+    COUNTER_RESULTS_ASTRAY,        /* one that a watcher of the vehicle did not get, or anybody before an earlier one */
     COUNTER_PINGS_MISSED,          /* silent for longer than its keep alive allows */
     /* gauges: fed with +1/-1, a bin holds the change, the reader sums */
     COUNTER_CONNECTED,

@@ -181,6 +181,7 @@ struct scenario_commands {
     struct sim_table sms_latency_us;
     double sms_loss, sms_duplicates;
     int64_t sms_validity_us;
+    uint32_t watchers;       /* of each vehicle: they are told every result, after who asked */
     double strangers;        /* share of commands asked by users who may not: refused */
     double execute_failures; /* share of commands the car cannot do */
     /* Faults: shares, 0: none; those of the desk are switches: above 0.5 is on. */

@@ -133,6 +133,7 @@ static const char *const counter_names[COUNTER_COUNT] = {
     [COUNTER_ROUTED_WRONG] = "routed_wrong",
     [COUNTER_STALE_DELIVERED] = "stale_delivered",
     [COUNTER_NOTICES_LOST] = "notices_lost",
+    [COUNTER_RESULTS_ASTRAY] = "results_astray",
     [COUNTER_PINGS_MISSED] = "pings_missed",
     [COUNTER_CONNECTED] = "connected",
     [COUNTER_DRIVING] = "driving",

@@ -18,6 +18,7 @@ void fill_remote(struct reader *reader, struct scenario_commands *remote)
     remote->sms_loss = reader_number(reader, "sms_loss", 0, 1);
     remote->sms_duplicates = reader_number(reader, "sms_duplicates", 0, 1);
     remote->sms_validity_us = reader_time_us(reader, "sms_validity");
+    remote->watchers = reader_whole(reader, "watchers", 16);
     remote->strangers = reader_number(reader, "strangers", 0, 1);
     remote->execute_failures = reader_number(reader, "failures", 0, 1);
     reader_enter(reader, "faults");

@@ -764,6 +764,7 @@ local function command_source(text)
     ended_expired = outcome "ended_expired", ended_refused = outcome "ended_refused", unended = outcome "unended",
     forged_taken = series("commands_forged_taken", "forged commands taken", "total"),
     forged_refused = series("commands_forged", "forged commands refused", "total"),
+    astray = series("results_astray", "results astray", "total"),
     misreported = series("commands_misreported", "commands told wrong", "total") }, text == "commands" and "commands()" or text)
 end
 function env.commands() return command_source("commands") end

@@ -17,7 +17,7 @@ end
 
 plan.remote = {
   on = false, pattern = "plain", sealed = false, presence = true, debounce = 5 * SECOND, fallback = 10 * SECOND, tap_retry = 30 * SECOND, taps = 0,
-  command_in_sms = false, sms_latency = env.lognormal(8 * SECOND, 0.5), sms_loss = 0, sms_duplicates = 0, sms_validity = DAY, strangers = 0,
+  command_in_sms = false, sms_latency = env.lognormal(8 * SECOND, 0.5), sms_loss = 0, sms_duplicates = 0, sms_validity = DAY, watchers = 0, strangers = 0,
   failures = 0, faults = {}, attacks = { forged = 0, replayed = 0, late = 0 } }
 
 local fault_names = { "lose_sms", "trust_old_presence", "lose_answers", "no_fallback", "skip_verification" }
@@ -46,7 +46,7 @@ function env.remote_commands(spec)
   want_table("remote_commands", spec)
   local r = plan.remote
   if r.on then fail("remote_commands is declared twice") end
-  known_fields("remote_commands", spec, { "pattern", "sealed", "presence", "debounce", "fallback", "shoulder_tap", "strangers", "failures", "faults", "attacks" })
+  known_fields("remote_commands", spec, { "pattern", "sealed", "presence", "debounce", "fallback", "shoulder_tap", "watchers", "strangers", "failures", "faults", "attacks" })
   r.on = true
   if spec.pattern ~= nil then r.pattern = one_of("remote_commands: pattern", spec.pattern, { "plain", "executions", "shadow" }) end
   for _, name in ipairs { "sealed", "presence" } do
@@ -55,6 +55,7 @@ function env.remote_commands(spec)
   if spec.debounce ~= nil then r.debounce = duration("remote_commands: debounce", spec.debounce, 100e3) end
   if spec.fallback ~= nil then r.fallback = duration("remote_commands: fallback", spec.fallback, 100e3) end
   if spec.shoulder_tap ~= nil then tap_part(r, spec.shoulder_tap) end
+  if spec.watchers ~= nil then r.watchers = whole("remote_commands: watchers", spec.watchers, 0, 16) end
   if spec.strangers ~= nil then r.strangers = share("remote_commands: strangers", spec.strangers) end
   if spec.failures ~= nil then r.failures = share("remote_commands: failures", spec.failures) end
   if spec.attacks ~= nil then

@@ -119,6 +119,13 @@ static void ended(struct fleet_orders *orders, struct fleet_order *order, int64_
     sample_steps(fleet, order, now_us, path);
 }
 
+static void astray(struct fleet_orders *orders, const struct fleet_order *order, int64_t now_us)
+{
+    struct fleet *fleet = orders->fleet;
+    measure_count(fleet->measure, COUNTER_RESULTS_ASTRAY, who_of(fleet, order->vehicle, PATH_ANY), now_us, 1);
+    measure_command_victim(fleet->measure, COUNTER_RESULTS_ASTRAY, order->vehicle, order->asked_us);
+}
+
 static void on_result(void *context, int64_t now_us, const struct cloud_remote_result *result)
 {
     struct fleet_orders *orders = context;
@@ -129,6 +136,9 @@ static void on_result(void *context, int64_t now_us, const struct cloud_remote_r
         order->tapped_us = result->tapped_us;
     if (result->end != CLOUD_REMOTE_LATE) {
         ASSERT(!order->end); /* the desk's promise: one end */
+        if (result->ended_us < orders->ended_us)
+            astray(orders, order, now_us);
+        orders->ended_us = result->ended_us;
         ended(orders, order, now_us, result);
         return;
     }
@@ -137,6 +147,18 @@ static void on_result(void *context, int64_t now_us, const struct cloud_remote_r
     ledger->timed_out++;
     measure_count(fleet->measure, COUNTER_COMMANDS_TIMED_OUT, who_of(fleet, order->vehicle, PATH_ANY), now_us, 1);
     measure_command_victim(fleet->measure, VICTIM_TIMED_OUT, order->vehicle, order->asked_us);
+}
+
+/* After who asked. */
+static void on_watching(void *context, int64_t now_us, uint64_t follower, const struct cloud_remote_result *result)
+{
+    struct fleet_orders *orders = context;
+    struct fleet_order *order = &orders->list[result->token];
+    if (result->end == CLOUD_REMOTE_LATE)
+        return;
+    if (!order->end || follower != order->watched)
+        astray(orders, order, now_us);
+    order->watched++;
 }
 
 static bool on_pass(void *context, int64_t now_us, struct span thing, uint64_t id)
@@ -305,6 +327,7 @@ static bool open_desk(struct fleet_orders *orders, struct cloud_bus *bus, uint32
                                            .epoch_us = fleet->wall_offset_us,
                                            .allowed = is_allowed,
                                            .result = on_result,
+                                           .watching = on_watching,
                                            .pass = on_pass,
                                            .context = orders};
     orders->remote = cloud_remote_create(&options, bus, now_us);
@@ -323,6 +346,8 @@ bool fleet_orders_open(struct fleet_orders *orders, struct fleet *fleet, const s
         return false;
     if (commands->sealed && !orders->keys && !(orders->keys = cloud_keys_modelled(fleet->scenario->seed)))
         return false;
+    if (commands->watchers && !(orders->followed = memory_allocate_zero(fleet->scenario->fleet / 8 + 1, 1)))
+        return false;
     return open_gateway(orders) && open_desk(orders, desk_bus, number, now_us);
 }
 
@@ -339,6 +364,7 @@ void fleet_orders_close(struct fleet_orders *orders)
     cloud_keys_destroy(orders->keys);
     cloud_keys_destroy(orders->forger);
     memory_free(orders->list);
+    memory_free(orders->followed);
     *orders = (struct fleet_orders){0};
 }
 
@@ -365,6 +391,17 @@ void fleet_orders_tick(struct fleet_orders *orders, int64_t now_us)
         fleet_attacks_tick(orders->attacks, now_us);
 }
 
+/* The other phones of a family, whoever asks. */
+static void let_watch(struct fleet_orders *orders, uint32_t vehicle, struct span thing)
+{
+    uint8_t bit = (uint8_t)(1u << vehicle % 8);
+    if (!orders->followed || (orders->followed[vehicle / 8] & bit))
+        return;
+    orders->followed[vehicle / 8] |= bit;
+    for (uint32_t i = 0; i < orders->fleet->scenario->cloud.commands.watchers; i++)
+        cloud_remote_follow(orders->remote, thing, i); /* who could not be noted down is missed at the end */
+}
+
 void fleet_orders_ask(struct fleet_orders *orders, int64_t now_us, uint32_t vehicle, uint16_t app, struct span command,
                       int64_t timeout_us, bool modem_slept)
 {
@@ -381,6 +418,7 @@ void fleet_orders_ask(struct fleet_orders *orders, int64_t now_us, uint32_t vehi
     order->vehicle = vehicle;
     order->asked_us = now_us;
     order->modem_slept = modem_slept;
+    let_watch(orders, vehicle, span_of(thing, length));
     fleet->asking.app = app;
     struct ledger_commands *ledger = measure_commands(fleet->measure);
     ledger->intended++;
@@ -404,6 +442,8 @@ void fleet_orders_finish(struct fleet_orders *orders, int64_t now_us, bool (*onl
         const struct fleet_order *order = &orders->list[i];
         bool told_done = order->end == CLOUD_REMOTE_EXECUTED + 1 || order->end == CLOUD_REMOTE_FAILED + 1;
         enum counter wrong = COUNTER_COUNT;
+        if (order->end && order->watched != fleet->scenario->cloud.commands.watchers)
+            astray(orders, order, end_us);
         if (order->end && told_done != (order->executed > 0))
             wrong = COUNTER_COMMANDS_MISREPORTED;
         else if (!order->end && order->late && online(orders->world, order->vehicle))

@@ -17,6 +17,7 @@ struct fleet_order { /* times: -1: has not happened */
     uint32_t vehicle;
     uint8_t end;      /* enum cloud_remote_end + 1; 0: open */
     uint8_t executed; /* how often; stays at 255 */
+    uint8_t watched;  /* watchers who have been told the end */
     bool modem_slept : 1, sent : 1, late : 1;
 };
 
@@ -38,6 +39,8 @@ struct fleet_orders {
     struct fleet_attacks *attacks; /* NULL: nobody tries */
     struct cloud_keys *forger;     /* ... with real keys: the same vehicles', another signature. Given by the world */
     struct sim_random chance;      /* of the gateway */
+    uint8_t *followed;             /* bits by vehicle: its watchers are known to the desk; NULL: nobody watches */
+    int64_t ended_us;              /* of the last result told */
     void *world;                   /* of the hook below */
     /* The network tries to give the vehicle an SMS. */
     enum cloud_sms_attempt (*deliver)(void *world, int64_t now_us, uint32_t vehicle, struct span text);
