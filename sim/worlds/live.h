@@ -358,6 +358,11 @@ void live_schedule(struct live_vehicle *vehicle, enum live_step_kind kind, int64
 void live_commands_touched(struct live_world *world);
 int64_t live_power_up_us(const struct live_world *world, uint32_t vehicle); /* any of the fleet */
 
+/* live_result.c: what a run says of itself. */
+void live_weigh(struct live_world *world);
+void live_judge_lag(struct live_world *world); /* a rig that was late has nothing to say of the broker */
+void live_note_troubles(struct live_world *world);
+
 /* live_link.c: sockets and TLS. */
 #define LIVE_INPUT_BYTES 20480 /* more than a TLS record holds */
 void live_link_init(struct live_vehicle *vehicle);
