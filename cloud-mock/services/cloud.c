@@ -53,7 +53,7 @@ static struct cloud_authorisation on_authorise(void *context, int64_t now_us, co
 {
     struct cloud *cloud = context;
     if (cloud->elsewhere) {
-        struct cloud_authorisation away = cloud->elsewhere(cloud->door, now_us, connect);
+        struct cloud_authorisation away = cloud->elsewhere(cloud->guide ? cloud->guide : cloud->door, now_us, connect);
         if (away.reason != MQ5_SUCCESS)
             return away;
     }

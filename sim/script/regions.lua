@@ -68,7 +68,7 @@ function env.resolver(spec)
   if spec.by ~= nil then p.by = one_of("resolver: by", spec.by, { "geolocation", "latency", "static" }) end
   if spec.standard ~= nil then p.standard = region_of("resolver: standard", spec.standard) end
   if spec.ttl ~= nil then p.ttl = duration("resolver: ttl", spec.ttl, SECOND) end
-  if spec.health_check ~= nil then p.health_check = duration("resolver: health_check", spec.health_check, SECOND) end
+  if spec.health_check ~= nil then p.health_check = duration("resolver: health_check", spec.health_check, SECOND / 10) end
   if spec.fail_back ~= nil then p.fail_back = duration("resolver: fail_back", spec.fail_back) end
   if spec.between ~= nil then between_part("resolver: between", spec.between) end
   faults("resolver", spec.faults, { "ignore_residency", "no_health_check" })

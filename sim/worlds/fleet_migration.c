@@ -53,9 +53,12 @@ const char *fleet_migration_objection(const struct scenario *scenario, const str
         "then each has a cloud of our own";
     if (!scenario->cloud.regions.on)
         return NULL;
-    if (!scenario->cloud.regions.migrates)
-        return "resolver { } and region_moves { } are not in the live world in this version; use --world virtual";
     bool embedded = options->broker_count == 0 || strcmp(options->brokers[0], "embedded") == 0;
+    if (!scenario->cloud.regions.migrates)
+        return embedded && options->broker_count <= 1
+                   ? NULL
+                   : "resolver { } and region_moves { } are live on clouds of our own only, one for each region; leave "
+                     "--broker out";
     if (embedded)
         return options->broker_count > 1 ? brokers : NULL;
     return options->broker_count == scenario->region_count ? NULL : brokers;

@@ -196,8 +196,7 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
     case LIVE_LINK_RESET:
     case LIVE_HTTP_SENT:
     case LIVE_HTTP_ANSWERED: radio_step(vehicle, step); break;
-    case LIVE_TURN:
-    case LIVE_SETTLED: live_regions_step(vehicle, step->kind == LIVE_SETTLED, (uint8_t)step->slot); break;
+    default: live_regions_step(vehicle, step); break;
     }
 }
 

@@ -45,7 +45,8 @@ enum live_step_kind {
     LIVE_HTTP_SENT,
     LIVE_HTTP_ANSWERED,
     LIVE_TURN, /* live_regions.c's; slot: the broker it goes to */
-    LIVE_SETTLED
+    LIVE_SETTLED,
+    LIVE_SEND_HOME
 };
 struct live_step { /* something a vehicle waits for */
     struct live_step *next;
@@ -124,6 +125,18 @@ struct live_child {
     int64_t epoch_us;
     uint8_t *devices; /* TCUs each of them has had before, in seven bits */
     int fd;
+    struct live_guest { /* whose home is where; former: it was here */
+        uint8_t home;
+        bool former;
+    } *guests; /* of this process's, by place; NULL: the name of the endpoint is not resolved */
+    uint32_t rank, ranks;
+    uint16_t down; /* regions, as the health checks say */
+    uint8_t region;
+};
+struct live_holding { /* what a region's cloud has of a vehicle; that process's answer */
+    uint32_t vehicle;
+    uint8_t kinds; /* bits of enum cloud_data_kind */
+    bool last;     /* of all of them: this is no vehicle */
 };
 
 enum live_order_kind {
@@ -133,7 +146,12 @@ enum live_order_kind {
     LIVE_ORDER_KNOW,
     LIVE_ORDER_REDIRECT,
     LIVE_ORDER_FORGET,
-    LIVE_ORDER_EXECUTE
+    LIVE_ORDER_EXECUTE,
+    LIVE_ORDER_HOME, /* from here on: a region's */
+    LIVE_ORDER_CLEAN,
+    LIVE_ORDER_HOLDINGS,
+    LIVE_ORDER_REGION_DOWN,
+    LIVE_ORDER_REGION_UP
 };
 #define LIVE_PAYLOAD_MAX 512
 struct live_execution { /* of the commands feature: to be started, or its request sent again */
@@ -148,6 +166,9 @@ struct live_order { /* to a cloud */
     int64_t due_us;          /* who has had power by then is meant */
     double speedup, stretch; /* of power-ups */
     struct world_action action;
+    uint8_t kinds;               /* CLEAN */
+    bool former;                 /* HOME: it was that region's */
+    bool for_good;               /* REDIRECT */
     uint16_t certificate_length; /* KNOW */
     uint8_t certificate[1024];
     struct live_execution execution;
@@ -536,21 +557,32 @@ void live_battery_used(struct live_vehicle *vehicle, int64_t now_us, size_t byte
 void live_cut_at_broker(struct live_vehicle *vehicle); /* of a node that is lost: its end is gone, too */
 int64_t live_trouble(struct live_world *world, const struct world_action *action, const char **why);
 
-/* live_regions.c: from one broker to another; but for the first two only with world->regions. */
+/* live_regions.c: regions with a cloud each; but for the first three only with world->regions. */
 bool live_regions_start(struct live_world *world); /* before services and vehicles */
 void live_regions_stop(struct live_world *world);  /* after the services */
+int64_t live_regions_latency(const struct live_vehicle *vehicle); /* one way, behind the radio */
 void live_regions_vehicle(struct live_vehicle *vehicle);
+/* The name that a region's cloud of our own wants to hear in a handshake; NULL: none. */
+const char *live_regions_endpoint(const struct live_vehicle *vehicle);
 /* One service on all brokers: on their buses of this number. NULL: out of memory. */
 struct cloud_bus *live_regions_desk(struct live_world *world, uint32_t bus);
 struct cloud_bus *live_regions_watch(struct live_world *world, uint32_t bus);
+void live_regions_delivered(const struct live_broker *broker, const struct mq5_publish *message);
 bool live_regions_choose(struct live_vehicle *vehicle); /* false: it is refused there */
 void live_server_reference(void *vehicle, struct span reference, bool for_good);
-void live_regions_online(struct live_vehicle *vehicle);
-void live_regions_step(struct live_vehicle *vehicle, bool settled, uint8_t to);
+void live_regions_probe(struct live_vehicle *vehicle, const struct tcu_probe *probe);
+void live_regions_step(struct live_vehicle *vehicle, const struct live_step *step);
 int64_t live_regions_next(const struct live_world *world);
 void live_regions_tick(struct live_world *world);
-int64_t live_regions_roll_back(struct live_world *world);
+bool live_regions_can(const struct live_world *world, enum world_action_kind kind);
+int64_t live_regions_act(struct live_world *world, const struct world_action *action, const char **why);
+int64_t live_regions_outage(struct live_world *world, const struct world_action *action, const char **why);
 void live_regions_close(struct live_world *world, int64_t end_us);
+/* live_region_child.c: in the cloud's process of a region; options: before the fork. */
+void live_region_child_options(struct live_world *world, struct live_broker *broker,
+                               struct cloud_serve_options *options);
+void live_region_child_order(struct live_child *child, struct cloud *cloud, int64_t now_us,
+                             const struct live_order *order);
 
 /* live_identity.c: lifecycle { ... }, and what else clouds in processes of their own are told. */
 bool live_tell_clouds(struct live_world *world, const struct live_order *order);

@@ -113,7 +113,7 @@ static const char *refusal(const struct live_world *world, const struct world_ac
         return "a broker in another process cannot be told to kick; use the virtual world";
     if (action->kind == ACTION_NODE_LOSS && strcmp(action->option, "lose sessions") == 0)
         return "a broker in another process cannot be told to lose sessions; use the virtual world";
-    if (action->kind > ACTION_ADDRESS_CHANGE && !(action->kind == ACTION_ROLL_BACK && world->regions))
+    if (action->kind > ACTION_ADDRESS_CHANGE && !live_regions_can(world, action->kind))
         return "not in the live world in this version; use --world virtual";
     if (action->kind >= ACTION_ROTATE && action->kind < ACTION_BROKER_RESTART)
         return live_identity_refusal(world, action);
@@ -133,8 +133,8 @@ int64_t live_act(void *context, int64_t now_us, const struct world_action *actio
     *why = refused ? refused : "";
     if (refused)
         return -1;
-    if (action->kind == ACTION_ROLL_BACK)
-        return live_regions_roll_back(world);
+    if (action->kind == ACTION_ROLL_BACK || action->kind == ACTION_REGION_OUTAGE)
+        return live_regions_act(world, action, why);
     if (action->kind >= ACTION_BROKER_RESTART && action->kind <= ACTION_SERVER_CERTIFICATE)
         return live_trouble(world, action, why);
     if (action->kind >= ACTION_ROTATE && action->kind < ACTION_HALF_OPEN)

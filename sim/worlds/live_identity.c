@@ -75,6 +75,8 @@ void live_child_options(struct live_world *world, struct live_broker *broker, st
     options->readable = live_child_readable;
     options->watch_context = child;
     child->scenario = world->scenario;
+    if (world->scenario->cloud.regions.on)
+        live_region_child_options(world, broker, options);
     if (!world->scenario->cloud.lifecycle.on)
         return;
     live_child_prepare(world, broker, child_event, child);
@@ -242,7 +244,7 @@ static void child_sends_away(const struct live_child *child, struct cloud *cloud
         cloud_broker_forget(cloud->broker, now_us, thing);
     else
         cloud_broker_redirect(cloud->broker, now_us, thing,
-                              span_text(child->scenario->regions[order->action.region].endpoint), true);
+                              span_text(child->scenario->regions[order->action.region].endpoint), order->for_good);
 }
 
 void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
@@ -260,6 +262,8 @@ void live_child_readable(void *context, struct cloud *cloud, int64_t now_us)
             child_sends_away(child, cloud, now_us, &order);
         else if (order.kind == LIVE_ORDER_EXECUTE)
             live_child_execute(cloud, now_us, &order.execution);
+        else if (order.kind >= LIVE_ORDER_HOME)
+            live_region_child_order(child, cloud, now_us, &order);
         else
             live_child_order(child, cloud, now_us, &order);
 }

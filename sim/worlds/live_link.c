@@ -287,10 +287,13 @@ static bool show_identity(struct live_vehicle *vehicle, SSL *ssl)
            SSL_use_PrivateKey_ASN1(EVP_PKEY_EC, ssl, shown.key.data, shown.key.length) == 1;
 }
 
-static bool expect_peer(const struct live_world *world, SSL *ssl, const struct live_door *door)
+static bool expect_peer(const struct live_vehicle *vehicle, SSL *ssl, const struct live_door *door)
 {
     static const unsigned char alpn[] = "\4mqtt";
-    if (!door->literal && SSL_set_tlsext_host_name(ssl, door->host) != 1)
+    const struct live_world *world = vehicle->world;
+    const char *name = live_regions_endpoint(vehicle); /* of one that is reached by its address */
+    name = name ? name : door->literal ? NULL : door->host;
+    if (name && SSL_set_tlsext_host_name(ssl, name) != 1)
         return false;
     if (door->port == 443 && SSL_set_alpn_protos(ssl, alpn, sizeof alpn - 1) != 0)
         return false;
@@ -369,7 +372,7 @@ static void start_tls(struct live_vehicle *vehicle, const struct live_door *door
     vehicle->stage = STAGE_TLS;
     vehicle->phase_us = vehicle->world->now_us;
     if (!ssl || SSL_set_fd(ssl, vehicle->watcher.fd) != 1 || !show_identity(vehicle, ssl) ||
-        !expect_peer(vehicle->world, ssl, door)) {
+        !expect_peer(vehicle, ssl, door)) {
         if (ssl)
             remember_tls_failure(vehicle->world, ssl);
         ERR_clear_error();

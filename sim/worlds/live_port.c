@@ -252,8 +252,8 @@ static void port_probe(void *context, int64_t now_us, const struct tcu_probe *pr
         fleet_parking_probe(&world->fleet, &vehicle->trace, live_parking(vehicle), now_us, probe);
     if (world->shadows)
         fleet_shadow_probe(&world->shadows[live_place(vehicle)], now_us, probe);
-    if (world->regions && probe->kind == TCU_PROBE_ONLINE)
-        live_regions_online(vehicle);
+    if (world->regions)
+        live_regions_probe(vehicle, probe);
     world->hooked = NULL;
 }
 

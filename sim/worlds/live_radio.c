@@ -101,9 +101,7 @@ static int64_t plus_us(int64_t at_us, int64_t more_us)
 static int64_t way_us(const struct live_vehicle *vehicle)
 {
     const struct scenario_cohort *cohort = cohort_of(vehicle);
-    uint8_t region = vehicle->world->regions ? vehicle->broker : vehicle->trace.region;
-    return vehicle->world->scenario->regions[region].latency_us +
-           (cohort->has_path ? cohort->path.latency_us : 0);
+    return live_regions_latency(vehicle) + (cohort->has_path ? cohort->path.latency_us : 0);
 }
 
 bool live_radio_ends(const struct live_vehicle *vehicle)

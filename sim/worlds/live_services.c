@@ -278,6 +278,18 @@ static void on_telemetry(void *context, int64_t now_us, const struct mq5_publish
         fleet_delivery(&world->fleet, now_us, message);
 }
 
+/* Which region's processors got it is known, too. */
+static void on_telemetry_of_region(void *context, int64_t now_us, const struct mq5_publish *message)
+{
+    const struct live_bus *bus = context;
+    const struct live_world *world = bus->world;
+    uint32_t region = 0;
+    while (bus < world->brokers[region].buses || bus >= world->brokers[region].buses + LIVE_BUSES)
+        region++;
+    live_regions_delivered(&world->brokers[region], message);
+    on_telemetry(bus->world, now_us, message);
+}
+
 static void on_presence(void *context, int64_t now_us, const struct mq5_publish *message)
 {
     struct live_world *world = context;
@@ -314,7 +326,9 @@ static bool start_processors(struct live_world *world, struct live_broker *broke
     filter_of(world->fleet.topic_telemetry, "$share/processors/", filter, sizeof filter);
     for (uint32_t i = 0; i < count; i++) {
         struct live_bus *bus = &broker->buses[i];
-        uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1, on_telemetry, world);
+        void *context = world->regions ? (void *)bus : world;
+        uint8_t reason = bus->bus.ops->subscribe(&bus->bus, 0, span_text(filter), 1,
+                                                 world->regions ? on_telemetry_of_region : on_telemetry, context);
         if (i == 0 && reason == MQ5_SHARED_SUBSCRIPTIONS_NOT_SUPPORTED) {
             without_sharing(world, broker);
             if (!broker->leads) /* or each message would count once a process */
