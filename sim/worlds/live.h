@@ -46,7 +46,9 @@ enum live_step_kind {
     LIVE_HTTP_ANSWERED,
     LIVE_TURN, /* live_regions.c's; slot: the broker it goes to */
     LIVE_SETTLED,
-    LIVE_SEND_HOME
+    LIVE_SEND_HOME,
+    LIVE_ARRIVE, /* slot: where; and whether its home goes along */
+    LIVE_SERVICE
 };
 struct live_step { /* something a vehicle waits for */
     struct live_step *next;
@@ -576,6 +578,7 @@ int64_t live_regions_next(const struct live_world *world);
 void live_regions_tick(struct live_world *world);
 bool live_regions_can(const struct live_world *world, enum world_action_kind kind);
 int64_t live_regions_act(struct live_world *world, const struct world_action *action, const char **why);
+void live_regions_journey(struct live_vehicle *vehicle, const struct world_action *action);
 int64_t live_regions_outage(struct live_world *world, const struct world_action *action, const char **why);
 void live_regions_close(struct live_world *world, int64_t end_us);
 /* live_region_child.c: in the cloud's process of a region; options: before the fork. */

@@ -84,6 +84,8 @@ static void act_on(struct live_vehicle *vehicle, const struct world_action *acti
     case ACTION_NODE_LOSS: live_cut_at_broker(vehicle); break;
     case ACTION_HALF_OPEN:
     case ACTION_ADDRESS_CHANGE: live_link_dies(vehicle, action->kind == ACTION_ADDRESS_CHANGE); break;
+    case ACTION_MOVE_REGION:
+    case ACTION_TRAVEL: live_regions_journey(vehicle, action); break;
     default: break; /* refused before, or live_identity_act() */
     }
     schedule_life(vehicle);

@@ -202,7 +202,7 @@ void live_places_send_home(struct live_vehicle *vehicle)
 
 int64_t live_places_next(const struct live_world *world)
 {
-    int64_t next_us = TIME_NEVER;
+    int64_t next_us = cloud_moves_next_deadline(world->regions->moves);
     for (uint32_t r = 0; r < world->scenario->region_count; r++) {
         const struct live_region *region = &world->regions->list[r];
         next_us = region->down_known_us < next_us ? region->down_known_us : next_us;
@@ -225,6 +225,7 @@ static void set_up(struct live_world *world, uint8_t region, bool up)
 
 void live_places_tick(struct live_world *world)
 {
+    cloud_moves_tick(world->regions->moves, world->now_us);
     for (uint8_t r = 0; r < world->scenario->region_count; r++) {
         struct live_region *region = &world->regions->list[r];
         if (region->down_known_us <= world->now_us) {
@@ -255,6 +256,7 @@ void live_places_online(struct live_vehicle *vehicle)
     if (where->taken_over && !here) /* by an answer that it still had */
         wait_to_go_home(vehicle);
     where->lost_us = -1;
+    live_moves_online(vehicle);
 }
 
 /* ---- the end -------------------------------------------------------------------------------------------------------------------- */

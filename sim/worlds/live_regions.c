@@ -269,6 +269,8 @@ void live_regions_probe(struct live_vehicle *vehicle, const struct tcu_probe *pr
 {
     if (probe->kind == TCU_PROBE_ONLINE)
         went_online(vehicle);
+    else if (probe->kind == TCU_PROBE_COMMAND_ANSWERED && vehicle->world->regions->where)
+        live_moves_served(vehicle);
 }
 
 void live_regions_step(struct live_vehicle *vehicle, const struct live_step *step)
@@ -278,6 +280,10 @@ void live_regions_step(struct live_vehicle *vehicle, const struct live_step *ste
         return;
     if (step->kind == LIVE_SEND_HOME)
         live_places_send_home(vehicle);
+    else if (step->kind == LIVE_ARRIVE)
+        live_moves_arrived(vehicle, step->slot);
+    else if (step->kind == LIVE_SERVICE)
+        live_moves_service(vehicle);
     else
         fleet_migration_step(&world->regions->migration, live_place(vehicle), world->now_us,
                              step->kind == LIVE_SETTLED ? TURN_SETTLED : TURN_COMES, (uint8_t)step->slot);
@@ -303,8 +309,7 @@ void live_regions_tick(struct live_world *world)
 
 bool live_regions_can(const struct live_world *world, enum world_action_kind kind)
 {
-    return world->regions && (kind == ACTION_ROLL_BACK || kind == ACTION_REGION_OUTAGE) &&
-           (kind == ACTION_ROLL_BACK) == !world->regions->where;
+    return world->regions && kind >= ACTION_REGION_OUTAGE && (kind == ACTION_ROLL_BACK) == !world->regions->where;
 }
 
 int64_t live_regions_act(struct live_world *world, const struct world_action *action, const char **why)

@@ -82,6 +82,10 @@ double live_places_part(const struct live_vehicle *vehicle, uint32_t salt); /* a
 /* live_moves.c: homes that change; what each region has of each vehicle. */
 bool live_moves_start(struct live_world *world);
 void live_moves_stop(struct live_world *world);
+void live_moves_arrived(struct live_vehicle *vehicle, uint32_t slot);
+void live_moves_online(struct live_vehicle *vehicle);
+void live_moves_service(struct live_vehicle *vehicle);
+void live_moves_served(struct live_vehicle *vehicle);
 void live_moves_audit(struct live_world *world, int64_t at_us); /* asks the clouds, and waits for what they say */
 
 #endif
