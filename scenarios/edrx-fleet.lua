@@ -37,7 +37,7 @@ expect "usual"       (command "unlock":path "edrx":cohort "usual":p99()):below(s
 expect "slow"        (command "unlock":path "edrx":cohort "slow":p99()):below(seconds(655.36 / pace + 4))
 expect "psm"         (command "unlock":path "edrx":cohort "psm":p90()):above(minutes(40 / pace))
 expect "not-at-once" (command "unlock":path "edrx":cohort "usual":p50()):above(seconds(20 / pace))
-expect "on-the-road" (command "unlock":path "connected":p90()):below(seconds(5))
+expect "on-the-road" (command "unlock":path "connected":p50()):below(seconds(2))
 expect "most-done"   (commands():ended_executed():share()):above(0.97)
 expect "once"        (commands():executed_twice()):equals(0)
 expect "told-right"  (commands():misreported()):equals(0)

@@ -12,6 +12,7 @@
 
 #define TOPIC_MAX        256
 #define ENQUIRY_EXPIRY_S 60
+#define REPEATED_BY_US   (2 * US_PER_MIN)
 #define LONGER_STEPS     6 /* doublings of the wait between copies and between enquiries, at most */
 
 bool remote_wait(struct cloud_remote *remote, struct remote_command *command, int64_t at_us)
@@ -138,11 +139,15 @@ static bool too_far_ahead(const struct cloud_remote *remote, const struct remote
     return !command->number && vehicle->handed + 1 - oldest >= remote->options.window;
 }
 
-/* Sealed ones have numbers that a vehicle takes once, however long ago; in a shadow nothing is under way. */
+/* Sealed ones have numbers that a vehicle takes once, however long ago; in a shadow nothing is under way. Of several copies one may have gone another
+ * way and come at the last moment; the only one comes twice when a connection breaks before it is acknowledged, and that is soon. */
 bool remote_lingers(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
 {
+    int64_t until_us = command->deadline_us;
+    if (command->copies == 1 && now_us + REPEATED_BY_US < until_us)
+        until_us = now_us + REPEATED_BY_US;
     return command->number && !command->sealed_length && remote->options.pattern != CLOUD_PATTERN_SHADOW &&
-           now_us < command->deadline_us && remote_wait(remote, command, command->deadline_us);
+           now_us < command->deadline_us && remote_wait(remote, command, until_us);
 }
 
 static void forget(struct cloud_remote *remote, int64_t now_us, struct remote_command *command)
