@@ -259,10 +259,18 @@ static void went_online(struct live_vehicle *vehicle)
         broker_changed(world, place, world->now_us);
         live_commands_touched(world);
     }
-    if (world->regions->where)
+    if (world->regions->where) {
         live_places_online(vehicle);
+        return;
+    }
+    fleet_migration_online(&world->regions->migration, place, world->now_us, vehicle->broker);
+    if (vehicle->broker == turn_at(world, place)->table)
+        return;
+    /* Its turn came while it was connecting: whoever it has come to sends it on. */
+    if (world->brokers[0].embedded)
+        live_region_tell(vehicle, vehicle->broker, LIVE_ORDER_REDIRECT, turn_at(world, place)->table);
     else
-        fleet_migration_online(&world->regions->migration, place, world->now_us, vehicle->broker);
+        live_schedule(vehicle, LIVE_LINK_BROKEN, world->now_us, vehicle->attempts);
 }
 
 void live_regions_probe(struct live_vehicle *vehicle, const struct tcu_probe *probe)
