@@ -1,43 +1,7 @@
 // MQTT.js (v5) against a broker: publish, subscribe, retained, will, shared subscription, request and response, user properties.
 // usage: node cloud_roundtrip.js mqtt://host:port
 'use strict';
-const mqtt = require('mqtt');
-
-const url = process.argv[2];
-let failures = 0;
-
-function report(name, good, detail) {
-    console.log(`${good ? 'ok     ' : 'FAILED '} ${name}${good || !detail ? '' : `: ${detail}`}`);
-    failures += good ? 0 : 1;
-}
-
-function connect(options) {
-    return mqtt.connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0, connectTimeout: 10000, ...options });
-}
-
-function next(client, wanted = () => true, ms = 10000) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => done(reject, new Error('no message in time')), ms);
-        const listener = (topic, payload, packet) => {
-            if (wanted(topic, payload, packet)) done(resolve, { topic, payload, text: payload.toString(), packet });
-        };
-        const done = (how, what) => {
-            clearTimeout(timer);
-            client.removeListener('message', listener);
-            how(what);
-        };
-        client.on('message', listener);
-    });
-}
-
-async function step(name, work) {
-    try {
-        const problem = await work();
-        report(name, !problem, problem);
-    } catch (error) {
-        report(name, false, error.message);
-    }
-}
+const { mqtt, url, connect, next, step, failures } = require('./common');
 
 async function main() {
     const one = await connect({ clientId: 'js-one' });
@@ -46,7 +10,7 @@ async function main() {
     for (const qos of [0, 1, 2]) {
         await step(`publish and subscribe, qos ${qos}`, async () => {
             await one.subscribeAsync(`js/plain/${qos}`, { qos });
-            const got = next(one, (topic) => topic === `js/plain/${qos}`);
+            const got = next(one, ({ topic }) => topic === `js/plain/${qos}`);
             await two.publishAsync(`js/plain/${qos}`, `payload ${qos}`, { qos });
             const message = await got;
             return message.text === `payload ${qos}` && message.packet.qos === qos ? '' : JSON.stringify(message.packet);
@@ -55,7 +19,7 @@ async function main() {
 
     await step('user properties, content type and expiry arrive', async () => {
         await one.subscribeAsync('js/properties', { qos: 1 });
-        const got = next(one, (topic) => topic === 'js/properties');
+        const got = next(one, ({ topic }) => topic === 'js/properties');
         await two.publishAsync('js/properties', 'x', {
             qos: 1,
             properties: { contentType: 'text/plain', messageExpiryInterval: 60, userProperties: { fw: '1.2', schema: ['a', 'b'] } },
@@ -68,7 +32,7 @@ async function main() {
 
     await step('retained', async () => {
         await two.publishAsync('js/retained', 'kept', { qos: 1, retain: true });
-        const got = next(one, (topic) => topic === 'js/retained');
+        const got = next(one, ({ topic }) => topic === 'js/retained');
         await one.subscribeAsync('js/retained', { qos: 1 });
         const message = await got;
         await two.publishAsync('js/retained', '', { qos: 1, retain: true });
@@ -78,7 +42,7 @@ async function main() {
     await step('will', async () => {
         await one.subscribeAsync('js/will', { qos: 1 });
         const mortal = await connect({ clientId: 'js-mortal', will: { topic: 'js/will', payload: Buffer.from('gone'), qos: 1, retain: false } });
-        const got = next(one, (topic) => topic === 'js/will');
+        const got = next(one, ({ topic }) => topic === 'js/will');
         mortal.on('error', () => {});
         mortal.stream.destroy();
         const message = await got;
@@ -114,7 +78,7 @@ async function main() {
             two.publish(responseTopic, `answer to ${payload}`, { qos: 1, properties: { correlationData } });
         });
         await one.subscribeAsync('js/answer/1', { qos: 1 });
-        const got = next(one, (topic) => topic === 'js/answer/1');
+        const got = next(one, ({ topic }) => topic === 'js/answer/1');
         await one.publishAsync('js/ask', 'question', {
             qos: 1,
             properties: { responseTopic: 'js/answer/1', correlationData: Buffer.from([1, 2, 3]) },
@@ -131,7 +95,7 @@ async function main() {
         await client.endAsync();
         await two.publishAsync('js/session', 'while away', { qos: 1 });
         client = mqtt.connect(url, { protocolVersion: 5, reconnectPeriod: 0, ...id });
-        const message = await next(client, (topic) => topic === 'js/session');
+        const message = await next(client, ({ topic }) => topic === 'js/session');
         await client.endAsync();
         return message.text === 'while away' ? '' : message.text;
     });
@@ -140,7 +104,7 @@ async function main() {
         const talker = await connect({ clientId: 'js-alias', autoAssignTopicAlias: true });
         await one.subscribeAsync('js/alias', { qos: 1 });
         const texts = [];
-        const got = next(one, (topic, payload) => topic === 'js/alias' && texts.push(payload.toString()) === 3);
+        const got = next(one, ({ topic, text }) => topic === 'js/alias' && texts.push(text) === 3);
         for (const text of ['a', 'b', 'c']) await talker.publishAsync('js/alias', text, { qos: 1 });
         await got;
         await talker.endAsync();
@@ -158,8 +122,8 @@ const patience = setTimeout(() => {
 main().then(
     () => {
         clearTimeout(patience);
-        console.log(`${failures} failures`);
-        process.exit(failures ? 1 : 0);
+        console.log(`${failures()} failures`);
+        process.exit(failures() ? 1 : 0);
     },
     (error) => {
         console.log(`FAILED  ${error.stack}`);

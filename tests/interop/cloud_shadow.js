@@ -1,43 +1,13 @@
 // MQTT.js (v5) against the Device Shadow of a cloud: the contract's answers and codes, named shadows, deltas, documents, what is in flight.
 // usage: node cloud_shadow.js mqtt://host:port
 'use strict';
-const mqtt = require('mqtt');
+const { connect, next: message, step, failures } = require('./common');
 
-const url = process.argv[2];
-let failures = 0, tokens = 0;
-
-function report(name, good, detail) {
-    console.log(`${good ? 'ok     ' : 'FAILED '} ${name}${good || !detail ? '' : `: ${detail}`}`);
-    failures += good ? 0 : 1;
-}
-
-function connect(options) {
-    return mqtt.connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0, connectTimeout: 10000, ...options });
-}
-
-function next(client, wanted, ms = 10000) {
-    return new Promise((resolve, reject) => {
-        const timer = setTimeout(() => done(reject, new Error('no message in time')), ms);
-        const listener = (topic, payload) => {
-            const message = { topic, body: JSON.parse(payload.toString()) };
-            if (wanted(message)) done(resolve, message);
-        };
-        const done = (how, what) => {
-            clearTimeout(timer);
-            client.removeListener('message', listener);
-            how(what);
-        };
-        client.on('message', listener);
-    });
-}
-
-async function step(name, work) {
-    try {
-        const problem = await work();
-        report(name, !problem, problem);
-    } catch (error) {
-        report(name, false, error.message);
-    }
+let tokens = 0;
+// The next message whose body, JSON, is wanted.
+async function next(client, wanted, ms) {
+    const read = (m) => ({ topic: m.topic, body: JSON.parse(m.text) });
+    return read(await message(client, (m) => wanted(read(m)), ms));
 }
 
 // Asks, and returns the answer that bears the token: { code } of 200 for what was accepted.
@@ -143,8 +113,8 @@ async function main() {
     });
     await app.endAsync();
     await car.endAsync();
-    console.log(`${failures} failures`);
-    process.exit(failures ? 1 : 0);
+    console.log(`${failures()} failures`);
+    process.exit(failures() ? 1 : 0);
 }
 
 main().catch((error) => {
