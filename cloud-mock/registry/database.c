@@ -212,8 +212,10 @@ bool database_load(struct database *database, struct cloud_registry *registry)
 {
     return load_table(database, registry, "SELECT name, thing, allowed, created_s FROM name", load_name) &&
            load_table(database, registry,
-                      "SELECT id, issuer, serial, common_name, status, thing, not_before_s, not_after_s, registered_s, "
-                      "changed_s, revoked_at FROM certificate ORDER BY registered_s, serial, id",
+                      "SELECT id, issuer, serial, common_name, status, c.thing, not_before_s, not_after_s, "
+                      "registered_s, changed_s, revoked_at FROM certificate AS c LEFT JOIN (SELECT certificate, "
+                      "min(rowid) AS first FROM history GROUP BY certificate) AS h ON h.certificate = c.id "
+                      "ORDER BY registered_s, first, serial, id", /* as they came, within a second too */
                       load_certificate);
 }
 

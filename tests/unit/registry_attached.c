@@ -393,12 +393,48 @@ static void a_database_of_before(void **state)
     remove_database(path);
 }
 
+static bool next_serial(void *context, const struct cloud_certificate *certificate,
+                        enum cloud_certificate_status status)
+{
+    uint64_t *expected = context;
+    assert_int_equal(certificate->serial, *expected);
+    --*expected;
+    return true;
+}
+
+/* A car that claims its identity and rotates it within a second: what came first is told first, whatever its serial number, by a registry that is opened
+ * again, too. */
+static void within_a_second(void **state)
+{
+    char path[64] = "/tmp/convoy-registry-XXXXXX", error[160] = "";
+    close(mkstemp(path));
+    struct cloud_registry *registry = cloud_registry_open(path, error, sizeof(error));
+    assert_non_null(registry);
+    assert_true(cloud_registry_put_thing(registry, "v-1", 5));
+    for (uint32_t number = 9; number > 0; number--) {
+        struct cloud_certificate certificate;
+        certificate_of(number, 90000, &certificate);
+        assert_true(cloud_registry_put_certificate(registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, "v-1", 7));
+    }
+    for (int round = 0; round < 2; round++) {
+        uint64_t expected = 9;
+        cloud_registry_of_thing(registry, "v-1", next_serial, &expected);
+        assert_int_equal(expected, 0);
+        cloud_registry_close(registry);
+        registry = cloud_registry_open(path, error, sizeof(error));
+        assert_non_null(registry);
+    }
+    cloud_registry_close(registry);
+    remove_database(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(against_a_list), cmocka_unit_test(visitors_may_change_things),
-        cmocka_unit_test(what_it_costs),  cmocka_unit_test(without_memory),
-        cmocka_unit_test(over_a_restart), cmocka_unit_test(a_database_of_before),
+        cmocka_unit_test(against_a_list),  cmocka_unit_test(visitors_may_change_things),
+        cmocka_unit_test(what_it_costs),   cmocka_unit_test(without_memory),
+        cmocka_unit_test(over_a_restart),  cmocka_unit_test(a_database_of_before),
+        cmocka_unit_test(within_a_second),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
