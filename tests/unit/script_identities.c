@@ -5,23 +5,14 @@
 
 #define LIFE "lifecycle { }\n"
 
-static struct script *load(const char *text)
-{
-    struct script *script = rig_load_text(text);
-    if (!script)
-        print_error("%s\n", rig_error);
-    assert_non_null(script);
-    return script;
-}
-
 static void standards(void **context)
 {
-    struct script *script = load(RIG_HEAD);
+    struct script *script = rig_must_load(RIG_HEAD);
     assert_false(script_scenario(script)->cloud.lifecycle.on);
     assert_int_equal(script_scenario(script)->cohorts[0].steals, MEASURE_ANY);
     assert_int_equal(script_scenario(script)->cohorts[0].certificate_left_s.value[SIM_TABLE_STEPS], 0);
     script_free(script);
-    script = load(RIG_HEAD LIFE);
+    script = rig_must_load(RIG_HEAD LIFE);
     const struct scenario_lifecycle *life = &script_scenario(script)->cloud.lifecycle;
     assert_true(life->on && life->scan_for_vins && life->require_device && life->probe_old);
     assert_string_equal(life->vehicle_policy, "vehicle");
@@ -41,7 +32,7 @@ static void standards(void **context)
 
 static void everything_said(void **context)
 {
-    struct script *script = load(
+    struct script *script = rig_must_load(
         RIG_HEAD
         "local wide = fault(\"wide\", { off = 0, on = 0.25, breaks = { \"sound\" } }, \"shares\")\n"
         "expect \"sound\" (identities()):equals(0):needs \"lifecycle\"\n"
@@ -105,8 +96,8 @@ static void everything_said(void **context)
     free(text);
     script_free(script);
     /* the order in the file does not matter, and other distributions of time keep their unit */
-    script =
-        load(RIG_HEAD "cohort \"old\" { count = 5, identity = factory { expires = lognormal(days(5), 0.5) } }\n" LIFE);
+    script = rig_must_load(
+        RIG_HEAD "cohort \"old\" { count = 5, identity = factory { expires = lognormal(days(5), 0.5) } }\n" LIFE);
     const struct sim_table *left = &script_scenario(script)->cohorts[1].certificate_left_s;
     assert_in_range(left->value[SIM_TABLE_STEPS / 2], 430000, 434000);
     assert_in_range(left->value[SIM_TABLE_STEPS], 4 * 432000, 9 * 432000);
@@ -123,19 +114,19 @@ static void every_action(void **context)
 {
     memset(&world, 0, sizeof(world));
     struct script *script =
-        load(RIG_HEAD LIFE "at(\"07:00\", function()\n"
-                           "  rotate { share = 0.05 } rotate()\n"
-                           "  audit { } audit()\n"
-                           "  revoke { vehicle = 3, reason = \"superseded\" } revoke()\n"
-                           "  change_owner { cohort = \"car\", tenant = \"second\" }\n"
-                           "  swap_tcu { workshop = \"taken out\" } swap_tcu { }\n"
-                           "  decommission { } release { region = \"here\" }\n"
-                           "  power_cut { lasts = seconds(20) }\n"
-                           "  power_cut { lasts = seconds(20), at_store_write = 3 }\n"
-                           "  power_cut { lasts = seconds(20), at_store_write = 4, after = true }\n"
-                           "  power_cut { lasts = seconds(20), at_store_write = \"each\", writes = 9 }\n"
-                           "  kick { }\n"
-                           "end)\n");
+        rig_must_load(RIG_HEAD LIFE "at(\"07:00\", function()\n"
+                                    "  rotate { share = 0.05 } rotate()\n"
+                                    "  audit { } audit()\n"
+                                    "  revoke { vehicle = 3, reason = \"superseded\" } revoke()\n"
+                                    "  change_owner { cohort = \"car\", tenant = \"second\" }\n"
+                                    "  swap_tcu { workshop = \"taken out\" } swap_tcu { }\n"
+                                    "  decommission { } release { region = \"here\" }\n"
+                                    "  power_cut { lasts = seconds(20) }\n"
+                                    "  power_cut { lasts = seconds(20), at_store_write = 3 }\n"
+                                    "  power_cut { lasts = seconds(20), at_store_write = 4, after = true }\n"
+                                    "  power_cut { lasts = seconds(20), at_store_write = \"each\", writes = 9 }\n"
+                                    "  kick { }\n"
+                                    "end)\n");
     assert_true(script_timeline(script, 0, 0, &actions, error, sizeof(error)));
     static const struct {
         enum world_action_kind kind;
@@ -219,7 +210,7 @@ static void wrong_actions(void **context)
         snprintf(text, sizeof(text), "%s%sat(\"07:00\", function()\n%s\nend)\n", RIG_HEAD, cases[i].head,
                  cases[i].body);
         memset(&world, 0, sizeof(world));
-        struct script *script = load(text);
+        struct script *script = rig_must_load(text);
         bool done = script_timeline(script, 0, 0, &actions, error, sizeof(error));
         if (done || strcmp(error + strlen(rig_path), cases[i].line) != 0) {
             print_error("should: %s\ndoes:   %s\n", cases[i].line, done ? "run" : error);
@@ -312,7 +303,7 @@ static void every_expectation(void **context)
         char text[512];
         snprintf(text, sizeof(text), "%s%sexpect \"it\" (%s:cohort \"car\"):below(5)\n", RIG_HEAD, LIFE,
                  cases[i].source);
-        struct script *script = load(text);
+        struct script *script = rig_must_load(text);
         const struct expectation *expectation = &script_scenario(script)->expectations[0];
         assert_int_equal(expectation->source, cases[i].kind);
         assert_int_equal(expectation->what, cases[i].what);
@@ -338,9 +329,10 @@ static void every_expectation(void **context)
 
 static void all_flaws_together(void **context)
 {
-    struct script *script = load(RIG_HEAD LIFE "expect \"a\" (identities():flaws()):equals(0)\n"
-                                               "expect \"b\" (identities():region \"here\"):equals(0)\n"
-                                               "expect \"c\" (identities():cohort \"car\":flaws()):equals(0)\n");
+    struct script *script =
+        rig_must_load(RIG_HEAD LIFE "expect \"a\" (identities():flaws()):equals(0)\n"
+                                    "expect \"b\" (identities():region \"here\"):equals(0)\n"
+                                    "expect \"c\" (identities():cohort \"car\":flaws()):equals(0)\n");
     for (int e = 0; e < 3; e++) {
         const struct expectation *expectation = &script_scenario(script)->expectations[e];
         bool seen[COUNTER_COUNT] = {false};

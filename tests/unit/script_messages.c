@@ -1,22 +1,13 @@
 /* What a scenario says of processors and notices: standards, everything said, actions, and the line each mistake gets. */
 #include "script_rig.h"
 
-static struct script *load(const char *text)
-{
-    struct script *script = rig_load_text(text);
-    if (!script)
-        print_error("%s\n", rig_error);
-    assert_non_null(script);
-    return script;
-}
-
 static void standards(void **context)
 {
-    struct script *script = load(RIG_HEAD);
+    struct script *script = rig_must_load(RIG_HEAD);
     assert_false(script_scenario(script)->cloud.messages.on);
     assert_int_equal(script_scenario(script)->cohorts[0].alias_maximum, 0);
     script_free(script);
-    script = load(RIG_HEAD "processors { }\nnotice \"recall\" { at = hours(1) }\n");
+    script = rig_must_load(RIG_HEAD "processors { }\nnotice \"recall\" { at = hours(1) }\n");
     const struct scenario_messages *messages = &script_scenario(script)->cloud.messages;
     assert_true(messages->on && messages->processors && !messages->routed && !messages->aliases);
     assert_int_equal(messages->group_count, 1);
@@ -33,22 +24,22 @@ static void standards(void **context)
     assert_true(messages->notices[0].share == 1 && !messages->notices[0].retained);
     assert_true(messages->wrong_route == 0 && messages->forget_expiry == 0 && messages->at_most_once == 0);
     script_free(script);
-    script = load(RIG_HEAD "expect \"saved\" (aliases():saved()):at_least(0)\n");
+    script = rig_must_load(RIG_HEAD "expect \"saved\" (aliases():saved()):at_least(0)\n");
     assert_true(script_scenario(script)->cloud.messages.on && script_scenario(script)->cloud.messages.aliases);
     script_free(script);
 }
 
 static void everything_said(void **context)
 {
-    struct script *script =
-        load(RIG_HEAD
-             "processors { route = \"firmware\", commit = seconds(2), session = seconds(30), spread = 0.1,\n"
-             "  groups = { b = { firmware = { \"1.0.0\", \"1.1.0\" }, count = 3 }, a = { firmware = { \"2\" } } },\n"
-             "  faults = { wrong_route = 1, early_acknowledgement = 0.9, unshared = 0.8, idle_members = 0.7 } }\n"
-             "notice \"weather\" { every = minutes(10), at = \"06:30\", till = \"08:00\", expires = minutes(5),\n"
-             "  share = 0.5, cohort = \"car\", region = \"here\", retained = true, grace = seconds(10),\n"
-             "  faults = { forget_expiry = 0.3, at_most_once = 1 } }\n"
-             "cohort \"old\" { count = 1, mqtt = { version = \"3.1.1\", aliases_taken = 7 } }\n");
+    struct script *script = rig_must_load(
+        RIG_HEAD
+        "processors { route = \"firmware\", commit = seconds(2), session = seconds(30), spread = 0.1,\n"
+        "  groups = { b = { firmware = { \"1.0.0\", \"1.1.0\" }, count = 3 }, a = { firmware = { \"2\" } } },\n"
+        "  faults = { wrong_route = 1, early_acknowledgement = 0.9, unshared = 0.8, idle_members = 0.7 } }\n"
+        "notice \"weather\" { every = minutes(10), at = \"06:30\", till = \"08:00\", expires = minutes(5),\n"
+        "  share = 0.5, cohort = \"car\", region = \"here\", retained = true, grace = seconds(10),\n"
+        "  faults = { forget_expiry = 0.3, at_most_once = 1 } }\n"
+        "cohort \"old\" { count = 1, mqtt = { version = \"3.1.1\", aliases_taken = 7 } }\n");
     const struct scenario_messages *messages = &script_scenario(script)->cloud.messages;
     assert_true(messages->routed);
     assert_int_equal(messages->group_count, 2);
@@ -76,10 +67,10 @@ static void everything_said(void **context)
 static void actions(void **context)
 {
     struct script *script =
-        load(RIG_HEAD "processors { count = 3 }\n"
-                      "at(\"06:10\", function() processors_scale { to = 5 } end)\n"
-                      "at(\"06:20\", function() processor_dies { back_after = seconds(4) } end)\n"
-                      "at(\"06:30\", function() processor_dies { count = 2, group = \"all\" } end)\n");
+        rig_must_load(RIG_HEAD "processors { count = 3 }\n"
+                               "at(\"06:10\", function() processors_scale { to = 5 } end)\n"
+                               "at(\"06:20\", function() processor_dies { back_after = seconds(4) } end)\n"
+                               "at(\"06:30\", function() processor_dies { count = 2, group = \"all\" } end)\n");
     struct rig_world world = {0};
     struct world_actions told = {rig_act, rig_note, &world};
     char error[200];

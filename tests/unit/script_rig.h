@@ -46,6 +46,15 @@ static inline struct script *rig_load_text(const char *text)
     return rig_load(text, strlen(text), NULL);
 }
 
+static inline struct script *rig_must_load(const char *text)
+{
+    struct script *script = rig_load_text(text);
+    if (!script)
+        print_error("%s\n", rig_error);
+    assert_non_null(script);
+    return script;
+}
+
 /* Line 1 to 3 of most tests. */
 #define RIG_HEAD                                                                                                       \
     "scenario \"test\" { start = \"2026-03-04 06:00\", duration = hours(4), seed = 3 }\n"                              \

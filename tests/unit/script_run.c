@@ -8,11 +8,7 @@ static char error[1024];
 static struct script *load(const char *text)
 {
     memset(&world, 0, sizeof(world));
-    struct script *script = rig_load_text(text);
-    if (!script)
-        print_error("%s\n", rig_error);
-    assert_non_null(script);
-    return script;
+    return rig_must_load(text);
 }
 
 static bool run(struct script *script, uint32_t index)
