@@ -440,11 +440,12 @@ void fleet_orders_finish(struct fleet_orders *orders, int64_t now_us, bool (*onl
     int64_t end_us = now_us > 0 ? now_us - 1 : 0; /* belongs to the run */
     for (uint32_t i = 0; i < orders->count; i++) {
         const struct fleet_order *order = &orders->list[i];
-        bool told_done = order->end == CLOUD_REMOTE_EXECUTED + 1 || order->end == CLOUD_REMOTE_FAILED + 1;
+        /* "Failed" is true of what the car tried, and of what lost its power in the middle. */
+        bool told_done = order->end == CLOUD_REMOTE_EXECUTED + 1, told_failed = order->end == CLOUD_REMOTE_FAILED + 1;
         enum counter wrong = COUNTER_COUNT;
         if (order->end && order->watched != fleet->scenario->cloud.commands.watchers)
             astray(orders, order, end_us);
-        if (order->end && told_done != (order->executed > 0))
+        if (order->end && !told_failed && told_done != (order->executed > 0))
             wrong = COUNTER_COMMANDS_MISREPORTED;
         else if (!order->end && order->late && online(orders->world, order->vehicle))
             wrong = COUNTER_COMMANDS_UNENDED;
