@@ -176,8 +176,9 @@ void fleet_command_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_tra
 /* The same for orders of a desk (fleet_remote.c). */
 void fleet_orders_probe(struct fleet *fleet, uint32_t vehicle, struct fleet_trace *trace, int64_t now_us,
                         const struct tcu_probe *probe);
-/* The car cannot do what it is asked now. */
-bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, int64_t now_us);
+/* The car cannot do what it is asked now. which: what tells this execution from its others; the time in the virtual world, its number in the live one, where no
+ * two runs have the same times. */
+bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, uint64_t which);
 /* Closes the books of the commands still open. From then on all that was found out is in the measure: processes merge theirs. */
 void fleet_commands_finish(struct fleet *fleet, int64_t now_us);
 void fleet_commands_release(struct fleet *fleet);

@@ -494,8 +494,8 @@ bool fleet_answer_lost(const struct fleet *fleet, struct span topic, struct span
            scenario_vehicle_find(fleet->scenario, name, &vehicle) && part_of(fleet, vehicle, SALT_ANSWERS, 0) < share;
 }
 
-bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, int64_t now_us)
+bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, uint64_t which)
 {
     double share = fleet->scenario->cloud.commands.execute_failures;
-    return share > 0 && part_of(fleet, vehicle, SALT_ANSWERS + 1, (uint64_t)now_us) < share;
+    return share > 0 && part_of(fleet, vehicle, SALT_ANSWERS + 1, which) < share;
 }

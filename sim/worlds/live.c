@@ -173,7 +173,7 @@ static void take_step(struct live_vehicle *vehicle, const struct live_step *step
     case LIVE_EXECUTED:
         if (!live_dead(vehicle))
             tcu_executed(vehicle->tcu, world->now_us, step->slot,
-                         !fleet_execution_fails(&world->fleet, vehicle->index, step->at_us));
+                         !fleet_execution_fails(&world->fleet, vehicle->index, vehicle->executed++));
         break;
     case LIVE_RESOLVE_FAILED:
         if (step->slot == vehicle->attempts) {

@@ -93,7 +93,7 @@ struct live_vehicle {
     uint32_t attempts; /* links asked for or let go of */
     uint32_t requests; /* at the certificate broker, asked for or given up */
     uint32_t agent_draws;
-    uint16_t faults;
+    uint16_t faults, executed;
     uint8_t stage, broker;
     uint8_t shown;      /* enum tcu_identity of the link */
     uint8_t fresh_slot; /* ... the fresh key is for */

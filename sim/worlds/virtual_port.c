@@ -342,7 +342,7 @@ static void port_execute(void *context, uint32_t slot, struct span command)
     int64_t done_us = vehicle->partition->now_us + vehicle_cohort(vehicle)->execute_us;
     struct step *step = virtual_schedule(vehicle, STEP_EXECUTED, done_us, slot, NULL, 0);
     if (step)
-        step->tls = fleet_execution_fails(&vehicle->partition->world->fleet, vehicle_index(vehicle), done_us);
+        step->tls = fleet_execution_fails(&vehicle->partition->world->fleet, vehicle_index(vehicle), (uint64_t)done_us);
 }
 
 static void port_probe(void *context, int64_t now_us, const struct tcu_probe *probe)
