@@ -11,7 +11,7 @@ local lost    = fault("lose_sms", { off = 0, on = 0.7, breaks = { "tap", "most-d
 local trusted = fault("trust_old_presence", { off = 0, on = 1, breaks = { "tap" } },
                       "the desk takes every car for connected: only its fallback wakes one")
 local mute    = fault("lose_answers", { off = 0, on = 0.05, breaks = { "each-ended" } }, "share of cars whose answers never reach the desk")
-local blind  = fault("skip_verification", { off = 0, on = 0.2, breaks = { "not-fooled" } }, "share of cars that do not look at signatures")
+local blind  = fault("skip_verification", { off = 0, on = 0.5, breaks = { "not-fooled" } }, "share of cars that do not look at signatures")
 
 region "here" { latency = milliseconds(12) }
 cloud { activation = constant(seconds(1)), processors = 2 }
@@ -32,8 +32,8 @@ cohort "suv" {
 }
 app "companion" { users = vehicles, command = "unlock", rate = per_day(4), timeout = seconds(120 / pace), from = first, to = last }
 
-expect "connected"  (command "unlock":path "connected":p99()):below(seconds(3))
-expect "tap"        (command "unlock":path "tap":p90()):below(seconds(5 + 20 / pace))
+expect "connected"  (command "unlock":path "connected":p95()):below(seconds(3))
+expect "tap"        (command "unlock":path "tap":p90()):below(seconds(1.5 + 20 / pace))
 expect "tapped"     (command "unlock":path "tap":count()):at_least(0.3 * vehicles)
 expect "most-done"  (commands():ended_executed():share()):above(0.9 - 4 / vehicles)
 expect "once"       (commands():executed_twice()):equals(0)

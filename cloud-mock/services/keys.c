@@ -233,6 +233,13 @@ void cloud_keys_begin(struct cloud_keys *keys, uint64_t first)
     keys->first = first ? first : 1; /* vehicles take no 0 */
 }
 
+void cloud_keys_reach(struct cloud_keys *keys, struct span thing, uint64_t next)
+{
+    struct keys_row *row = row_of(keys, thing);
+    if (row && row->next < next)
+        row->next = next;
+}
+
 void cloud_keys_vehicle(const struct cloud_keys *keys, struct span thing, uint8_t out[CLOUD_VEHICLE_KEY])
 {
     keys->kind->vehicle_key(keys, thing, out);

@@ -25,6 +25,8 @@ void cloud_keys_destroy(struct cloud_keys *keys);
 /* Sequences begin at `first` (1 if not said) for things that have none yet. A service opened again with the same master must begin above all it has
  * given before (microseconds since 1970 do): a vehicle refuses the others, and a nonce must not come twice under one key. */
 void cloud_keys_begin(struct cloud_keys *keys, uint64_t first);
+/* The thing's go on at `next`, if they are not there yet: how a forger comes behind what he has seen. */
+void cloud_keys_reach(struct cloud_keys *keys, struct span thing, uint64_t next);
 /* What the factory puts into the vehicle. */
 void cloud_keys_vehicle(const struct cloud_keys *keys, struct span thing, uint8_t out[CLOUD_VEHICLE_KEY]);
 size_t cloud_keys_public(const struct cloud_keys *keys, uint8_t *out,

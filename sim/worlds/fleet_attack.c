@@ -252,7 +252,6 @@ static uint64_t next_sequence(const struct fleet_attacks *attacks, uint32_t vehi
     return highest + 1;
 }
 
-/* With real keys his own service counts for itself, which nobody comes to see: the signature is looked at first. */
 static void seal(struct fleet_attacks *attacks, struct sealed *own)
 {
     struct fleet *fleet = attacks->orders->fleet;
@@ -262,6 +261,7 @@ static void seal(struct fleet_attacks *attacks, struct sealed *own)
     char thing[SCENARIO_NAME + 16];
     struct span name = span_of(thing, scenario_vehicle_name(fleet->scenario, own->vehicle, thing, sizeof thing));
     if (forger) {
+        cloud_keys_reach(forger, name, next_sequence(attacks, own->vehicle));
         own->length = (uint8_t)cloud_keys_seal(forger, name, own->id, SPAN_LITERAL(COMMAND), expires_s, own->bytes,
                                                sizeof own->bytes);
         return;

@@ -254,6 +254,12 @@ static void sequences_are_each_vehicles_own(void **state)
     assert_true(sequence_of(&pair) == 4);
     seal(&pair, "new", ID, "unlock");
     assert_true(sequence_of(&pair) == 500);
+    cloud_keys_reach(pair.keys, SPAN_LITERAL("car-0"), 9);
+    cloud_keys_reach(pair.keys, SPAN_LITERAL("new"), 9); /* which is there already */
+    seal(&pair, "car-0", ID, "unlock");
+    assert_true(sequence_of(&pair) == 9);
+    seal(&pair, "new", ID, "unlock");
+    assert_true(sequence_of(&pair) == 501);
     cloud_keys_destroy(pair.keys);
 }
 
