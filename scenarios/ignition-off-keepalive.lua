@@ -1,14 +1,14 @@
 -- A week: cars stay connected for up to seven days after ignition off, within a battery budget; behind them a network that forgets connections which
 -- are silent for half an hour. Doors open in seconds as long as the connection is kept; afterwards by SMS.
 local vehicles = param("fleet", 2000, "vehicles in all")
-local pace     = param("pace", 1, "how much quicker SMS, patience and deadlines are than in the field; a live run with a shortened calendar wants 8")
+local pace     = param("pace", 1, "how much quicker SMS, patience and deadlines are than in the field; a live run with a shortened calendar wants 32")
 local first    = param("first", "00:00", "when the first command may be asked for; a shortened calendar wants the fleet connected before")
 local last     = param("last", "6 d 23:00", "when the last command may be asked for")
-local silence  = param("silence", 30, "minutes after which the network forgets a silent connection; a live run with a shortened calendar wants 0.25")
+local silence  = param("silence", 30, "minutes after which the network forgets a silent connection; a live run with a shortened calendar wants 0.1")
 
 scenario "ignition-off-keepalive" { start = "2026-03-02 00:00", duration = days(7), seed = 3, warm_up = hours(6) }
 
-local silent = fault("long_keep_alive", { off = 2 / 3, on = 4, breaks = { "most-done", "forgotten" } },
+local silent = fault("long_keep_alive", { off = 2 / 3, on = 8, breaks = { "most-done", "forgotten" } },
                      "time between pings of a parked car, as a part of what the network remembers")
 local small  = fault("small_battery", { off = 6, on = 0.4, breaks = { "battery-low", "not-cut-off" } }, "ampere hours a parking may take")
 

@@ -8,7 +8,7 @@ local last     = param("last", "1 d 03:30", "when the last command may be asked 
 scenario "shoulder-tap" { start = "2026-03-04 20:00", duration = hours(8), seed = 11, warm_up = minutes(30) }
 
 local lost = fault("lose_sms", { off = 0, on = 0.6, breaks = { "tap", "most-done", "each-ended" } }, "share of SMS that the network loses on top")
-local mute = fault("lose_answers", { off = 0, on = 0.05, breaks = { "each-ended", "most-done" } }, "share of cars whose answers never reach the desk")
+local mute = fault("lose_answers", { off = 0, on = 0.15, breaks = { "each-ended", "most-done" } }, "share of cars whose answers never reach the desk")
 
 region "here" { latency = milliseconds(12) }
 remote_commands {
