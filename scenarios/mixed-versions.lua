@@ -20,14 +20,16 @@ notice "update"  { at = hours(2) / pace, retained = true }
 
 cohort "new" {
   count = vehicles * 0.7, radio = "lte-cat4", identity = factory { kind = clear },
-  mqtt = { version = 5, topic_aliases = slots, aliases_taken = slots, session_expiry = hours(3) / pace, driving = { keep_alive = minutes(1) },
-           parked = { keep_alive = minutes(20), session_expiry = hours(5) / pace } },
+  mqtt = { version = 5, topic_aliases = slots, aliases_taken = slots, session_expiry = hours(3) / pace,
+           driving = { keep_alive = minutes(1) / math.sqrt(pace) },
+           parked = { keep_alive = minutes(20) / pace, session_expiry = hours(5) / pace } },
   telemetry = every(minutes(1) / math.sqrt(pace)):while_driving():while_parked(minutes(10) / math.sqrt(pace)):size(lognormal(300, 0.4)):qos(1),
   trips = weekday_commute(), power_up = within(minutes(5) / pace),
 }
 cohort "old" {
   like = "new", count = vehicles * 0.3, radio = "lte-cat1",
-  mqtt = { version = "3.1.1", session_expiry = hours(3) / pace, driving = { keep_alive = minutes(1) }, parked = { keep_alive = minutes(20) } },
+  mqtt = { version = "3.1.1", session_expiry = hours(3) / pace,
+           driving = { keep_alive = minutes(1) / math.sqrt(pace) }, parked = { keep_alive = minutes(20) / pace } },
 }
 app "companion" { users = vehicles, command = "unlock", rate = per_day(6 * pace), timeout = seconds(30), online_only = true }
 

@@ -142,7 +142,7 @@ static bool on_inbound(void *context, int64_t now_us, struct span client_id, con
     struct cloud *cloud = context;
     if (cloud->lifecycle)
         cloud->now_us = now_us;
-    return cloud->inbound ? cloud->inbound(cloud->door, now_us, client_id, packet) : true;
+    return cloud->inbound ? cloud->inbound(cloud->guide ? cloud->guide : cloud->door, now_us, client_id, packet) : true;
 }
 
 static bool on_outbound(void *context, int64_t now_us, struct span client_id, const struct mq5_packet *packet)

@@ -226,7 +226,7 @@ struct cloud {
                        uint8_t reason);
     /* Asked before anything else at a connect: does the client belong to another region or broker? MQ5_SUCCESS: no, it goes on here. */
     struct cloud_authorisation (*elsewhere)(void *door, int64_t now_us, const struct mq5_connect *connect);
-    void *guide; /* given to elsewhere() instead of the door; NULL: the door */
+    void *guide; /* given to elsewhere() and inbound() instead of the door; NULL: the door */
     bool (*inbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     bool (*outbound)(void *door, int64_t now_us, struct span client_id, const struct mq5_packet *packet);
     const struct cloud_peer *(*peer)(void *door, void *link); /* as in cloud_broker_ops; NULL: known from the opening */

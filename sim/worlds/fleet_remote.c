@@ -8,9 +8,9 @@
 #define SALT_STRANGER 0x5720
 #define SALT_ANSWERS  0x5721
 
-static double part_of(const struct fleet *fleet, uint32_t vehicle, uint32_t salt, uint64_t index)
+static double part_of(const struct scenario *scenario, uint32_t vehicle, uint32_t salt, uint64_t index)
 {
-    return (double)(sim_random_at(fleet->scenario->seed, vehicle, SIM_FOR_FAULTS | salt << 8, index) >> 11) * 0x1p-53;
+    return (double)(sim_random_at(scenario->seed, vehicle, SIM_FOR_FAULTS | salt << 8, index) >> 11) * 0x1p-53;
 }
 
 static struct measure_dimension who_of(const struct fleet *fleet, uint32_t vehicle, uint8_t path)
@@ -176,7 +176,7 @@ static bool on_pass(void *context, int64_t now_us, struct span thing, uint64_t i
     if (fleet->asking.app == FLEET_NO_APP || !order)
         return true;
     double loss = fleet->scenario->apps[fleet->asking.app].loss;
-    return loss <= 0 || part_of(fleet, order->vehicle, 0, (uint64_t)now_us) >= loss;
+    return loss <= 0 || part_of(fleet->scenario, order->vehicle, 0, (uint64_t)now_us) >= loss;
 }
 
 static bool is_allowed(void *context, struct span user, struct span thing, struct span command)
@@ -414,7 +414,7 @@ void fleet_orders_ask(struct fleet_orders *orders, int64_t now_us, uint32_t vehi
     size_t length = scenario_vehicle_name(fleet->scenario, vehicle, thing, sizeof thing);
     bool stranger =
         fleet->scenario->cloud.commands.strangers > 0 &&
-        part_of(fleet, vehicle, SALT_STRANGER, (uint64_t)now_us) < fleet->scenario->cloud.commands.strangers;
+        part_of(fleet->scenario, vehicle, SALT_STRANGER, (uint64_t)now_us) < fleet->scenario->cloud.commands.strangers;
     order->vehicle = vehicle;
     order->asked_us = now_us;
     order->modem_slept = modem_slept;
@@ -481,21 +481,27 @@ void fleet_presence_judge(struct fleet_orders *orders, int64_t end_us, uint32_t 
     measure_command_victim(measure, COUNTER_PRESENCE_WRONG, vehicle, end_us);
 }
 
-bool fleet_answer_lost(const struct fleet *fleet, struct span topic, struct span name)
+bool fleet_answer_lost(const struct scenario *scenario, struct span topic, struct span name)
 {
     static const char *const ends[] = {[CLOUD_PATTERN_PLAIN] = "/response",
                                        [CLOUD_PATTERN_EXECUTIONS] = "/response/json",
                                        [CLOUD_PATTERN_SHADOW] = "/shadow/update"};
-    const char *end = ends[fleet->scenario->cloud.commands.pattern];
+    const struct scenario_cloud *cloud = &scenario->cloud;
+    const char *end = ends[cloud->commands.pattern];
+    char named[SCENARIO_NAME + 32];
+    if (cloud->commands.pattern == CLOUD_PATTERN_SHADOW && cloud->shadow.name[0]) {
+        snprintf(named, sizeof named, "/shadow/name/%s/update", cloud->shadow.name);
+        end = named;
+    }
     const size_t length = strlen(end);
-    double share = fleet->scenario->cloud.commands.lose_answers;
+    double share = cloud->commands.lose_answers;
     uint32_t vehicle;
     return share > 0 && topic.length >= length && memcmp(topic.data + topic.length - length, end, length) == 0 &&
-           scenario_vehicle_find(fleet->scenario, name, &vehicle) && part_of(fleet, vehicle, SALT_ANSWERS, 0) < share;
+           scenario_vehicle_find(scenario, name, &vehicle) && part_of(scenario, vehicle, SALT_ANSWERS, 0) < share;
 }
 
 bool fleet_execution_fails(const struct fleet *fleet, uint32_t vehicle, uint64_t which)
 {
     double share = fleet->scenario->cloud.commands.execute_failures;
-    return share > 0 && part_of(fleet, vehicle, SALT_ANSWERS + 1, which) < share;
+    return share > 0 && part_of(fleet->scenario, vehicle, SALT_ANSWERS + 1, which) < share;
 }

@@ -64,7 +64,7 @@ void fleet_presence_settle(struct fleet_orders *orders, int64_t now_us);
 void fleet_presence_judge(struct fleet_orders *orders, int64_t end_us, uint32_t vehicle,
                           const struct fleet_trace *trace, struct span name, bool connected);
 /* A topic on which a vehicle answers, and of one whose answers are to be lost (a fault). */
-bool fleet_answer_lost(const struct fleet *fleet, struct span topic, struct span name);
+bool fleet_answer_lost(const struct scenario *scenario, struct span topic, struct span name);
 
 /* ---- parked cars --------------------------------------------------------------------------------------------------- */
 

@@ -130,7 +130,7 @@ struct live_child {
     struct live_guest { /* whose home is where; former: it was here */
         uint8_t home;
         bool former;
-    } *guests; /* of this process's, by place; NULL: the name of the endpoint is not resolved */
+    } * guests; /* of this process's, by place; NULL: the name of the endpoint is not resolved */
     uint32_t rank, ranks;
     uint16_t down; /* regions, as the health checks say */
     uint8_t region;
@@ -215,6 +215,7 @@ struct live_bus { /* a remote bus whose handlers see world time */
     bool wire; /* live_wire.c's; else Paho's */
     bool
         desk; /* of remote commands: what comes when the books are closed is too late, and what is to be lost gets lost */
+    bool reserved; /* of shadows and executions: what is to be lost gets lost */
     struct live_world *world;
     struct live_handler {
         struct live_bus *bus;
@@ -505,7 +506,7 @@ struct cloud_bus *live_wire_member(struct live_world *world, const struct live_d
                                    const struct live_wire_member *member);
 void live_wire_acknowledge(struct cloud_bus *bus, uint16_t packet_id);
 void live_wire_unsubscribe(struct cloud_bus *bus); /* what is on its way still comes */
-void live_wire_cut(struct cloud_bus *bus); /* without a word, until it is revived */
+void live_wire_cut(struct cloud_bus *bus);         /* without a word, until it is revived */
 void live_wire_revive(struct cloud_bus *bus);
 
 /* live_messages.c: processors { } and notices. */
@@ -535,6 +536,10 @@ void live_shadow_due(struct live_vehicle *vehicle);
 void live_shadow_set(void *vehicle, struct span wanted);
 size_t live_shadow_state(void *vehicle, char *out, size_t capacity);
 void live_shadow_finish(struct live_world *world, int64_t end_us);
+bool live_shadow_loses(const struct scenario *scenario); /* answers of some cars in reserved topics */
+/* On somebody else's broker: is the request one of these? In our own cloud they get lost at its door. */
+bool live_shadow_lost(const struct live_bus *bus, const struct mq5_publish *message);
+void live_shadow_child_opened(struct live_child *child, struct cloud *cloud);
 
 /* live_remote.c: remote commands, parked cars, troubles of brokers. */
 bool live_remote_prepare(struct live_world *world); /* before services and vehicles */
@@ -560,8 +565,8 @@ void live_cut_at_broker(struct live_vehicle *vehicle); /* of a node that is lost
 int64_t live_trouble(struct live_world *world, const struct world_action *action, const char **why);
 
 /* live_regions.c: regions with a cloud each; but for the first three only with world->regions. */
-bool live_regions_start(struct live_world *world); /* before services and vehicles */
-void live_regions_stop(struct live_world *world);  /* after the services */
+bool live_regions_start(struct live_world *world);                /* before services and vehicles */
+void live_regions_stop(struct live_world *world);                 /* after the services */
 int64_t live_regions_latency(const struct live_vehicle *vehicle); /* one way, behind the radio */
 void live_regions_vehicle(struct live_vehicle *vehicle);
 /* The name that a region's cloud of our own wants to hear in a handshake; NULL: none. */

@@ -289,9 +289,9 @@ static bool start_child(struct live_world *world, struct live_broker *broker)
                  world->options->out_directory ? world->options->out_directory : ".", suffix);
         unlink(broker->registry_path); /* of an earlier run into the same directory */
     }
-    bool told = world->scenario->cloud.lifecycle.on || world->scenario->timeline_count ||
-                world->scenario->cloud.regions.on ||
-                world->scenario->cloud.commands.pattern == CLOUD_PATTERN_EXECUTIONS;
+    bool told =
+        world->scenario->cloud.lifecycle.on || world->scenario->timeline_count || world->scenario->cloud.regions.on ||
+        world->scenario->cloud.commands.pattern == CLOUD_PATTERN_EXECUTIONS || live_shadow_loses(world->scenario);
     if (told && broker->embedded && !live_child_connect(broker))
         return live_fail(world, "cannot make a pair of sockets");
     child_options(world, broker, &options);

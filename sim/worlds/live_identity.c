@@ -77,6 +77,8 @@ void live_child_options(struct live_world *world, struct live_broker *broker, st
     child->scenario = world->scenario;
     if (world->scenario->cloud.regions.on)
         live_region_child_options(world, broker, options);
+    if (live_shadow_loses(world->scenario))
+        options->opened = live_child_opened;
     if (!world->scenario->cloud.lifecycle.on)
         return;
     live_child_prepare(world, broker, child_event, child);
@@ -133,9 +135,12 @@ bool live_child_build(struct live_child *child, struct cloud *cloud, int64_t now
     return child->devices != NULL;
 }
 
-void live_child_opened(void *child, struct cloud *cloud, int64_t now_us)
+void live_child_opened(void *context, struct cloud *cloud, int64_t now_us)
 {
-    live_child_build(child, cloud, now_us); /* what is missing shows: it cannot get an identity */
+    struct live_child *child = context;
+    if (child->scenario->cloud.lifecycle.on)
+        live_child_build(child, cloud, now_us); /* what is missing shows: it cannot get an identity */
+    live_shadow_child_opened(child, cloud);
 }
 
 void live_child_verify(struct live_child *child, struct cloud *cloud, int64_t now_us,

@@ -152,7 +152,7 @@ bool live_remote_lost(const struct live_bus *bus, const struct mq5_publish *mess
 {
     const struct live_world *world = bus->world;
     return world->closing ||
-           fleet_answer_lost(&world->fleet, message->topic, thing_in(world->fleet.topic_response, message->topic));
+           fleet_answer_lost(world->scenario, message->topic, thing_in(world->fleet.topic_response, message->topic));
 }
 
 void live_ask(struct live_vehicle *vehicle, uint16_t app, const char *command, int64_t timeout_us)

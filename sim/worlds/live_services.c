@@ -86,7 +86,8 @@ static bool service_identity(struct live_world *world)
 static void on_message(void *context, int64_t now_us, const struct mq5_publish *message)
 {
     struct live_handler *handler = context;
-    if (handler->bus->desk && live_remote_lost(handler->bus, message))
+    if ((handler->bus->desk && live_remote_lost(handler->bus, message)) ||
+        (handler->bus->reserved && live_shadow_lost(handler->bus, message)))
         return;
     handler->handler(handler->context, now_us - handler->bus->world->start_us, message);
 }

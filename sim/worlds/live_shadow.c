@@ -66,7 +66,7 @@ uint32_t live_shadow_buses(const struct live_world *world, const struct live_bro
     return (world->shadows != NULL) + serves(world, broker);
 }
 
-static bool open_service(struct live_world *world, struct live_shadows *shadows, struct cloud_bus *bus)
+static bool open_service(struct live_world *world, struct live_shadows *shadows, struct live_bus *bus)
 {
     struct cloud_options wanted = {0};
     fleet_cloud_options(world->scenario, &wanted);
@@ -75,7 +75,8 @@ static bool open_service(struct live_world *world, struct live_shadows *shadows,
                                              .prefix = world->fleet.reserved,
                                              .event_prefix = world->events,
                                              .epoch_us = world->fleet.wall_offset_us};
-    shadows->reserved = cloud_reserved_create(&options, NULL, bus, world->now_us);
+    bus->reserved = live_shadow_loses(world->scenario);
+    shadows->reserved = cloud_reserved_create(&options, NULL, &bus->bus, world->now_us);
     return shadows->reserved != NULL;
 }
 
@@ -94,7 +95,7 @@ bool live_shadow_start(struct live_world *world, struct live_broker *broker, str
         return live_fail(world, "out of memory");
     shadows->users = (struct fleet_shadows){
         .fleet = &world->fleet, .bus = &buses[0].bus, .world = world, .find = find, .wake = wake};
-    bool good = (!serves(world, broker) || open_service(world, shadows, &buses[users].bus)) &&
+    bool good = (!serves(world, broker) || open_service(world, shadows, &buses[users])) &&
                 (!users || fleet_shadows_open(&shadows->users, world->now_us));
     return good || live_fail(world, "%s refuses the subscriptions of shadows", broker->uri);
 }
@@ -150,6 +151,43 @@ void live_shadow_finish(struct live_world *world, int64_t end_us)
     for (uint32_t v = 0; world->shadows && v < world->count; v++)
         fleet_shadow_finish(&world->fleet, world->vehicles[v].index, &world->vehicles[v].trace, &world->shadows[v],
                             end_us);
+}
+
+/* ---- answers that get lost --------------------------------------------------------------------------------------------- */
+
+bool live_shadow_loses(const struct scenario *scenario)
+{
+    const struct scenario_commands *commands = &scenario->cloud.commands;
+    return commands->on && commands->pattern != CLOUD_PATTERN_PLAIN && commands->lose_answers > 0;
+}
+
+/* Behind "convoy/.../" of the reserved topics. */
+static struct span client_in(const char *prefix, struct span topic)
+{
+    const char *mark = strchr(prefix, '%');
+    size_t before = mark ? (size_t)(mark - prefix) : topic.length;
+    const uint8_t *slash = topic.length > before ? memchr(topic.data + before, '/', topic.length - before) : NULL;
+    return slash ? span_of(topic.data + before, (size_t)(slash - topic.data) - before) : (struct span){NULL, 0};
+}
+
+bool live_shadow_lost(const struct live_bus *bus, const struct mq5_publish *message)
+{
+    const struct live_world *world = bus->world;
+    return fleet_answer_lost(world->scenario, message->topic, client_in(world->fleet.reserved, message->topic));
+}
+
+static bool answer_passes(void *child, int64_t now_us, struct span client_id, const struct mq5_packet *packet)
+{
+    const struct scenario *scenario = ((const struct live_child *)child)->scenario;
+    return packet->type != MQ5_PUBLISH || !fleet_answer_lost(scenario, packet->publish.topic, client_id);
+}
+
+void live_shadow_child_opened(struct live_child *child, struct cloud *cloud)
+{
+    if (!live_shadow_loses(child->scenario))
+        return;
+    cloud->inbound = answer_passes;
+    cloud->guide = child;
 }
 
 /* ---- executions --------------------------------------------------------------------------------------------------------- */

@@ -116,10 +116,6 @@ static const char *objection_live(const struct scenario *scenario, const struct 
     if (options->link_model == LINK_MODEL_OFF && fleet_is_nothing_without_link_model(scenario))
         return "a cohort's path, and a radio's edrx, psm, nat_idle, hand-overs and dead connections, are acted out by "
                "the link model; leave --link-model off away";
-    if (scenario->cloud.commands.on && scenario->cloud.commands.pattern != CLOUD_PATTERN_PLAIN &&
-        scenario->cloud.commands.lose_answers > 0)
-        return "remote_commands: faults.lose_answers of commands in another pattern than plain is not in the live "
-               "world in this version; use --world virtual";
     return NULL;
 }
 

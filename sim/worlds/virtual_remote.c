@@ -51,7 +51,7 @@ bool virtual_answer_passes(void *door, int64_t now_us, struct span client_id, co
 {
     struct partition *partition = door;
     return packet->type != MQ5_PUBLISH ||
-           !fleet_answer_lost(&partition->world->fleet, packet->publish.topic, client_id);
+           !fleet_answer_lost(partition->world->scenario, packet->publish.topic, client_id);
 }
 
 static uint32_t nth_vehicle(const struct fleet_orders *orders, uint32_t nth)
