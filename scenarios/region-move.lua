@@ -4,8 +4,8 @@ local vehicles = param("fleet", 20000, "vehicles in all")
 local pace     = param("pace", 1, "how much quicker ships, resolver, clean-up and people are than in the field; a live run with a shortened calendar wants 120 for --speedup 120")
 
 scenario "region-move" { start = "2026-03-04 07:00", duration = hours(6), seed = 12, warm_up = minutes(10) }
-local hoards  = fault("keep_old", { off = 0, on = 0.1, breaks = { "nothing-left" } }, "share of cars that the old region does not forget")
-local copies  = fault("copy_all", { off = 0, on = 0.1, breaks = { "nothing-forbidden" } },
+local hoards  = fault("keep_old", { off = 0, on = 0.5, breaks = { "nothing-left" } }, "share of cars that the old region does not forget")
+local copies  = fault("copy_all", { off = 0, on = 0.5, breaks = { "nothing-forbidden" } },
                       "share of cars of which owner and telemetry are copied, too")
 local manual  = fault("no_copy", { off = 0, on = 1, breaks = { "time-to-service" } },
                       "no identity goes along: each car is registered anew, and a person looks at it first")

@@ -1,7 +1,8 @@
 -- A region goes for half an hour at the evening peak. Its neighbour may serve its cars and takes them over; another region's cars may be served nowhere else
 -- when theirs goes later, and are refused until it is back. Who was taken over is sent home, one after the other.
 local vehicles = param("fleet", 20000, "vehicles in all")
-local pace     = param("pace", 1, "how much quicker outages, resolver and back-off are than in the field; a live run with a shortened calendar wants 60 for --speedup 60")
+local pace     = param("pace", 1, "how much quicker outages and resolver are than in the field; a live run with a shortened calendar wants 60 for --speedup 60")
+local quick    = pace > 1
 
 scenario "region-outage" { start = "2026-03-04 16:30", duration = hours(3), seed = 11, warm_up = minutes(10) }
 
@@ -26,7 +27,8 @@ cohort "car" {
   radio = "lte-cat4", trips = weekday_commute(), power_up = within(minutes(5)),
   mqtt = { driving = { keep_alive = minutes(2) }, parked = { keep_alive = minutes(20) }, session_expiry = hours(4) },
   telemetry = every(seconds(60 / math.sqrt(pace))):while_driving():size(lognormal(300, 0.4)):qos(1):queue(256),
-  backoff = { base = seconds(8 / pace), cap = minutes(2 / pace), jitter = steady == 0 },
+  -- The first wait is the firmware's, whatever the pace: it is what spreads the fleet over seconds.
+  backoff = { base = seconds(8), cap = seconds(math.max(8, 120 / pace)), jitter = steady == 0 },
 }
 
 at("17:00", function()
@@ -38,12 +40,12 @@ at("18:15", function()
   note "china goes"
 end)
 
-expect "failover"          (regions():failover():p99()):below(minutes(6 / pace))
+expect "failover"          (regions():failover():p99()):below(minutes(6 / pace) + seconds(24) * (1 - 1 / pace))
 expect "taken-over"        (regions():failovers()):at_least(0.4 * vehicles)
-expect "back-soon"         (broker():connected()):eventually():at_least(0.99 * vehicles):from("17:01"):by("17:06")
+expect "back-soon"         (broker():connected()):eventually():at_least(0.99 * vehicles):from("17:01"):by(quick and "17:20" or "17:06")
 expect "refused"           (regions():refusals()):at_least(0.15 * vehicles)
 expect "nothing-forbidden" (regions():residency_violations()):equals(0)
 expect "home-again"        (regions():wrong()):equals(0)
-expect "no-storm"          (broker():connects_per_second():max()):below(0.05 * pace * vehicles):from("16:50")
-expect "all-back"          (broker():connected()):eventually():at_least(0.99 * vehicles):from("18:36"):by("18:42")
+expect "no-storm"          (broker():connects_per_second():max()):below(0.05 * vehicles + 6 * math.sqrt(0.05 * vehicles)):from("16:50")
+expect "all-back"          (broker():connected()):eventually():at_least(0.99 * vehicles):from("18:36"):by(quick and "18:55" or "18:42")
 expect "nothing-lost"      (telemetry():lost()):equals(0)

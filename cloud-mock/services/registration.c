@@ -17,6 +17,7 @@ struct pending {
     struct pending *next; /* in its bucket */
     struct cloud_certificate certificate;
     int64_t due_us; /* TIME_NEVER: the rule has not taken it up */
+    bool forgotten; /* in no bucket any more: nothing comes of it */
 };
 
 struct cloud_registration {
@@ -173,11 +174,34 @@ void cloud_registration_tick(struct cloud_registration *registration, int64_t no
     while (registration->due.next_us <= now_us && registration->heap.count) {
         struct pending *pending = due_pop(&registration->heap).item;
         registration->due.next_us = due_next_us(&registration->heap);
-        activate(registration, now_us, pending);
-        *place_of(registration, pending->certificate.id) = pending->next;
-        registration->pending_count--;
+        if (!pending->forgotten) {
+            activate(registration, now_us, pending);
+            *place_of(registration, pending->certificate.id) = pending->next;
+            registration->pending_count--;
+        }
         memory_free(pending);
     }
+}
+
+static void drop(struct cloud_registration *registration, struct pending **place)
+{
+    struct pending *pending = *place;
+    *place = pending->next;
+    registration->pending_count--;
+    cloud_registry_forget_certificate(registration->registry, pending->certificate.id);
+    pending->forgotten = true;
+    if (pending->due_us == TIME_NEVER) /* else its time comes */
+        memory_free(pending);
+}
+
+void cloud_registration_forget(struct cloud_registration *registration, const char *thing)
+{
+    for (uint32_t b = 0; registration->pending_count && b < registration->bucket_count; b++)
+        for (struct pending **place = &registration->bucket[b]; *place;)
+            if (strcmp((*place)->certificate.common_name, thing) == 0)
+                drop(registration, place);
+            else
+                place = &(*place)->next;
 }
 
 /* ---- at the door ------------------------------------------------------------------------------------------------------ */
@@ -352,6 +376,11 @@ void cloud_registration_destroy(struct cloud_registration *registration)
             registration->bucket[b] = pending->next;
             memory_free(pending);
         }
+    for (uint32_t i = 0; i < registration->heap.count; i++) {
+        struct pending *pending = registration->heap.entries[i].item;
+        if (pending->forgotten)
+            memory_free(pending);
+    }
     memory_free(registration->bucket);
     memory_free(registration->heap.entries);
     memory_free(registration);

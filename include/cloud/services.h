@@ -87,6 +87,8 @@ static inline int64_t cloud_registration_next_deadline(const struct cloud_regist
     return ((const struct cloud_due *)(const void *)registration)->next_us;
 }
 void cloud_registration_tick(struct cloud_registration *registration, int64_t now_us); /* activations that are due */
+/* Certificates of the thing that are pending: nothing comes of them, and their rows go. */
+void cloud_registration_forget(struct cloud_registration *registration, const char *thing);
 /* Counters: first refusals, activations, strangers refused. */
 void cloud_registration_counts(const struct cloud_registration *registration, uint64_t *refused, uint64_t *activated,
                                uint64_t *strangers);

@@ -104,6 +104,28 @@ static bool copy(void *context, struct span thing, uint8_t from, uint8_t to, uin
     return true;
 }
 
+/* The doors of all regions know where its home is, and the one that was. */
+static void tell_home(const struct live_vehicle *vehicle)
+{
+    struct live_world *world = vehicle->world;
+    const struct live_whereabouts *where = live_where(vehicle);
+    struct live_order order = {.kind = LIVE_ORDER_HOME, .action = {.vehicle = vehicle->index, .region = where->home}};
+    for (uint8_t region = 0; region < world->scenario->region_count; region++) {
+        order.former = region == where->former;
+        live_region_order(world, region, &order);
+    }
+}
+
+/* At home where it was before. */
+static void go_back(const struct live_vehicle *vehicle, uint8_t home)
+{
+    struct live_whereabouts *where = live_where(vehicle);
+    where->home = home;
+    where->former = CLOUD_NO_REGION;
+    where->arrived_us = -1;
+    tell_home(vehicle);
+}
+
 /* It is there until its process has said otherwise: query() says so, and this is asked for again a second later. */
 static bool clean(void *context, struct span thing, uint8_t region, uint8_t kinds)
 {
@@ -111,6 +133,9 @@ static bool clean(void *context, struct span thing, uint8_t region, uint8_t kind
     const struct live_vehicle *vehicle = vehicle_named(world, thing);
     if (!vehicle || live_places_part(vehicle, SALT_KEEP_OLD) < live_rules(world)->keep_old) /* a fault */
         return false;
+    const struct live_whereabouts *where = live_where(vehicle);
+    if (region == where->home) /* given up: its door is closed first, or the car would be registered there again */
+        go_back(vehicle, where->former);
     struct live_record *record = &world->regions->list[region].records[live_place(vehicle)];
     struct live_order order = {.kind = LIVE_ORDER_CLEAN, .kinds = kinds, .action.vehicle = vehicle->index};
     record->held &= (uint8_t)~kinds;
@@ -128,29 +153,12 @@ static uint8_t query(void *context, struct span thing, uint8_t region)
     return vehicle ? has(context, live_place(vehicle), region) : 0;
 }
 
-/* The doors of all regions know where its home is, and the one that was. */
-static void tell_home(const struct live_vehicle *vehicle)
-{
-    struct live_world *world = vehicle->world;
-    const struct live_whereabouts *where = live_where(vehicle);
-    struct live_order order = {.kind = LIVE_ORDER_HOME, .action = {.vehicle = vehicle->index, .region = where->home}};
-    for (uint8_t region = 0; region < world->scenario->region_count; region++) {
-        order.former = region == where->former;
-        live_region_order(world, region, &order);
-    }
-}
-
 static void told(void *context, int64_t now_us, struct span thing, uint8_t from, uint8_t to,
                  enum cloud_move_state state, int64_t began_us)
 {
-    struct live_vehicle *vehicle = vehicle_named(context, thing);
-    if (!vehicle || state != CLOUD_MOVE_UNDONE)
-        return;
-    struct live_whereabouts *where = live_where(vehicle); /* at home where it was before */
-    where->home = from;
-    where->former = CLOUD_NO_REGION;
-    where->arrived_us = -1;
-    tell_home(vehicle);
+    const struct live_vehicle *vehicle = vehicle_named(context, thing);
+    if (vehicle && state == CLOUD_MOVE_UNDONE && live_where(vehicle)->home != from)
+        go_back(vehicle, from);
 }
 
 /* ---- set-up ------------------------------------------------------------------------------------------------------------------ */

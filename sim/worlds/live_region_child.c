@@ -87,8 +87,10 @@ static void clean(const struct live_child *child, struct cloud *cloud, int64_t n
     char name[SCENARIO_NAME + 16];
     uint32_t vehicle = (uint32_t)order->action.vehicle;
     struct span thing = span_of(name, scenario_vehicle_name(child->scenario, vehicle, name, sizeof name));
-    if (order->kinds & CLOUD_DATA_IDENTITY)
+    if (order->kinds & CLOUD_DATA_IDENTITY) {
+        cloud_registration_forget(cloud->registration, name);
         cloud_registry_forget_thing(cloud->registry, name);
+    }
     if (order->kinds & CLOUD_DATA_SESSION)
         cloud_broker_forget(cloud->broker, now_us, thing);
     say_what_it_has(child, cloud, vehicle);

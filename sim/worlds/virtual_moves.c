@@ -95,8 +95,10 @@ static bool clean(void *context, struct span thing, uint8_t region, uint8_t kind
     struct region_record *record = &regions->list[region].records[vehicle->local];
     record->held &= (uint8_t)~kinds;
     record->brought &= (uint8_t)~kinds;
-    if (kinds & CLOUD_DATA_IDENTITY)
+    if (kinds & CLOUD_DATA_IDENTITY) {
+        cloud_registration_forget(regions->list[region].cloud->registration, name);
         cloud_registry_forget_thing(regions->list[region].registry, name);
+    }
     if (kinds & CLOUD_DATA_SESSION)
         cloud_broker_forget(regions->list[region].cloud->broker, regions->partition->now_us, thing);
     return true;

@@ -33,6 +33,28 @@ for scenario in region-move broker-migration; do
 done
 ok "replayed"
 
+# Given up while the new region still registers the car: that is not done behind the clean-up's back.
+cat >"$work/given_up.lua" <<'LUA'
+scenario "given-up" { duration = seconds(170), warm_up = seconds(5) }
+region "europe"  { latency = milliseconds(2) }
+region "america" { latency = milliseconds(2), residency = { "europe" } }
+cloud { activation = seconds(70), processors = 2 }
+resolver { by = "geolocation", standard = "europe", ttl = seconds(1), between = { { "europe", "america", milliseconds(30) } } }
+region_moves { copied = { }, cleaned = { "identity", "personal", "session" }, kept = { "telemetry" }, clean_after = seconds(2), give_up = minutes(1) }
+remote_commands { sealed = true }
+cohort "car" { count = 40, region = { europe = 1 }, radio = "ideal", trips = always_driving(), power_up = within(seconds(1)),
+               backoff = { base = milliseconds(300), cap = seconds(1) } }
+at(seconds(80), function() move_region { region = "europe", to = "america", share = 0.5, within = seconds(4) } end)
+expect "moved"     (regions():moves()):equals(0)
+expect "left"      (regions():leftovers()):equals(0)
+expect "forbidden" (regions():residency_violations()):equals(0)
+expect "place"     (regions():wrong()):equals(0)
+expect "online"    (broker():connected():last()):equals(40)
+LUA
+expect_exit 0 "$convoy" run "$work/given_up.lua" --out "$work/given_up"
+[ "$(json "$work/given_up/result.json" it.counters.connects)" -gt 45 ] || fail "nobody went and came home again"
+ok "a move that is given up"
+
 # refused LINE TEXT: a scenario with this line is refused with one line that says so.
 refused() {
     cat >"$work/refused.lua" <<LUA

@@ -288,6 +288,32 @@ static void drawn_delays(void **state)
     rig_close(&rig);
 }
 
+/* Forgotten while it is pending: nothing comes of it, and when it comes again it begins anew, at its own time. */
+static void forgotten_while_pending(void **state)
+{
+    struct rig rig;
+    struct identity car, other;
+    rig_open(&rig, &(struct cloud_options){0});
+    identity_make(&rig, CLOUD_CA_OPERATIONAL, "VIN-1", EPOCH_S - 10, &car);
+    identity_make(&rig, CLOUD_CA_OPERATIONAL, "VIN-2", EPOCH_S - 10, &other);
+    assert_int_equal(attempt(&rig, US_PER_S, "VIN-1", &car.peer, NULL, NULL), DROPPED);
+    assert_int_equal(attempt(&rig, US_PER_S, "VIN-2", &other.peer, NULL, NULL), DROPPED);
+    cloud_registration_forget(rig.cloud.registration, "VIN-1");
+    assert_int_equal(cloud_registry_status(rig.registry, car.peer.certificate_id), CLOUD_CERTIFICATE_UNKNOWN);
+    assert_false(cloud_registration_knows(rig.cloud.registration, car.peer.certificate_id));
+    assert_int_equal(attempt(&rig, 2 * US_PER_S, "VIN-1", &car.peer, NULL, NULL), DROPPED);
+    cloud_tick(&rig.cloud, US_PER_S + DELAY_US);
+    assert_false(cloud_registry_has_thing(rig.registry, "VIN-1"));
+    assert_true(cloud_registry_has_thing(rig.registry, "VIN-2"));
+    cloud_tick(&rig.cloud, 2 * US_PER_S + DELAY_US);
+    assert_true(cloud_registry_has_thing(rig.registry, "VIN-1"));
+
+    identity_make(&rig, CLOUD_CA_OPERATIONAL, "VIN-3", EPOCH_S - 10, &car);
+    assert_int_equal(attempt(&rig, 10 * US_PER_S, "VIN-3", &car.peer, NULL, NULL), DROPPED);
+    cloud_registration_forget(rig.cloud.registration, "VIN-3"); /* and closed before its time */
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +322,7 @@ int main(void)
         cmocka_unit_test(allow_list_is_checked),
         cmocka_unit_test(passwords),
         cmocka_unit_test(drawn_delays),
+        cmocka_unit_test(forgotten_while_pending),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
