@@ -21,6 +21,7 @@ int cmd_cloud(int argc, char **argv);
 int cmd_tcu(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
+int cmd_conform(int argc, char **argv);
 
 /* options.c: what run and check share. */
 struct cli_options {

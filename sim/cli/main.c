@@ -17,7 +17,7 @@ static const struct command commands[] = {
     {"check", cmd_check, "validate a scenario, list its parameters and what it would need"},
     {"cloud", cmd_cloud, "serve the mock cloud: MQTT broker, certificate broker, registration"},
     {"tcu", cmd_tcu, "run the reference TCU: the vehicle agent on Paho MQTT C and OpenSSL"},
-    {"conform", NULL, "check a broker against the rules of MQTT 5"},
+    {"conform", cmd_conform, "check a broker against the rules of MQTT 5"},
     {"certify", NULL, "certify a device's firmware"},
     {"plan", NULL, "capacity planning"},
     {"diff", cmd_diff, "compare two runs: verdicts, times, counts; a page with both distributions"},

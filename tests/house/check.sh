@@ -116,15 +116,15 @@ rule_no_heap_in_vehicles() {
 }
 
 rule_no_clock() {
-    without 'sim/worlds|sim/cli|sim/parallel|vehicle/ports|cloud-mock/serve|tests' <"$scratch/code" |
+    without 'sim/worlds|sim/conform|sim/cli|sim/parallel|vehicle/ports|cloud-mock/serve|tests' <"$scratch/code" |
         calls 'time|clock|clock_gettime|gettimeofday|timespec_get|nanosleep|usleep|sleep|ev_time|ev_now' |
-        report "time is a parameter: take now_us as an argument; only sim/worlds, sim/parallel, vehicle/ports and cloud-mock/serve read a clock"
+        report "time is a parameter: take now_us as an argument; only sim/worlds, sim/conform, sim/parallel, vehicle/ports and cloud-mock/serve read a clock"
 }
 
 rule_no_sockets() {
-    without 'sim/worlds|vehicle/ports|cloud-mock/serve|tests' <"$scratch/includes" |
+    without 'sim/worlds|sim/conform|vehicle/ports|cloud-mock/serve|tests' <"$scratch/includes" |
         { grep -E '<(sys/socket|sys/epoll|sys/un|netinet/[a-z]+|arpa/inet|netdb|poll|ev|event2/[a-z_]+|curl/curl|MQTTAsync|MQTTClient)\.h>' || true; } |
-        report "only sim/worlds, vehicle/ports and cloud-mock/serve touch sockets: move it there"
+        report "only sim/worlds, sim/conform, vehicle/ports and cloud-mock/serve touch sockets: move it there"
 }
 
 rule_no_rand() {

@@ -1,0 +1,175 @@
+/* check.h: what a check is written with.
+ *
+ * A check is a function that plays clients (wires) in straight lines: it blocks, and ends at the first word that decides. Three kinds of words:
+ *   need_...: a precondition or a control. When it does not hold the check is inconclusive: nothing was learnt about the statement.
+ *   want...:  the statement itself. When it does not hold the check has failed (at the check's level).
+ *   should(): a part of its own, of the standard's "should": a warning beside the verdict.
+ * A check that ends without having wanted anything is an error of the rig. All memory and all wires are the probe's and end with it; words may
+ * end the check from any depth (longjmp): keep nothing that must be freed.
+ *
+ * Every wire reads all the time, whatever is waited for; packets are kept in the order they came, judged by the monitors, and acknowledged as
+ * the standard says unless wire_hold_acks(). Waiting for one packet leaves the others where they are.
+ *
+ * "Nothing arrives" is never a silence alone: send a marker afterwards by the same way, need it, then want the other's absence.
+ * Deadlines of what must come are generous (10 s and more, scaled by the round trip); a late answer costs time, never a verdict.
+ */
+#ifndef CONFORM_CHECK_H
+#define CONFORM_CHECK_H
+
+#include "sim/conform.h"
+
+struct wire;
+
+/* ---- names: all under this run's, this check's own ------------------------------------------------------------------- */
+
+/* "mc5/RUN/CHECK/<name>": a topic or filter nobody else uses. */
+const char *probe_topic(struct conform_probe *probe, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A client id of 17 letters and digits; the same number, the same id. wire n of a check has number n unless told otherwise. */
+const char *probe_client_id(struct conform_probe *probe, uint32_t number);
+const char *probe_share(struct conform_probe *probe, uint32_t number); /* a share name */
+const char *probe_text(struct conform_probe *probe, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void *probe_memory(struct conform_probe *probe, size_t size); /* zeroed */
+uint8_t *probe_bytes(struct conform_probe *probe, size_t size, uint8_t fill);
+uint32_t probe_row(const struct conform_probe *probe);
+const struct conform_broker *probe_broker(const struct conform_probe *probe);
+bool probe_has(const struct conform_probe *probe, uint32_t need); /* of struct conform_check.needs */
+/* What the profile tells: "refused_topic", "refused_filter", "refused_user", "refused_password", "refused_id", "auth_method", "auth_data"; NULL: nothing. */
+const char *probe_told(const struct conform_probe *probe, const char *key);
+
+/* ---- verdicts -------------------------------------------------------------------------------------------------------- */
+
+/* The statement, in words of what was expected; the text is of what came instead. Ends the check when false. */
+void want(struct conform_probe *probe, bool holds, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* A part at the level of SHOULD; goes on either way. `part` is a short name, `ref` its statement or NULL for the check's. */
+void should(struct conform_probe *probe, const char *part, const char *ref, bool holds, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
+/* A precondition, a control. */
+void need(struct conform_probe *probe, bool holds, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* What the broker lacks for this check, found out on the way. */
+_Noreturn void skip(struct conform_probe *probe, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void note(struct conform_probe *probe, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* into the trace */
+
+/* ---- a wire's life ---------------------------------------------------------------------------------------------------- */
+
+/* CONNECT of a client with its own id: clean start, keep alive 60 s, no properties but a session expiry of 0, no will; user and password as the
+ * run was given. To be changed before it is sent. */
+struct mq5_connect probe_login(struct conform_probe *probe, uint32_t number);
+void set_session_expiry(struct mq5_connect *login, uint32_t seconds); /* sessions: at most 300 s */
+void set_receive_maximum(struct mq5_connect *login, uint16_t maximum);
+void set_maximum_packet_size(struct mq5_connect *login, uint32_t bytes);
+void set_alias_maximum(struct mq5_connect *login, uint16_t maximum);
+void set_problem_information(struct mq5_connect *login, uint8_t wanted);
+void set_will(struct mq5_connect *login, const char *topic, const char *payload, uint8_t qos, bool retain,
+              uint32_t delay_s);
+
+/* The transport alone, nothing sent. `name` is for the trace: "publisher". */
+struct wire *probe_open(struct conform_probe *probe, const char *name);
+/* Sends the CONNECT and waits for the answer; NULL: the broker closed without one. Does not judge. */
+const struct mq5_connack *wire_login(struct wire *wire, const struct mq5_connect *login);
+/* Opens and logs in; needs 0x00. */
+struct wire *probe_connect(struct conform_probe *probe, const char *name);
+struct wire *probe_connect_as(struct conform_probe *probe, const char *name, const struct mq5_connect *login);
+const struct mq5_connack *wire_connack(const struct wire *wire); /* NULL: none came */
+/* A second client with the same login as an earlier wire but clean_start as told: resumes or throws away. Needs 0x00. */
+struct wire *probe_resume(struct conform_probe *probe, const char *name, const struct mq5_connect *login,
+                          bool clean_start);
+
+enum wire_ending {
+    WIRE_FIN,        /* closes, no DISCONNECT */
+    WIRE_RESET,      /* RST */
+    WIRE_HALF_CLOSE, /* our direction only */
+    WIRE_TLS_SILENT, /* FIN without close_notify */
+};
+void wire_end(struct wire *wire, enum wire_ending ending);
+/* DISCONNECT, and waits for the broker to close (as long as it takes, up to the deadline), then closes. */
+void wire_disconnect(struct wire *wire, uint8_t reason);
+bool wire_is_open(const struct wire *wire); /* as far as we have seen */
+bool wire_was_reset(const struct wire *wire);
+int64_t wire_closed_at(const struct wire *wire); /* when the broker's end came; TIME_NEVER */
+
+/* ---- sending ---------------------------------------------------------------------------------------------------------- */
+
+/* As it stands: legality is not looked at. */
+void wire_send(struct wire *wire, const struct mq5_packet *packet);
+void wire_send_raw(struct wire *wire, const struct mq5_packet *packet, const struct mq5_raw *raw);
+void wire_send_bytes(struct wire *wire, const void *bytes, size_t length);
+/* In pieces of `piece` bytes, each a segment of its own. */
+void wire_send_slowly(struct wire *wire, const void *bytes, size_t length, size_t piece);
+/* From now on what is sent is gathered and goes out as one write with wire_flush(). */
+void wire_gather(struct wire *wire);
+void wire_flush(struct wire *wire);
+/* Encodes without sending, for checks that change the bytes. */
+struct span probe_encode(struct conform_probe *probe, const struct mq5_packet *packet, const struct mq5_raw *raw);
+uint16_t wire_packet_id(struct wire *wire); /* one not in use */
+
+/* ---- receiving --------------------------------------------------------------------------------------------------------- */
+
+struct received {
+    int64_t at_us;
+    struct mq5_packet packet; /* spans point into bytes */
+    struct span bytes;
+    uint32_t line; /* of the trace */
+    bool taken;    /* handed out by a waiting word */
+};
+
+/* The next packet of a type not handed out yet. need_: inconclusive when it does not come; want_: failed. `what` is for the text. */
+const struct received *need_packet(struct wire *wire, enum mq5_type type, const char *what);
+const struct received *want_packet(struct wire *wire, enum mq5_type type, const char *what);
+/* The same within a time; NULL: it has not come. */
+const struct received *try_packet(struct wire *wire, enum mq5_type type, int64_t within_us);
+/* The next PUBLISH not handed out yet on this topic (NULL: any) with this payload (NULL: any). */
+const struct received *need_message(struct wire *wire, const char *topic, const char *payload);
+const struct received *want_message(struct wire *wire, const char *topic, const char *payload);
+const struct received *try_message(struct wire *wire, const char *topic, const char *payload, int64_t within_us);
+/* What has come so far, handed out or not. */
+uint32_t wire_count(const struct wire *wire);
+const struct received *wire_at(const struct wire *wire, uint32_t index);
+uint32_t wire_count_of(const struct wire *wire, enum mq5_type type);
+uint32_t wire_count_messages(const struct wire *wire, const char *topic, const char *payload);
+/* Lets time pass; every wire goes on reading. */
+void probe_wait(struct conform_probe *probe, int64_t us);
+int64_t probe_now(const struct conform_probe *probe);
+int64_t probe_patience(const struct conform_probe *probe); /* how long a must-come is waited for */
+
+/* The broker must end the connection: no more than a DISCONNECT (or a CONNACK of a refusal) first, whose code should be one of `reasons` (0 ends;
+ * NULL: any). Half-closes our side after a moment, so that a broker that waits for the rest of a packet stops waiting. */
+void want_closed(struct wire *wire, const char *what, const uint8_t *reasons);
+#define REASONS(...) ((const uint8_t[]){__VA_ARGS__, 0})
+/* The same for a connection after its CONNECT was sent by hand: no CONNACK with 0x00 either. */
+void want_refused(struct wire *wire, const char *what, const uint8_t *reasons);
+/* The connection lives: PINGREQ is answered. */
+void want_alive(struct wire *wire, const char *what);
+void need_alive(struct wire *wire, const char *what);
+/* true: the broker ended it within the time. */
+bool wire_closes(struct wire *wire, int64_t within_us);
+
+/* ---- whole conversations ------------------------------------------------------------------------------------------------ */
+
+/* Acknowledge by hand: PUBLISH of QoS 1 and 2 and PUBREL are left unanswered from now on. */
+void wire_hold_acks(struct wire *wire, bool hold);
+void wire_ack(struct wire *wire, enum mq5_type type, uint16_t packet_id, uint8_t reason);
+
+/* Needs the granted QoS to be what was asked for. A probe message has been through before it returns (a subscription may take a moment to
+ * work) unless the filter has wildcards or is shared: then use wire_warm_up(). */
+void wire_subscribe(struct wire *wire, const char *filter, uint8_t qos);
+/* Everything chosen by hand; needs an answer, returns it. subscription_id 0: none. No warming up. */
+const struct mq5_suback *wire_subscribe_with(struct wire *wire, const struct mq5_subscription *list, uint32_t count,
+                                             uint32_t subscription_id);
+struct mq5_subscription subscription(const char *filter, uint8_t qos); /* other options 0 */
+/* Publishes on `topic` (QoS 0, by a client of its own, payload "warm-up") until `wire` sees it; what came of it is taken out of the wire's list. */
+void wire_warm_up(struct wire *wire, const char *topic);
+const struct mq5_suback *wire_unsubscribe(struct wire *wire, const char *filter);
+
+/* Publishes and finishes the handshake; needs it to be finished with a reason below 0x80. Returns that reason. */
+uint8_t wire_publish(struct wire *wire, const char *topic, const char *payload, uint8_t qos);
+uint8_t wire_publish_retained(struct wire *wire, const char *topic, const char *payload,
+                              uint8_t qos); /* journalled, expires in 60 s */
+/* A packet id is found when it is 0 and QoS is not. Finishes the handshake; returns its reason, whatever it is. */
+uint8_t wire_publish_packet(struct wire *wire, const struct mq5_publish *publish);
+struct mq5_publish message(const char *topic, const char *payload, uint8_t qos);
+
+/* Properties: sets the bit as well. */
+#define SET_PROPERTY(properties, field, id, value) ((properties).field = (value), (properties).present |= MQ5_BIT(id))
+
+#endif

@@ -1,0 +1,9 @@
+/* tables.c: which tables of checks there are. A new file of checks is a new line here. */
+#include "tables.h"
+
+extern const struct check_table checks_connect;
+
+const struct check_table *const check_tables[] = {
+    &checks_connect,
+};
+const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

@@ -1,0 +1,111 @@
+/* trace.c: what a check saw and did, line by line; and the memory it stands in. */
+#include "internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- arena ------------------------------------------------------------------------------------------------------------- */
+
+struct arena {
+    struct arena *next;
+    size_t used, capacity;
+    _Alignas(16) uint8_t bytes[];
+};
+#define ARENA_BLOCK 16384
+
+void *arena_take(struct arena **arena, size_t size)
+{
+    size = (size + 15) & ~(size_t)15;
+    if (!*arena || (*arena)->capacity - (*arena)->used < size) {
+        size_t capacity = size > ARENA_BLOCK ? size : ARENA_BLOCK;
+        struct arena *block = calloc(1, sizeof(*block) + capacity);
+        ASSERT(block != NULL);
+        block->capacity = capacity;
+        block->next = *arena;
+        *arena = block;
+    }
+    void *taken = (*arena)->bytes + (*arena)->used;
+    (*arena)->used += size;
+    return taken;
+}
+
+void arena_free(struct arena **arena)
+{
+    while (*arena) {
+        struct arena *next = (*arena)->next;
+        free(*arena);
+        *arena = next;
+    }
+}
+
+/* ---- lines --------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t add_line(struct conform_probe *probe, struct conform_trace_line line)
+{
+    struct trace *trace = &probe->trace;
+    if (trace->count >= TRACE_LINES) {
+        trace->full = true;
+        return TRACE_LINES - 1;
+    }
+    if (trace->count == trace->capacity) {
+        uint32_t capacity = trace->capacity ? trace->capacity * 2 : 32;
+        struct conform_trace_line *lines = arena_take(&probe->arena, capacity * sizeof(*lines));
+        if (trace->count)
+            memcpy(lines, trace->lines, trace->count * sizeof(*lines));
+        trace->lines = lines;
+        trace->capacity = capacity;
+    }
+    line.at_us = clock_now_us() - probe->suite->began_us;
+    trace->lines[trace->count] = line;
+    return trace->count++;
+}
+
+static const char *keep_text(struct conform_probe *probe, const char *text)
+{
+    size_t length = strlen(text) + 1;
+    return memcpy(arena_take(&probe->arena, length), text, length);
+}
+
+uint32_t trace_event(struct conform_probe *probe, uint8_t wire, const char *format, ...)
+{
+    char text[400];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    return add_line(
+        probe, (struct conform_trace_line){.direction = CONFORM_EVENT, .wire = wire, .text = keep_text(probe, text)});
+}
+
+/* The password the run was given, wherever it stands in the bytes. */
+static void mask(const struct conform_probe *probe, uint8_t *bytes, size_t length)
+{
+    const char *secret = probe->suite->options->password;
+    size_t secret_length = secret ? strlen(secret) : 0;
+    for (size_t at = 0; secret_length && at + secret_length <= length; at++)
+        if (memcmp(bytes + at, secret, secret_length) == 0)
+            memset(bytes + at, '*', secret_length);
+}
+
+uint32_t trace_bytes(struct conform_probe *probe, const struct wire *wire, enum conform_direction direction,
+                     struct span bytes, const struct mq5_packet *decoded)
+{
+    struct conform_trace_line line = {.direction = (uint8_t)direction, .wire = wire->number};
+    char text[400];
+    uint8_t *kept = arena_take(&probe->arena, bytes.length);
+    if (bytes.length)
+        memcpy(kept, bytes.data, bytes.length);
+    mask(probe, kept, bytes.length);
+    line.bytes = (struct span){kept, bytes.length};
+    struct mq5_packet own;
+    if (!decoded && mq5_decode(wire->version, direction == CONFORM_OUT ? MQ5_FROM_CLIENT : MQ5_FROM_SERVER, bytes.data,
+                               bytes.length, &own, NULL) == MQ5_OK)
+        decoded = &own;
+    if (decoded)
+        mq5_describe(wire->version, decoded, text, sizeof(text));
+    else
+        snprintf(text, sizeof(text), "%s, %u bytes that are no legal packet",
+                 bytes.length ? mq5_type_name(bytes.data[0] >> 4) : "nothing", bytes.length);
+    line.text = keep_text(probe, text);
+    return add_line(probe, line);
+}

@@ -1,0 +1,366 @@
+/* wire.c: one connection of a check: opened, written to, read from, ended. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+#define READ_CHUNK      65536
+#define SEND_BUFFER_MAX (300u << 20)
+
+/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+
+struct wire *probe_open(struct conform_probe *probe, const char *name)
+{
+    char error[200] = "";
+    need(probe, probe->wire_count < PROBE_WIRES, "the check has too many connections");
+    struct wire *wire = arena_take(&probe->arena, sizeof(*wire));
+    wire->probe = probe;
+    wire->name = name;
+    wire->number = (uint8_t)probe->wire_count;
+    wire->version = probe->check->version ? probe->check->version : MQ5_V5;
+    wire->closed_us = TIME_NEVER;
+    wire->watch = watch_create(probe);
+    suite_connect_turn(probe->suite);
+    wire->transport = transport_open(probe->suite->target, probe_patience(probe), error, sizeof(error));
+    need(probe, wire->transport != NULL, "no connection: %s", error);
+    pthread_mutex_lock(&probe->suite->lock);
+    wire->connection = (uint32_t)probe->suite->connections++;
+    pthread_mutex_unlock(&probe->suite->lock);
+    probe->wires[probe->wire_count++] = wire;
+    trace_event(probe, wire->number, "%s: connection %u opened", name, wire->connection);
+    return wire;
+}
+
+/* ---- sending -------------------------------------------------------------------------------------------------------------- */
+
+struct span probe_encode(struct conform_probe *probe, const struct mq5_packet *packet, const struct mq5_raw *raw)
+{
+    static const struct mq5_raw plain;
+    enum mq5_version version = packet->type == MQ5_CONNECT && packet->connect.version == MQ5_V311 ? MQ5_V311
+                               : probe->check->version ? probe->check->version
+                                                       : MQ5_V5;
+    size_t length = 0;
+    uint8_t small[1];
+    mq5_encode_raw(version, packet, raw ? raw : &plain, small, 0, &length);
+    uint8_t *bytes = arena_take(&probe->arena, length + 1);
+    if (length == 0 || mq5_encode_raw(version, packet, raw ? raw : &plain, bytes, length, &length) != MQ5_OK)
+        probe_end(probe, CONFORM_ERROR, 0, "a %s of the check cannot be encoded", mq5_type_name(packet->type));
+    return (struct span){bytes, (uint32_t)length};
+}
+
+/* What the bytes would leave behind is noted before they go. */
+static void note_sent(struct wire *wire, struct span bytes)
+{
+    struct conform_probe *probe = wire->probe;
+    struct mq5_packet packet;
+    watch_sent(wire, bytes);
+    if (mq5_decode(wire->version, MQ5_FROM_CLIENT, bytes.data, bytes.length, &packet, NULL) != MQ5_OK)
+        return;
+    if (packet.type == MQ5_CONNECT) {
+        const struct mq5_connect *login = &packet.connect;
+        if (!wire->login_sent) {
+            wire->login_sent = true;
+            wire->login = *login;
+        }
+        if (login->has_will && login->will_retain && login->will_payload.length)
+            probe_left_retained(probe, login->will_topic);
+        bool stays = login->version == MQ5_V311 ? !login->clean_start
+                                                : login->properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) &&
+                                                      login->properties.session_expiry_s > 0;
+        if (stays && login->client_id.length)
+            probe_left_session(probe, login->client_id);
+    } else if (packet.type == MQ5_PUBLISH && packet.publish.retain && packet.publish.topic.length) {
+        if (packet.publish.payload.length)
+            probe_left_retained(probe, packet.publish.topic);
+    }
+}
+
+static void write_out(struct wire *wire, const uint8_t *data, size_t length)
+{
+    if (!wire->transport || wire->ended || wire->half_closed) {
+        trace_event(wire->probe, wire->number, "not sent: the connection is over");
+        return;
+    }
+    if (wire->probe->suite->capture)
+        capture_bytes(wire->probe->suite->capture, wire->connection, true, clock_now_us(),
+                      (struct span){data, (uint32_t)length});
+    if (!transport_write(wire->transport, data, length, probe_patience(wire->probe)))
+        trace_event(wire->probe, wire->number, "not all of it could be sent");
+}
+
+/* The last bytes sent are packets as far as they look like packets; anything else is one line. */
+static void trace_sent(struct wire *wire, const uint8_t *data, size_t length)
+{
+    uint32_t packet_length = 0;
+    while (length > 0) {
+        size_t take = length;
+        if (mq5_frame(data, length, 0, &packet_length) == MQ5_OK && packet_length <= length)
+            take = packet_length;
+        struct span bytes = {data, (uint32_t)take};
+        note_sent(wire, bytes);
+        trace_bytes(wire->probe, wire, CONFORM_OUT, bytes, NULL);
+        data += take;
+        length -= take;
+        pthread_mutex_lock(&wire->probe->suite->lock);
+        wire->probe->suite->packets_out++;
+        pthread_mutex_unlock(&wire->probe->suite->lock);
+    }
+}
+
+void wire_send_bytes(struct wire *wire, const void *bytes, size_t length)
+{
+    uint8_t *kept = arena_take(&wire->probe->arena, length + 1); /* wire->login points into it */
+    memcpy(kept, bytes, length);
+    trace_sent(wire, kept, length);
+    if (!wire->gathering) {
+        write_out(wire, kept, length);
+        return;
+    }
+    if (wire->output_length + length > wire->output_capacity) {
+        uint32_t capacity = (uint32_t)(wire->output_length + length) * 2;
+        uint8_t *output = arena_take(&wire->probe->arena, capacity);
+        if (wire->output_length)
+            memcpy(output, wire->output, wire->output_length);
+        wire->output = output;
+        wire->output_capacity = capacity;
+    }
+    memcpy(wire->output + wire->output_length, kept, length);
+    wire->output_length += (uint32_t)length;
+}
+
+void wire_send_raw(struct wire *wire, const struct mq5_packet *packet, const struct mq5_raw *raw)
+{
+    struct span bytes = probe_encode(wire->probe, packet, raw);
+    wire_send_bytes(wire, bytes.data, bytes.length);
+}
+
+void wire_send(struct wire *wire, const struct mq5_packet *packet)
+{
+    wire_send_raw(wire, packet, NULL);
+}
+
+void wire_send_slowly(struct wire *wire, const void *bytes, size_t length, size_t piece)
+{
+    uint8_t *kept = arena_take(&wire->probe->arena, length + 1);
+    memcpy(kept, bytes, length);
+    trace_sent(wire, kept, length);
+    for (size_t at = 0; at < length; at += piece) {
+        write_out(wire, kept + at, length - at < piece ? length - at : piece);
+        probe_wait(wire->probe, 2 * US_PER_MS);
+    }
+}
+
+void wire_gather(struct wire *wire)
+{
+    wire->gathering = true;
+}
+
+void wire_flush(struct wire *wire)
+{
+    wire->gathering = false;
+    write_out(wire, wire->output, wire->output_length);
+    wire->output_length = 0;
+}
+
+uint16_t wire_packet_id(struct wire *wire)
+{
+    if (++wire->last_id == 0)
+        wire->last_id = 1;
+    return wire->last_id;
+}
+
+/* ---- receiving --------------------------------------------------------------------------------------------------------------- */
+
+static void over(struct wire *wire, bool reset)
+{
+    struct conform_probe *probe = wire->probe;
+    wire->ended = true;
+    wire->reset = reset;
+    wire->closed_us = clock_now_us();
+    if (wire->input_length && !wire->malformed)
+        trace_event(probe, wire->number, "%u bytes of a packet came, and no more", wire->input_length);
+    trace_event(probe, wire->number, "%s: the broker %s the connection", wire->name, reset ? "reset" : "closed");
+    if (probe->suite->capture)
+        capture_ends(probe->suite->capture, wire->connection, false, wire->closed_us, reset);
+    watch_ended(wire);
+}
+
+static void answer(struct wire *wire, const struct mq5_packet *packet)
+{
+    if (wire->hold || wire->probe->ending)
+        return;
+    if (packet->type == MQ5_PUBLISH && packet->publish.qos > 0)
+        wire_ack(wire, packet->publish.qos == 1 ? MQ5_PUBACK : MQ5_PUBREC, packet->publish.packet_id, MQ5_SUCCESS);
+    else if (packet->type == MQ5_PUBREL)
+        wire_ack(wire, MQ5_PUBCOMP, packet->ack.packet_id, MQ5_SUCCESS);
+}
+
+static void keep(struct wire *wire, struct received *received)
+{
+    if (wire->inbox_count == wire->inbox_capacity) {
+        uint32_t capacity = wire->inbox_capacity ? wire->inbox_capacity * 2 : 16;
+        struct received **inbox = arena_take(&wire->probe->arena, capacity * sizeof(struct received *));
+        if (wire->inbox_count)
+            memcpy(inbox, wire->inbox, wire->inbox_count * sizeof(struct received *));
+        wire->inbox = inbox;
+        wire->inbox_capacity = capacity;
+    }
+    wire->inbox[wire->inbox_count++] = received;
+}
+
+static void take_packet(struct wire *wire, const uint8_t *data, uint32_t length)
+{
+    struct conform_probe *probe = wire->probe;
+    uint8_t *bytes = arena_take(&probe->arena, length);
+    memcpy(bytes, data, length);
+    struct received *received = arena_take(&probe->arena, sizeof(*received));
+    struct mq5_error error;
+    received->at_us = clock_now_us();
+    received->bytes = (struct span){bytes, length};
+    enum mq5_status status = mq5_decode(wire->version, MQ5_FROM_SERVER, bytes, length, &received->packet, &error);
+    received->line = trace_bytes(probe, wire, CONFORM_IN, received->bytes, status == MQ5_OK ? &received->packet : NULL);
+    if (status != MQ5_OK) {
+        wire->malformed = true;
+        watch_undecodable(wire, received->bytes, &error, received->line);
+        return;
+    }
+    if (received->packet.type == MQ5_CONNACK && !wire->connack_came) {
+        wire->connack_came = true;
+        wire->connack = received->packet.connack;
+    }
+    if (received->packet.type == MQ5_DISCONNECT)
+        wire->disconnect_came = true;
+    watch_came(wire, received);
+    keep(wire, received);
+    answer(wire, &received->packet);
+}
+
+static bool input_room(struct wire *wire)
+{
+    if (wire->input_capacity - wire->input_length >= READ_CHUNK)
+        return true;
+    uint32_t capacity = wire->input_capacity ? wire->input_capacity * 2 : READ_CHUNK * 2;
+    uint8_t *input = realloc(wire->input, capacity);
+    if (!input)
+        return false;
+    wire->input = input;
+    wire->input_capacity = capacity;
+    return true;
+}
+
+static void take_input(struct wire *wire)
+{
+    uint32_t at = 0, length = 0;
+    while (at < wire->input_length && !wire->malformed) {
+        enum mq5_status status = mq5_frame(wire->input + at, wire->input_length - at, 0, &length);
+        if (status == MQ5_MORE || (status == MQ5_OK && length > wire->input_length - at))
+            break;
+        if (status == MQ5_OK) {
+            take_packet(wire, wire->input + at, length);
+            at += length;
+            pthread_mutex_lock(&wire->probe->suite->lock);
+            wire->probe->suite->packets_in++;
+            pthread_mutex_unlock(&wire->probe->suite->lock);
+            continue;
+        }
+        struct mq5_error error = {status, MQ5_MALFORMED_PACKET, "remaining length too long or not in its shortest form",
+                                  "MQTT-1.5.5-1", 1};
+        struct span rest = {wire->input + at, wire->input_length - at};
+        wire->malformed = true;
+        watch_undecodable(wire, rest, &error, trace_bytes(wire->probe, wire, CONFORM_IN, rest, NULL));
+    }
+    if (wire->malformed)
+        at = wire->input_length;
+    memmove(wire->input, wire->input + at, wire->input_length - at);
+    wire->input_length -= at;
+}
+
+void wire_read(struct wire *wire)
+{
+    for (int turns = 0; turns < 16 && wire->transport && !wire->ended; turns++) {
+        if (!input_room(wire))
+            probe_end(wire->probe, CONFORM_ERROR, 0, "out of memory");
+        ssize_t got = transport_read(wire->transport, wire->input + wire->input_length,
+                                     wire->input_capacity - wire->input_length);
+        if (got == TRANSPORT_NOTHING)
+            return;
+        if (got < 0) {
+            over(wire, got == TRANSPORT_RESET);
+            return;
+        }
+        if (wire->probe->suite->capture)
+            capture_bytes(wire->probe->suite->capture, wire->connection, false, clock_now_us(),
+                          (struct span){wire->input + wire->input_length, (uint32_t)got});
+        wire->input_length += (uint32_t)got;
+        take_input(wire);
+    }
+}
+
+uint32_t wire_count(const struct wire *wire)
+{
+    return wire->inbox_count;
+}
+
+const struct received *wire_at(const struct wire *wire, uint32_t index)
+{
+    return index < wire->inbox_count ? wire->inbox[index] : NULL;
+}
+
+bool wire_is_open(const struct wire *wire)
+{
+    return wire->transport && !wire->ended;
+}
+
+bool wire_was_reset(const struct wire *wire)
+{
+    return wire->reset;
+}
+
+int64_t wire_closed_at(const struct wire *wire)
+{
+    return wire->closed_us;
+}
+
+const struct mq5_connack *wire_connack(const struct wire *wire)
+{
+    return wire->connack_came ? &wire->connack : NULL;
+}
+
+void wire_hold_acks(struct wire *wire, bool hold)
+{
+    wire->hold = hold;
+}
+
+/* ---- ends ----------------------------------------------------------------------------------------------------------------------- */
+
+void wire_end(struct wire *wire, enum wire_ending ending)
+{
+    static const char *const names[] = {"closes", "resets", "half-closes", "closes without a word of TLS"};
+    struct conform_probe *probe = wire->probe;
+    if (!wire->transport || wire->half_closed)
+        ending = ending == WIRE_HALF_CLOSE ? WIRE_FIN : ending;
+    if (!wire->transport)
+        return;
+    trace_event(probe, wire->number, "%s %s", wire->name, names[ending]);
+    if (probe->suite->capture && !wire->half_closed)
+        capture_ends(probe->suite->capture, wire->connection, true, clock_now_us(), ending == WIRE_RESET);
+    transport_end(wire->transport, ending);
+    if (ending == WIRE_HALF_CLOSE) {
+        wire->half_closed = true;
+        return;
+    }
+    transport_free(wire->transport);
+    wire->transport = NULL;
+    watch_ended(wire);
+}
+
+void wire_release(struct wire *wire)
+{
+    if (wire->transport) {
+        wire_read(wire); /* what is there is judged, too */
+        while (wire_is_open(wire) && clock_now_us() <= watch_waits_until(wire))
+            probe_pump(wire->probe, wire, watch_waits_until(wire) + 1);
+        wire_end(wire, WIRE_FIN);
+    }
+    free(wire->input);
+    wire->input = NULL;
+}

@@ -1,0 +1,91 @@
+/* conform_catalogue.c: the list of statements and the list of checks hold together: nobody checks what is not there, or claims more than it says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "sim/conform.h"
+
+static void statements_are_complete(void **state)
+{
+    const struct conform_statement *each;
+    uint32_t numbered = 0, others = 0, testable = 0, conditional = 0;
+    for (uint32_t i = 0; (each = conform_statement_at(i)); i++) {
+        bool has_number = strncmp(each->id, "MQTT-", 5) == 0;
+        numbered += has_number;
+        others += !has_number;
+        testable += has_number && each->testable == CONFORM_TESTABLE;
+        conditional += has_number && each->testable == CONFORM_CONDITIONAL;
+        assert_ptr_equal(conform_statement(each->id), each); /* the id is there once */
+        assert_true(each->text[0] && each->side[0] && each->packet[0]);
+        if (has_number)
+            assert_int_equal(each->level, CONFORM_MUST);
+    }
+    assert_int_equal(numbered, 251);
+    assert_int_equal(others, 89);
+    assert_int_equal(testable, 196);
+    assert_int_equal(conditional, 33);
+}
+
+static enum conform_level strongest(const char *const *refs, int count)
+{
+    enum conform_level level = CONFORM_NOTE;
+    for (int i = 0; i < count && refs[i]; i++) {
+        const struct conform_statement *statement = conform_statement(refs[i]);
+        if (!statement)
+            fail_msg("%s is no statement", refs[i]);
+        else if (statement->level > level)
+            level = statement->level;
+    }
+    return level;
+}
+
+static void check_is_sound(const struct conform_check *check)
+{
+    assert_non_null(check->run);
+    assert_true(check->name && check->name[0]);
+    assert_non_null(check->refs[0]);
+    assert_true((check->row_count == NULL) == (check->row == NULL));
+    if (check->level > strongest(check->refs, 8))
+        fail_msg("%s asserts more than its statements do", check->id);
+    for (uint32_t row = 0; check->row && row < check->row_count(); row++) {
+        struct conform_row out = {.ref = NULL};
+        check->row(row, &out);
+        assert_true(out.name[0]);
+        if (out.ref && check->level > strongest(&out.ref, 1))
+            fail_msg("%s[%u] asserts more than %s does", check->id, row, out.ref);
+    }
+}
+
+static void checks_are_sound(void **state)
+{
+    const struct conform_check *check;
+    uint32_t count = 0;
+    for (; (check = conform_check_at(count)); count++) {
+        if (conform_check_find(check->id) != check)
+            fail_msg("%s is there twice", check->id);
+        check_is_sound(check);
+    }
+    assert_true(count > 0);
+}
+
+static void monitors_are_sound(void **state)
+{
+    const struct conform_monitor *monitor;
+    for (uint32_t i = 0; (monitor = conform_monitor_at(i)); i++) {
+        assert_true(monitor->id && monitor->name);
+        strongest(monitor->refs, 4);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statements_are_complete),
+        cmocka_unit_test(checks_are_sound),
+        cmocka_unit_test(monitors_are_sound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
