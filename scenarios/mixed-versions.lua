@@ -1,7 +1,7 @@
 -- Cars of MQTT 3.1.1 and of 5 in one fleet: the same commands and notices reach both, stale notices neither, and what never expires is not lost.
 local vehicles = param("fleet", 2000, "vehicles in all")
 local clear = param("identity", "certificate", "certificate, password or none; none on clear listeners")
-local pace = param("pace", 1, "how many times as fast the day goes by: 1 takes 12 hours, 144 takes 5 minutes")
+local pace = param("pace", 1, "how many times as fast the day goes by: 1 takes 12 hours, 288 takes 2.5 minutes")
 
 scenario "mixed-versions" { start = "2026-03-04 06:00", duration = hours(12) / pace, seed = 22, warm_up = minutes(30) / pace }
 
