@@ -177,6 +177,7 @@ struct conform_outcome {
     uint32_t result_count;
     uint64_t monitor_seen[64], monitor_hits[64]; /* by index of monitor: packets looked at, and found wrong */
     uint64_t connections, packets_in, packets_out;
+    char run[9]; /* the run's name, in all of its topics and client ids */
     int64_t wall_us;
     bool interrupted;
     void *memory; /* the suite's */
@@ -210,6 +211,8 @@ struct conform_options {
     void *progress_context;
 };
 
+/* false: no address of a broker (*error one line). */
+bool conform_uri_valid(const char *uri, char *error, size_t error_capacity);
 /* Runs discovery and the checks. false: the broker cannot be used at all (*error one line), nothing was judged. The outcome is to be released either
  * way. */
 bool conform_run(const struct conform_options *options, struct conform_outcome *out, char *error,

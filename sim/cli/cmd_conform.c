@@ -3,30 +3,212 @@
 #include "commands.h"
 
 #include "cloud/serve.h"
-#include "sim/conform.h"
+#include "report/conform.h"
 
+#include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
-static volatile bool stop;
+struct conform_command {
+    struct conform_options run;
+    const char *out;
+    bool trace, matrix, list, clean_up, strict;
+};
 
-static void on_signal(int signal_number)
+static volatile bool stop_requested;
+
+static void on_signal(int number)
 {
-    stop = true;
+    if (stop_requested) /* the second one does not wait */
+        _exit(EXIT_INTERRUPTED);
+    stop_requested = true;
 }
 
-static void print_trace(const struct conform_result *result)
+/* ---- options -------------------------------------------------------------------------------------------------------------- */
+
+static int usage(FILE *out)
 {
-    static const char arrows[] = "><*";
-    for (uint32_t i = 0; i < result->trace.count; i++) {
-        const struct conform_trace_line *line = &result->trace.lines[i];
-        printf("    %9.3f  %u %c %s\n", (double)line->at_us / 1e3, line->wire, arrows[line->direction], line->text);
+    fprintf(
+        out,
+        "usage: convoy conform URI|embedded [options]\n\n"
+        "  URI                    mqtt://HOST:PORT, mqtts://HOST:PORT; embedded: the rig's own broker, started for "
+        "this run\n"
+        "  --only IDS             ids of checks, rows or statements, with commas; * at an end: B-CONN*, MQTT-3.1.2-24\n"
+        "  --trace                print the packets of every check\n"
+        "  --matrix               print every statement: its checks and its verdict; without URI: no run\n"
+        "  --list                 list the checks; no run\n"
+        "  --lane heavy           large packets and much traffic, too\n"
+        "  --own-broker           nobody else uses this broker: checks that may disturb others run, too\n"
+        "  --strict               warnings fail\n"
+        "  --out DIR              result.json, junit.xml, report.html, trace.pcapng; default runs/conform-...\n"
+        "  --clean-up DIR         remove from URI what a run that was killed left there; DIR is that run's directory\n"
+        "  --ca FILE  --certificate FILE  --key FILE  --no-verify-name  --user NAME  --password WORD\n"
+        "  --topic-prefix TEXT    all topics begin with it (mc5/)\n"
+        "  --parallel N           checks at the same time (16)\n"
+        "  --connect-rate X       connections a second (20; on loopback 500)\n"
+        "  --time-scale X         patience with slow brokers (1)\n"
+        "  --seed N               of the run's name\n\n"
+        "exit codes: 0 every check holds, 1 one failed, 2 usage, 3 the broker cannot be used, 4 not conclusive, 130 "
+        "interrupted\n");
+    return out == stdout ? EXIT_HOLDS : EXIT_USAGE;
+}
+
+enum {
+    OPTION_ONLY = 256,
+    OPTION_TRACE,
+    OPTION_MATRIX,
+    OPTION_LIST,
+    OPTION_LANE,
+    OPTION_OWN,
+    OPTION_STRICT,
+    OPTION_OUT,
+    OPTION_CLEAN_UP,
+    OPTION_CA,
+    OPTION_CERTIFICATE,
+    OPTION_KEY,
+    OPTION_NO_VERIFY_NAME,
+    OPTION_USER,
+    OPTION_PASSWORD,
+    OPTION_PREFIX,
+    OPTION_PARALLEL,
+    OPTION_RATE,
+    OPTION_SCALE,
+    OPTION_SEED,
+    OPTION_HELP,
+};
+
+static const struct option long_options[] = {
+    {"only", required_argument, NULL, OPTION_ONLY},
+    {"trace", no_argument, NULL, OPTION_TRACE},
+    {"matrix", no_argument, NULL, OPTION_MATRIX},
+    {"list", no_argument, NULL, OPTION_LIST},
+    {"lane", required_argument, NULL, OPTION_LANE},
+    {"own-broker", no_argument, NULL, OPTION_OWN},
+    {"strict", no_argument, NULL, OPTION_STRICT},
+    {"out", required_argument, NULL, OPTION_OUT},
+    {"clean-up", required_argument, NULL, OPTION_CLEAN_UP},
+    {"cleanup", required_argument, NULL, OPTION_CLEAN_UP},
+    {"ca", required_argument, NULL, OPTION_CA},
+    {"certificate", required_argument, NULL, OPTION_CERTIFICATE},
+    {"key", required_argument, NULL, OPTION_KEY},
+    {"no-verify-name", no_argument, NULL, OPTION_NO_VERIFY_NAME},
+    {"user", required_argument, NULL, OPTION_USER},
+    {"password", required_argument, NULL, OPTION_PASSWORD},
+    {"topic-prefix", required_argument, NULL, OPTION_PREFIX},
+    {"parallel", required_argument, NULL, OPTION_PARALLEL},
+    {"connect-rate", required_argument, NULL, OPTION_RATE},
+    {"time-scale", required_argument, NULL, OPTION_SCALE},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static bool number_option(const char *name, const char *text, double least, double most, double *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtod(text, &end);
+    if (end != text && !*end && !errno && *out >= least && *out <= most)
+        return true;
+    cli_complain("--%s takes a number from %g to %g, got '%s'", name, least, most, text);
+    return false;
+}
+
+/* Under it everything is published: no wildcard, nothing that brokers keep for themselves. */
+static bool prefix_option(const char *text)
+{
+    if (strlen(text) <= 200 && !strpbrk(text, "+#\n\r ") && text[0] != '$')
+        return true;
+    cli_complain("--topic-prefix takes a topic of at most 200 characters without + # $ and blanks, got '%.60s'", text);
+    return false;
+}
+
+static bool take(int option, const char *text, struct conform_command *command)
+{
+    struct conform_options *run = &command->run;
+    double number;
+    switch (option) {
+    case OPTION_ONLY: run->only = text; return true;
+    case OPTION_TRACE: command->trace = run->keep_traces = true; return true;
+    case OPTION_MATRIX: command->matrix = true; return true;
+    case OPTION_LIST: command->list = true; return true;
+    case OPTION_LANE:
+        if (strcmp(text, "heavy") != 0) {
+            cli_complain("--lane takes heavy, got '%s'", text);
+            return false;
+        }
+        run->heavy = true;
+        return true;
+    case OPTION_OWN: run->own_broker = true; return true;
+    case OPTION_STRICT: command->strict = true; return true;
+    case OPTION_OUT: command->out = text; return true;
+    case OPTION_CLEAN_UP:
+        command->clean_up = true;
+        command->out = text;
+        return true;
+    case OPTION_CA: run->ca = text; return true;
+    case OPTION_CERTIFICATE: run->certificate = text; return true;
+    case OPTION_KEY: run->key = text; return true;
+    case OPTION_NO_VERIFY_NAME: run->no_verify_name = true; return true;
+    case OPTION_USER: run->user = text; return true;
+    case OPTION_PASSWORD: run->password = text; return true;
+    case OPTION_PREFIX: run->topic_prefix = text; return prefix_option(text);
+    case OPTION_PARALLEL:
+        if (!number_option("parallel", text, 1, 64, &number))
+            return false;
+        run->parallel = (uint32_t)number;
+        return true;
+    case OPTION_RATE: return number_option("connect-rate", text, 0.1, 10000, &run->connects_per_s);
+    case OPTION_SCALE: return number_option("time-scale", text, 0.1, 100, &run->time_scale);
+    case OPTION_SEED:
+        if (!number_option("seed", text, 1, 9e15, &number))
+            return false;
+        run->seed = (uint64_t)number;
+        return true;
+    default: return false;
     }
+}
+
+/* false: *code is the exit code. */
+static bool parse(int argc, char **argv, struct conform_command *command, int *code)
+{
+    int option;
+    *code = EXIT_USAGE;
+    optind = 1;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        if (option == OPTION_HELP) {
+            *code = usage(stdout);
+            return false;
+        }
+        if (option == '?') {
+            cli_complain("unknown option or missing value: '%s'; convoy conform --help lists the options",
+                         argv[optind - 1]);
+            return false;
+        }
+        if (!take(option, optarg, command))
+            return false;
+    }
+    bool without = command->list || command->matrix;
+    if (optind + 1 < argc || (optind == argc && !without)) {
+        cli_complain(optind == argc ? "which broker? convoy conform URI, or convoy conform embedded"
+                                    : "one broker at a time; convoy conform URI");
+        return false;
+    }
+    command->run.uri = optind < argc ? argv[optind] : NULL;
+    char error[400];
+    if (!command->run.uri || strcmp(command->run.uri, "embedded") == 0 ||
+        conform_uri_valid(command->run.uri, error, sizeof(error)))
+        return true;
+    cli_complain("%s", error);
+    return false;
 }
 
 /* ---- our own broker ----------------------------------------------------------------------------------------------------- */
@@ -50,6 +232,7 @@ static bool start_embedded(struct embedded *embedded, char *error, size_t capaci
     snprintf(embedded->directory, sizeof(embedded->directory), "%.40s/convoy-XXXXXX", temporary ? temporary : "/tmp");
     if (!mkdtemp(embedded->directory)) {
         snprintf(error, capacity, "cannot make a directory for the embedded cloud");
+        embedded->directory[0] = 0;
         return false;
     }
     cloud_serve_defaults(&options);
@@ -76,66 +259,140 @@ static void stop_embedded(struct embedded *embedded)
         nftw(embedded->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* ---- a run --------------------------------------------------------------------------------------------------------------- */
+
+static void show_progress(void *context, uint32_t done, uint32_t total, const struct conform_result *last)
+{
+    fprintf(stderr, "\r\033[K %u of %u  %s", done, total, last->id);
+    if (done == total)
+        fprintf(stderr, "\r\033[K");
+    fflush(stderr);
+}
+
+static int exit_code(const struct conform_command *command, const struct report_conform *report)
+{
+    const char *verdict = report_conform_verdict(report);
+    const struct conform_outcome *outcome = report->outcome;
+    if (strcmp(verdict, "interrupted") == 0)
+        return EXIT_INTERRUPTED;
+    if (strcmp(verdict, "fail") == 0)
+        return EXIT_EXPECTATION_FAILED;
+    for (uint32_t i = 0; command->strict && i < outcome->result_count; i++)
+        if (outcome->results[i].finding_count || outcome->results[i].verdict == CONFORM_WARN)
+            return EXIT_EXPECTATION_FAILED;
+    return strcmp(verdict, "pass") == 0 ? EXIT_HOLDS : EXIT_INCONCLUSIVE;
+}
+
+/* "runs/conform-127.0.0.1-1883" */
+static void run_name(const char *uri, char *out, size_t capacity)
+{
+    const char *host = strstr(uri, "://");
+    snprintf(out, capacity, "conform-%.80s", host ? host + 3 : uri);
+    for (char *c = out; *c; c++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-", *c))
+            *c = '-';
+}
+
+static int run_checks(struct conform_command *command, const char *named, const char *directory, int argc, char **argv)
+{
+    struct conform_outcome outcome;
+    struct report_conform report = {.outcome = &outcome,
+                                    .target = named,
+                                    .profile = "mqtt5",
+                                    .version = convoy_version,
+                                    .commit = convoy_commit,
+                                    .started_epoch_s = time(NULL),
+                                    .matrix = command->matrix,
+                                    .trace = command->trace};
+    char error[600], journal[700], capture[700], line[2048];
+    struct rusage usage_of;
+    snprintf(journal, sizeof(journal), "%s/journal", directory);
+    snprintf(capture, sizeof(capture), "%s/trace.pcapng", directory);
+    command->run.journal = journal;
+    command->run.capture = capture;
+    cli_command_text(argc, argv, line, sizeof(line));
+    report.command = line;
+    if (isatty(STDERR_FILENO))
+        command->run.progress = show_progress;
+    bool usable = conform_run(&command->run, &outcome, error, sizeof(error));
+    if (!usable || outcome.result_count == 0) {
+        if (usable)
+            cli_complain("--only '%s' is no check, row or statement; convoy conform --list lists the checks",
+                         command->run.only);
+        else
+            cli_complain("%s", error);
+        conform_release(&outcome);
+        unlink(capture);
+        rmdir(directory);
+        return usable ? EXIT_USAGE : EXIT_ENVIRONMENT;
+    }
+    getrusage(RUSAGE_SELF, &usage_of);
+    report.peak_rss_bytes = (uint64_t)usage_of.ru_maxrss * 1024;
+    report.exit_code = exit_code(command, &report);
+    bool written = report_conform_write(&report, directory, error, sizeof(error));
+    if (!written && report.exit_code != EXIT_INTERRUPTED)
+        report.exit_code = EXIT_ENVIRONMENT;
+    report_conform_print(&report, directory, isatty(STDOUT_FILENO) && !getenv("NO_COLOR"), stdout);
+    fflush(stdout);
+    if (!written)
+        cli_complain("%s", error);
+    if (access(journal, F_OK) == 0)
+        cli_complain("not everything could be removed from the broker: convoy conform %s --clean-up %s", named,
+                     directory);
+    conform_release(&outcome);
+    return report.exit_code;
+}
+
+static int clean_up(struct conform_command *command)
+{
+    char journal[700], error[400];
+    uint32_t removed = 0;
+    snprintf(journal, sizeof(journal), "%s/journal", command->out);
+    command->run.journal = journal;
+    if (!conform_clean_up(&command->run, &removed, error, sizeof(error))) {
+        cli_complain("%s", error);
+        return EXIT_ENVIRONMENT;
+    }
+    printf("%u retained messages and sessions removed\n", removed);
+    return EXIT_HOLDS;
+}
+
 int cmd_conform(int argc, char **argv)
 {
-    static const struct option options[] = {{"only", required_argument, NULL, 'o'},
-                                            {"trace", no_argument, NULL, 't'},
-                                            {"capture", required_argument, NULL, 'c'},
-                                            {NULL, 0, NULL, 0}};
-    struct conform_options run = {.stop = &stop};
-    bool trace = false;
-    int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (option == 'o')
-            run.only = optarg;
-        else if (option == 'c')
-            run.capture = optarg;
-        else if (option == 't')
-            trace = run.keep_traces = true;
-        else
-            return EXIT_USAGE;
-    }
-    if (optind >= argc)
-        return EXIT_USAGE;
-    run.uri = argv[optind];
-    signal(SIGINT, on_signal);
-    char error[300];
-    struct conform_outcome outcome = {0};
+    struct conform_command command = {.run = {.stop = &stop_requested}};
     struct embedded embedded = {.pid = 0};
-    if (strcmp(run.uri, "embedded") == 0) {
+    char directory[600], name[128], error[400];
+    int code;
+    if (!parse(argc, argv, &command, &code))
+        return code;
+    if (!command.run.uri) {
+        if (command.list)
+            report_conform_list(stdout);
+        if (command.matrix)
+            report_conform_print_matrix(NULL, stdout);
+        return EXIT_HOLDS;
+    }
+    const char *named = command.run.uri;
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (command.clean_up)
+        return clean_up(&command);
+    run_name(named, name, sizeof(name));
+    cli_choose_directory(name, command.out, directory, sizeof(directory));
+    if (!cli_prepare_directory(directory))
+        return EXIT_ENVIRONMENT;
+    if (strcmp(named, "embedded") == 0) {
         if (!start_embedded(&embedded, error, sizeof(error))) {
             cli_complain("%s", error);
             stop_embedded(&embedded);
             return EXIT_ENVIRONMENT;
         }
-        run.uri = embedded.uri;
-        run.own_broker = true;
+        command.run.uri = embedded.uri;
+        command.run.own_broker = true;
     }
-    bool usable = conform_run(&run, &outcome, error, sizeof(error));
+    code = run_checks(&command, named, directory, argc, argv);
     stop_embedded(&embedded);
-    if (!usable) {
-        cli_complain("%s", error);
-        conform_release(&outcome);
-        return EXIT_ENVIRONMENT;
-    }
-    uint32_t counts[CONFORM_XPASS + 1] = {0};
-    for (uint32_t i = 0; i < outcome.result_count; i++) {
-        const struct conform_result *result = &outcome.results[i];
-        counts[result->verdict]++;
-        if (result->verdict != CONFORM_PASS || trace || result->finding_count)
-            printf("%-13s %s %s (%s) %s\n", conform_verdict_name(result->verdict), result->id, result->check->name,
-                   result->ref, result->why);
-        for (uint32_t f = 0; f < result->finding_count; f++)
-            printf("    %s %s %s: %s\n", conform_verdict_name(result->findings[f].verdict), result->findings[f].id,
-                   result->findings[f].ref, result->findings[f].text);
-        if (trace)
-            print_trace(result);
-    }
-    for (int v = 0; v <= CONFORM_XPASS; v++)
-        if (counts[v])
-            printf("%u %s  ", counts[v], conform_verdict_name((enum conform_verdict)v));
-    printf("in %.1f s\n", (double)outcome.wall_us / 1e6);
-    int code = outcome.interrupted ? EXIT_INTERRUPTED : counts[CONFORM_FAIL] ? EXIT_EXPECTATION_FAILED : EXIT_HOLDS;
-    conform_release(&outcome);
     return code;
 }

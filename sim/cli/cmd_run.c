@@ -30,51 +30,6 @@ static void catch_signals(void)
     signal(SIGXFSZ, SIG_IGN); /* a file grown too large is a failed write, reported like a full disk */
 }
 
-/* ---- run directory -------------------------------------------------------------------------------------------------- */
-
-static bool make_directories(char *path)
-{
-    for (char *slash = path + 1; (slash = strchr(slash, '/')); slash++) {
-        *slash = 0;
-        int made = mkdir(path, 0777);
-        *slash = '/';
-        if (made < 0 && errno != EEXIST)
-            return false;
-    }
-    return mkdir(path, 0777) == 0 || errno == EEXIST;
-}
-
-/* The default directory is never an old run's: runs/name-seed, then runs/name-seed-2, ... */
-static void choose_directory(const struct scenario *scenario, const char *wanted, char *out, size_t capacity)
-{
-    if (wanted) {
-        snprintf(out, capacity, "%s", wanted);
-        return;
-    }
-    snprintf(out, capacity, "runs/%s-%llu", scenario->name, (unsigned long long)scenario->seed);
-    size_t base = strlen(out);
-    for (int n = 2; access(out, F_OK) == 0 && n < 10000; n++)
-        snprintf(out + base, capacity - base, "-%d", n);
-}
-
-static bool prepare_directory(char *path)
-{
-    char probe[600];
-    if (!make_directories(path)) {
-        cli_complain("cannot make the run directory %s: %s", path, strerror(errno));
-        return false;
-    }
-    snprintf(probe, sizeof probe, "%s/.convoy-%d", path, (int)getpid());
-    FILE *file = fopen(probe, "w");
-    if (!file) {
-        cli_complain("cannot write to the run directory %s: %s; choose another with --out", path, strerror(errno));
-        return false;
-    }
-    fclose(file);
-    unlink(probe);
-    return true;
-}
-
 /* ---- describing the run --------------------------------------------------------------------------------------------- */
 
 static void machine_text(char *out, size_t capacity)
@@ -94,19 +49,6 @@ static void machine_text(char *out, size_t capacity)
     double gib = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1024.0 * 1024 * 1024);
     snprintf(out, capacity, "%ld × %s, %.0f GiB, %s %s", sysconf(_SC_NPROCESSORS_ONLN), model, gib, name.sysname,
              name.release);
-}
-
-static void command_text(int argc, char **argv, char *out, size_t capacity)
-{
-    size_t length = (size_t)snprintf(out, capacity, "convoy");
-    for (int i = 0; i < argc && length < capacity; i++) {
-        bool secret = i > 0 && strncmp(argv[i - 1], "--pas", 5) == 0 && !strchr(argv[i - 1], '=');
-        bool quote = strpbrk(argv[i], " \t'\"$&|;<>*?") != NULL;
-        const char *shown = secret ? "***" : strncmp(argv[i], "--pas", 5) == 0 ? "--password" : argv[i];
-        if (shown != argv[i] && !secret && strchr(argv[i], '='))
-            shown = "--password=***";
-        length += (size_t)snprintf(out + length, capacity - length, quote && shown == argv[i] ? " '%s'" : " %s", shown);
-    }
 }
 
 static int exit_code(const struct world_result *result, const struct expectation_result *expectations, uint32_t count)
@@ -146,13 +88,14 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
     double speedup = options->world.kind == WORLD_LIVE && options->world.speedup > 0 ? options->world.speedup : 1;
     for (uint32_t i = 0; i < scenario->expectation_count; i++) {
         struct expectation expectation = scenario->expectations[i];
-        expectation.from_us = (int64_t)((double)expectation.from_us / speedup); /* windows are the calendar's, measures the world's */
+        expectation.from_us =
+            (int64_t)((double)expectation.from_us / speedup); /* windows are the calendar's, measures the world's */
         expectation.by_us = (int64_t)((double)expectation.by_us / speedup);
         expectation_judge(result->measure, &expectation, result->unavailable, &expectations[i]);
         to_calendar(&expectations[i], speedup);
     }
     char command[2048];
-    command_text(argc, argv, command, sizeof command);
+    cli_command_text(argc, argv, command, sizeof command);
     struct report_run run = {.scenario = scenario,
                              .options = &options->world,
                              .result = result,
@@ -180,11 +123,15 @@ static int judge_and_report(struct cli_options *options, const struct scenario *
 }
 
 /* Rank 0 chooses, for all: a directory made by one must not look taken to the next. */
-static void agree_on_directory(struct cli_options *options, const struct scenario *scenario, char *directory, size_t capacity)
+static void agree_on_directory(struct cli_options *options, const struct scenario *scenario, char *directory,
+                               size_t capacity)
 {
     if (sim_group_rank(options->world.group) == 0) {
         const char *wanted = options->out ? options->out : options->world.resume_directory;
-        choose_directory(scenario, wanted, directory, capacity);
+        char name[SCENARIO_NAME + 32] = "";
+        if (scenario)
+            snprintf(name, sizeof name, "%s-%llu", scenario->name, (unsigned long long)scenario->seed);
+        cli_choose_directory(name, wanted, directory, capacity);
     }
     sim_group_broadcast(options->world.group, directory, capacity);
     options->world.out_directory = directory;
@@ -208,7 +155,7 @@ static bool ready(struct cli_options *options, const struct scenario *scenario, 
         cli_complain("%s", remedy);
     if (!all_ranks(options, enough, "the machine is too small"))
         return false;
-    bool prepared = sim_group_rank(options->world.group) > 0 || prepare_directory(directory);
+    bool prepared = sim_group_rank(options->world.group) > 0 || cli_prepare_directory(directory);
     return all_ranks(options, prepared, "no run directory");
 }
 
@@ -281,7 +228,7 @@ static int resume(struct cli_options *options, int argc, char **argv)
     if (!prepared)
         cli_complain("no checkpoint to resume from: %s: %s", options->world.resume_directory, strerror(errno));
     else
-        prepared = sim_group_rank(options->world.group) > 0 || prepare_directory(directory);
+        prepared = sim_group_rank(options->world.group) > 0 || cli_prepare_directory(directory);
     struct world_result *result = calloc(1, sizeof *result);
     if (!all_ranks(options, prepared && result, "no run directory")) {
         free(result);
@@ -339,7 +286,8 @@ static int load_and_run(struct cli_options *options, int argc, char **argv)
     bool virtual = options->world.kind == WORLD_VIRTUAL;
     if (virtual && !options->world.memory_limit)
         options->world.memory_limit = world_memory_limit(options->world.group);
-    if (virtual && !all_ranks(options, world_begin_virtual(&options->world, error, sizeof error), "no memory to be had")) {
+    if (virtual &&
+        !all_ranks(options, world_begin_virtual(&options->world, error, sizeof error), "no memory to be had")) {
         if (error[0])
             cli_complain("%s", error);
         return EXIT_ENVIRONMENT;

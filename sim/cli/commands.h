@@ -45,6 +45,14 @@ void cli_complain(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* The whole of a small file, for the caller to free; NULL: cannot be read. */
 char *cli_file_text(const char *path);
 
+/* directory.c */
+/* `wanted`, or runs/NAME, or when that is an old run's: runs/NAME-2, ... */
+void cli_choose_directory(const char *name, const char *wanted, char *out, size_t capacity);
+/* Makes it, with what is above it, and looks whether it can be written to. false: a line has been printed. */
+bool cli_prepare_directory(char *path);
+/* As it was typed, but for passwords. */
+void cli_command_text(int argc, char **argv, char *out, size_t capacity);
+
 /* progress.c */
 void cli_progress(void *context, const struct world_progress *progress);
 void cli_progress_clear(void);

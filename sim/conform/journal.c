@@ -85,3 +85,104 @@ bool journal_close(struct journal *journal)
     free(journal);
     return clean;
 }
+
+/* ---- what a run that was killed has left --------------------------------------------------------------------------------- */
+
+struct leftover {
+    struct leftover *next;
+    bool session;
+    char name[];
+};
+
+static void forget_leftover(struct leftover **list, bool session, const char *name)
+{
+    for (struct leftover **each = list; *each; each = &(*each)->next) {
+        if ((*each)->session != session || strcmp((*each)->name, name) != 0)
+            continue;
+        struct leftover *gone = *each;
+        *each = gone->next;
+        free(gone);
+        return;
+    }
+}
+
+static bool read_journal(FILE *file, const char *target, struct leftover **list, char *error, size_t capacity)
+{
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t length = getline(&line, &size, file);
+    size_t head = strlen(HEAD);
+    bool usable = length > 0 && strncmp(line, HEAD, head) == 0 && strncmp(line + head, target, strlen(target)) == 0 &&
+                  line[head + strlen(target)] == '\n';
+    if (!usable)
+        snprintf(error, capacity,
+                 length > 0 && strncmp(line, HEAD, head) == 0 ? "the journal is of another broker: %.*s"
+                                                              : "this is no journal",
+                 length > 0 ? (int)(length - (ssize_t)head - 1) : 0, length > 0 ? line + head : "");
+    while (usable && (length = getline(&line, &size, file)) > 0) {
+        if (line[length - 1] != '\n')
+            break; /* cut off in the middle: what it says was not yet done */
+        line[length - 1] = 0;
+        bool session = line[1] == 's';
+        if (length < 5 || line[2] != ' ' || !strchr("+-", line[0]) || !strchr("rs", line[1]))
+            continue;
+        forget_leftover(list, session, line + 3);
+        if (line[0] == '-')
+            continue;
+        struct leftover *added = malloc(sizeof(*added) + (size_t)length);
+        if (!added)
+            break;
+        added->session = session;
+        memcpy(added->name, line + 3, (size_t)length - 3);
+        added->next = *list;
+        *list = added;
+    }
+    free(line);
+    return usable;
+}
+
+static bool sweep(const struct target *target, const struct conform_options *options, const struct leftover *leftover)
+{
+    if (leftover->session)
+        return sweep_session(target, options, leftover->name);
+    struct sweeper *sweeper = sweep_open(target, options, "mc5sweeper");
+    bool gone = sweeper && sweep_retained(sweeper, leftover->name);
+    sweep_close(sweeper);
+    return gone;
+}
+
+bool conform_clean_up(const struct conform_options *options, uint32_t *removed, char *error, size_t error_capacity)
+{
+    struct leftover *list = NULL;
+    uint32_t left = 0;
+    *removed = 0;
+    struct target *target = target_create(options, error, error_capacity);
+    if (!target)
+        return false;
+    FILE *file = fopen(options->journal, "r");
+    bool usable = file && read_journal(file, target_name(target), &list, error, error_capacity);
+    if (!file)
+        snprintf(error, error_capacity, "%s: %s", options->journal, strerror(errno));
+    else if (flock(fileno(file), LOCK_EX | LOCK_NB) != 0) {
+        snprintf(error, error_capacity, "%s: that run is still under way", options->journal);
+        usable = false;
+    }
+    while (list) {
+        struct leftover *first = list;
+        list = first->next;
+        if (usable && sweep(target, options, first))
+            ++*removed;
+        else
+            left += usable;
+        free(first);
+    }
+    if (usable && left)
+        snprintf(error, error_capacity, "%u of %u could not be removed from %s", left, left + *removed,
+                 target_name(target));
+    else if (usable)
+        unlink(options->journal);
+    if (file)
+        fclose(file);
+    target_destroy(target);
+    return usable && left == 0;
+}

@@ -385,6 +385,7 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
 static void finish(struct suite *suite, struct conform_outcome *out)
 {
     out->broker = suite->broker;
+    memcpy(out->run, suite->run, sizeof(out->run));
     memcpy(out->monitor_seen, suite->monitor_seen, sizeof(out->monitor_seen));
     memcpy(out->monitor_hits, suite->monitor_hits, sizeof(out->monitor_hits));
     out->connections = suite->connections;

@@ -111,6 +111,12 @@ static bool take_uri(struct target *target, const char *uri, char *error, size_t
     return true;
 }
 
+bool conform_uri_valid(const char *uri, char *error, size_t error_capacity)
+{
+    struct target target = {.scheme = TRANSPORT_TCP};
+    return take_uri(&target, uri, error, error_capacity);
+}
+
 static bool resolve(struct target *target, char *error, size_t capacity)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
