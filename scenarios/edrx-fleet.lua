@@ -9,7 +9,7 @@ scenario "edrx-fleet" { start = "2026-03-04 19:00", duration = hours(16), seed =
 
 local times   = fault("longer_cycles", { off = 1, on = 4, breaks = { "quick", "usual", "slow" } }, "the network grants cycles so many times as long as were asked for")
 local ignored = fault("no_edrx", { off = 0, on = 1, breaks = { "battery" } }, "the network grants no cycle: modems listen all night")
-local chatty  = fault("chatty", { off = 240, on = 5, breaks = { "battery", "psm" } }, "minutes between pings of a parked car: each wakes the modem")
+local chatty  = fault("chatty", { off = 240, on = 25, breaks = { "battery", "psm" } }, "minutes between pings of a parked car: each wakes the modem")
 local hurried = fault("hurried", { off = 120, on = 1, breaks = { "most-done", "psm" } }, "minutes an app waits: less than its car sleeps")
 
 local function modem(cycle)
