@@ -189,7 +189,16 @@ enum conform_verdict conform_statement_verdict(const struct conform_outcome *out
 
 /* ---- running -------------------------------------------------------------------------------------------------------- */
 
-struct conform_profile; /* of a broker: what is known of it (profile.c) */
+/* What is known of a broker beforehand: known deviations, what cannot be found out from outside (sim/conform/profiles/README.md). */
+struct conform_profile;
+const char *conform_profile_at(uint32_t index); /* names of those that come with the program; NULL: past the last */
+/* A name, or a file (with a '/' or a '.' in it). `today` is YYYYMMDD: deviations end. NULL: *error. */
+struct conform_profile *conform_profile_open(const char *name, int64_t today, char *error, size_t error_capacity);
+void conform_profile_close(struct conform_profile *profile); /* NULL is nothing */
+const char *conform_profile_name(const struct conform_profile *profile);
+const char *conform_profile_prefix(const struct conform_profile *profile); /* NULL: says nothing */
+double conform_profile_number(const struct conform_profile *profile,
+                              const char *name); /* "parallel"; 0: says nothing */
 
 struct conform_options {
     const char *uri; /* mqtt://host:port, mqtts://, ws://host:port/path, wss:// */

@@ -18,7 +18,8 @@
 
 struct conform_command {
     struct conform_options run;
-    const char *out;
+    const char *out, *profile;
+    struct conform_profile *known;
     bool trace, matrix, list, clean_up, strict;
 };
 
@@ -61,7 +62,8 @@ static int usage(FILE *out)
 }
 
 enum {
-    OPTION_ONLY = 256,
+    OPTION_PROFILE = 256,
+    OPTION_ONLY,
     OPTION_TRACE,
     OPTION_MATRIX,
     OPTION_LIST,
@@ -85,6 +87,7 @@ enum {
 };
 
 static const struct option long_options[] = {
+    {"profile", required_argument, NULL, OPTION_PROFILE},
     {"only", required_argument, NULL, OPTION_ONLY},
     {"trace", no_argument, NULL, OPTION_TRACE},
     {"matrix", no_argument, NULL, OPTION_MATRIX},
@@ -135,6 +138,7 @@ static bool take(int option, const char *text, struct conform_command *command)
     struct conform_options *run = &command->run;
     double number;
     switch (option) {
+    case OPTION_PROFILE: command->profile = text; return true;
     case OPTION_ONLY: run->only = text; return true;
     case OPTION_TRACE: command->trace = run->keep_traces = true; return true;
     case OPTION_MATRIX: command->matrix = true; return true;
@@ -259,6 +263,20 @@ static void stop_embedded(struct embedded *embedded)
         nftw(embedded->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static bool open_profile(struct conform_command *command)
+{
+    char error[600];
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    int64_t today = (utc.tm_year + 1900) * INT64_C(10000) + (utc.tm_mon + 1) * 100 + utc.tm_mday;
+    command->known = conform_profile_open(command->profile ? command->profile : "mqtt5", today, error, sizeof(error));
+    command->run.profile = command->known;
+    if (!command->known)
+        cli_complain("%s", error);
+    return command->known != NULL;
+}
+
 /* ---- a run --------------------------------------------------------------------------------------------------------------- */
 
 static void show_progress(void *context, uint32_t done, uint32_t total, const struct conform_result *last)
@@ -298,7 +316,7 @@ static int run_checks(struct conform_command *command, const char *named, const 
     struct conform_outcome outcome;
     struct report_conform report = {.outcome = &outcome,
                                     .target = named,
-                                    .profile = "mqtt5",
+                                    .profile = conform_profile_name(command->known),
                                     .version = convoy_version,
                                     .commit = convoy_commit,
                                     .started_epoch_s = time(NULL),
@@ -365,11 +383,14 @@ int cmd_conform(int argc, char **argv)
     int code;
     if (!parse(argc, argv, &command, &code))
         return code;
+    if (!open_profile(&command))
+        return EXIT_USAGE;
     if (!command.run.uri) {
         if (command.list)
             report_conform_list(stdout);
         if (command.matrix)
             report_conform_print_matrix(NULL, stdout);
+        conform_profile_close(command.known);
         return EXIT_HOLDS;
     }
     const char *named = command.run.uri;
@@ -394,5 +415,6 @@ int cmd_conform(int argc, char **argv)
     }
     code = run_checks(&command, named, directory, argc, argv);
     stop_embedded(&embedded);
+    conform_profile_close(command.known);
     return code;
 }

@@ -310,7 +310,9 @@ static void run_again(struct work *work)
 static bool run_all(struct work *work)
 {
     const struct conform_options *options = work->suite->options;
-    uint32_t parallel = options->parallel ? options->parallel : 16;
+    uint32_t asked =
+        options->parallel ? options->parallel : (uint32_t)conform_profile_number(options->profile, "parallel");
+    uint32_t parallel = asked >= 1 && asked <= 64 ? asked : 16;
     struct work slow = *work;
     pthread_t *threads = calloc(SLOW_AT_ONCE + parallel, sizeof(*threads));
     slow.order = calloc(work->out->result_count + 1, sizeof(*slow.order));
@@ -319,8 +321,7 @@ static bool run_all(struct work *work)
     if (usable) {
         pthread_mutex_init(&slow.lock, NULL);
         pthread_mutex_init(&work->lock, NULL);
-        uint32_t begun =
-            begin(&slow, true, parallel < SLOW_AT_ONCE && options->parallel ? parallel : SLOW_AT_ONCE, threads);
+        uint32_t begun = begin(&slow, true, asked ? parallel : SLOW_AT_ONCE, threads);
         uint32_t more = begin(work, false, parallel, threads + begun);
         usable = (begun > 0 || slow.order_count == 0) && (more > 0 || work->order_count == 0);
         for (uint32_t i = 0; i < begun + more; i++)
@@ -376,7 +377,8 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
                   : target_is_loopback(suite->target) ? LOOPBACK_RATE
                                                       : SHARED_RATE;
     suite->connect_gap_us = (int64_t)(1e6 / rate);
-    suite->prefix = options->topic_prefix ? options->topic_prefix : "mc5/";
+    const char *prefix = options->topic_prefix ? options->topic_prefix : conform_profile_prefix(options->profile);
+    suite->prefix = prefix ? prefix : "mc5/";
     suite->patience_us = (int64_t)((double)PATIENCE_US * (options->time_scale > 0 ? options->time_scale : 1));
     name_run(suite);
     return true;

@@ -12,12 +12,12 @@ mandoc -Tascii "$page" | col -bx >"$work/page"
 options() {
     "$convoy" "$1" --help | grep -oE -- '--[a-z][a-z0-9-]+' | grep -vxE -- '--(usage|version)' | sort -u
 }
-for command in run check cloud tcu replay diff; do
+for command in run check cloud tcu replay diff conform; do
     for option in $(options "$command"); do
         grep -qE -- "(^|[^a-z-])$option([^a-z0-9-]|\$)" "$work/page" || fail "convoy.1 does not know $option of convoy $command"
     done
 done
-{ options run; options check; options cloud; options tcu; options replay; options diff; } | sort -u >"$work/known"
+{ options run; options check; options cloud; options tcu; options replay; options diff; options conform; } | sort -u >"$work/known"
 for option in $(grep -oE -- '--[a-z][a-z0-9-]+' "$work/page" | sort -u); do
     case $option in --version | --help) continue ;; esac
     grep -qx -- "$option" "$work/known" || fail "convoy.1 tells of $option, which no command has"
