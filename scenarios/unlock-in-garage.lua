@@ -7,7 +7,7 @@ local last     = param("last", "1 d 08:30", "when the last command may be asked 
 
 scenario "unlock-in-garage" { start = "2026-03-04 18:00", duration = hours(15), seed = 5, warm_up = hours(1) }
 
-local lost    = fault("lose_sms", { off = 0, on = 0.7, breaks = { "tap", "most-done", "each-ended" } }, "share of SMS that the network loses")
+local lost    = fault("lose_sms", { off = 0, on = 0.8, breaks = { "tap", "most-done", "each-ended" } }, "share of SMS that the network loses")
 local trusted = fault("trust_old_presence", { off = 0, on = 1, breaks = { "tap" } },
                       "the desk takes every car for connected: only its fallback wakes one")
 local mute    = fault("lose_answers", { off = 0, on = 0.05, breaks = { "each-ended" } }, "share of cars whose answers never reach the desk")

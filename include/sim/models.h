@@ -22,6 +22,7 @@ struct link_profile {
     double drops_per_hour;   /* while driving: the link is cut without a word */
     double holes_per_hour;   /* while driving: no coverage ... */
     int64_t hole_mean_us;    /* ... for this long (exponential) */
+    int64_t search_us;       /* without coverage: until the modem gives an attempt up; 0: LINK_SEARCH_US */
     uint32_t overhead_bytes; /* per segment: IP, TCP and TLS record */
     /* The modem's sleep while nothing is sent, as agreed with the network; sending wakes it at once. All 0: it always listens. */
     int64_t edrx_cycle_us;  /* downlink waits for the vehicle's next paging occasion, so far apart; 0: none */
@@ -37,6 +38,12 @@ struct link_profile {
     double addresses_per_hour; /* a new address: as half open, and the next attempt comes from elsewhere */
     struct sim_table latency;  /* built by link_profile_build() */
 };
+
+#define LINK_SEARCH_US (5 * US_PER_S)
+static inline int64_t link_search_us(const struct link_profile *profile)
+{
+    return profile->search_us ? profile->search_us : LINK_SEARCH_US;
+}
 
 /* Built-in profiles by name; NULL if unknown. link_profile_names() is "ideal, lte-cat1, lte-cat4, ..." for error messages. */
 const struct link_profile *link_profile_find(const char *name);

@@ -180,7 +180,8 @@ static void fill_radio_network(struct reader *reader, struct link_profile *radio
                  {"edrx_window", &radio->edrx_window_us},
                  {"psm_active", &radio->psm_active_us},
                  {"psm_period", &radio->psm_period_us},
-                 {"nat_idle", &radio->nat_idle_us}};
+                 {"nat_idle", &radio->nat_idle_us},
+                 {"search", &radio->search_us}};
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
         if (reader_has(reader, times[i].name))
             *times[i].us = reader_time_us(reader, times[i].name);

@@ -356,7 +356,7 @@ end
 function env.radio(name, spec)
   spec = want_table("radio()", spec or {})
   known_fields("radio()", spec, { "latency", "sigma", "up", "down", "loss", "drops_per_hour", "holes_per_hour", "hole", "edrx", "edrx_window",
-                                  "psm_active", "psm_period", "nat_idle", "handovers_per_hour", "handover_gap", "half_open_per_hour",
+                                  "psm_active", "psm_period", "nat_idle", "search", "handovers_per_hour", "handover_gap", "half_open_per_hour",
                                   "addresses_per_hour" })
   local r = marked("radio", { name = one_of("radio()", name, host.radios) })
   if spec.latency ~= nil then r.latency = duration("radio: latency", spec.latency, 1) end
@@ -367,7 +367,7 @@ function env.radio(name, spec)
   if spec.drops_per_hour ~= nil then r.drops_per_hour = number_in("radio: drops_per_hour", spec.drops_per_hour, 0, 3600) end
   if spec.holes_per_hour ~= nil then r.holes_per_hour = number_in("radio: holes_per_hour", spec.holes_per_hour, 0, 3600) end
   if spec.hole ~= nil then r.hole = duration("radio: hole", spec.hole) end
-  for _, name in ipairs { "edrx", "edrx_window", "psm_active", "psm_period", "nat_idle" } do
+  for _, name in ipairs { "edrx", "edrx_window", "psm_active", "psm_period", "nat_idle", "search" } do
     if spec[name] ~= nil then r[name] = duration("radio: " .. name, spec[name], 100e3) end
   end
   plan.radio_rates(spec, r)

@@ -491,8 +491,7 @@ void live_link_open(struct live_vehicle *vehicle)
     vehicle->phase_us = world->now_us;
     bool refused = world->regions && !live_regions_choose(vehicle);
     if (refused || !vehicle->covered || (!world->radios && world->outage_until_us > world->now_us)) {
-        int64_t wait_us =
-            vehicle->covered ? US_PER_MS : 5 * US_PER_S; /* refused at once; a modem without service gives up later */
+        int64_t wait_us = vehicle->covered ? US_PER_MS : link_search_us(live_profile(vehicle)); /* refused at once */
         live_schedule(vehicle, LIVE_LINK_FAILED, world->now_us + wait_us, vehicle->attempts);
         return;
     }

@@ -5,7 +5,7 @@
 
 #include "vehicle/crypto.h"
 
-#define NO_SERVICE_US        (5 * US_PER_S) /* modem gives up an attempt without coverage */
+#define NO_SERVICE_US        (5 * US_PER_S) /* a request without coverage, and a name that nobody resolves, are given up */
 #define HANDSHAKE_COMPUTE_US 20000          /* a TCU's and a broker's processor for one mutual TLS 1.3 handshake */
 #define KEY_COMPUTE_US       60000          /* key pair and CSR on a TCU */
 #define HTTP_HEAD_BYTES      260            /* request and response lines and header fields */
@@ -32,7 +32,8 @@ static void port_link_open(void *context, enum tcu_identity identity)
         return;
     vehicle->attempts++;
     if (!vehicle->covered) {
-        virtual_schedule(vehicle, STEP_LINK_FAILED, now_us + NO_SERVICE_US, vehicle->attempts, NULL, 0);
+        virtual_schedule(vehicle, STEP_LINK_FAILED, now_us + link_search_us(vehicle_radio(vehicle)), vehicle->attempts,
+                         NULL, 0);
         return;
     }
     struct link_setup setup = {.tls = tls_kind(vehicle_cohort(vehicle))};
