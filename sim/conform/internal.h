@@ -134,7 +134,9 @@ struct wire {
     uint8_t number;
     uint32_t connection; /* of the whole run */
     bool ended, reset, half_closed, hold, gathering, tls_silent;
-    bool malformed; /* what came could not be decoded: nothing more is read of it */
+    bool cut;           /* the last bytes sent are a packet that was cut short */
+    bool other_version; /* its CONNECT named another version than 5: it may be answered in the manner of 3.1.1 */
+    bool malformed;     /* what came could not be decoded: nothing more is read of it */
     int64_t closed_us;
     uint8_t *input;
     uint32_t input_length, input_capacity;

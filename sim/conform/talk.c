@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #define SETTLE_US        (300 * US_PER_MS) /* before our half is closed under a packet that was cut short */
+#define SERVED_ON_US     (2 * US_PER_S)    /* who answers a ping and then closes has been slow, not blind */
 #define WARM_UP_RETRY_US (250 * US_PER_MS)
 
 /* ---- logging in ------------------------------------------------------------------------------------------------------------- */
@@ -260,14 +261,32 @@ static const char *list_reasons(struct conform_probe *probe, const uint8_t *reas
     return text;
 }
 
+/* After bytes that are a whole packet (`cut` is not set) nothing is left to wait for: a broker that goes on serving has overlooked it. Only under a
+ * packet that was cut short our half is closed, for a broker may rightly wait for the rest. */
+static void await_end(struct wire *wire, const char *what)
+{
+    struct conform_probe *probe = wire->probe;
+    if (wire->ended || wire_closes(wire, SETTLE_US))
+        return;
+    if (wire->cut) {
+        wire_end(wire, WIRE_HALF_CLOSE);
+    } else if (wire->connack_came && wire->connack.reason == MQ5_SUCCESS) {
+        uint32_t before = wire_count_of(wire, MQ5_PINGRESP);
+        wire_send(wire, &(struct mq5_packet){.type = MQ5_PINGREQ});
+        int64_t until_us = probe_now(probe) + probe_patience(probe);
+        while (wire_is_open(wire) && wire_count_of(wire, MQ5_PINGRESP) == before && probe_now(probe) < until_us)
+            probe_pump(probe, wire, until_us);
+        want(probe, wire_count_of(wire, MQ5_PINGRESP) == before || wire_closes(wire, SERVED_ON_US),
+             "the connection goes on after %s: PINGREQ is answered", what);
+    }
+    if (!wire_closes(wire, probe_patience(probe)))
+        missing(wire, true, probe_text(probe, "end of the connection after %s", what));
+}
+
 static void close_with_code(struct wire *wire, const char *what, const uint8_t *reasons)
 {
     struct conform_probe *probe = wire->probe;
-    bool answered = wire->ended;
-    if (!answered && !wire_closes(wire, SETTLE_US) && !wire->half_closed) /* the broker may wait for more bytes */
-        wire_end(wire, WIRE_HALF_CLOSE);
-    if (!wire_closes(wire, probe_patience(probe)))
-        missing(wire, true, probe_text(probe, "end of the connection after %s", what));
+    await_end(wire, what);
     probe->wanted++;
     const struct received *code = NULL;
     for (uint32_t i = 0; i < wire->inbox_count; i++)

@@ -47,12 +47,25 @@ struct span probe_encode(struct conform_probe *probe, const struct mq5_packet *p
     return (struct span){bytes, (uint32_t)length};
 }
 
+/* A CONNECT whose protocol name or version is not that of MQTT 5. */
+static bool names_other_version(struct span bytes)
+{
+    static const uint8_t name[] = {0, 4, 'M', 'Q', 'T', 'T', MQ5_V5};
+    uint32_t at = 1;
+    while (at < bytes.length && at < 4 && bytes.data[at] & 0x80)
+        at++;
+    at++;
+    return bytes.length >= at + sizeof(name) && bytes.data[0] >> 4 == MQ5_CONNECT &&
+           memcmp(bytes.data + at, name, sizeof(name)) != 0;
+}
+
 /* What the bytes would leave behind is noted before they go. */
 static void note_sent(struct wire *wire, struct span bytes)
 {
     struct conform_probe *probe = wire->probe;
     struct mq5_packet packet;
     watch_sent(wire, bytes);
+    wire->other_version |= !wire->login_sent && names_other_version(bytes);
     if (mq5_decode(wire->version, MQ5_FROM_CLIENT, bytes.data, bytes.length, &packet, NULL) != MQ5_OK)
         return;
     if (packet.type == MQ5_CONNECT) {
@@ -93,7 +106,9 @@ static void trace_sent(struct wire *wire, const uint8_t *data, size_t length)
     uint32_t packet_length = 0;
     while (length > 0) {
         size_t take = length;
-        if (mq5_frame(data, length, 0, &packet_length) == MQ5_OK && packet_length <= length)
+        enum mq5_status status = mq5_frame(data, length, 0, &packet_length);
+        wire->cut = status == MQ5_MORE || (status == MQ5_OK && packet_length > length);
+        if (status == MQ5_OK && packet_length <= length)
             take = packet_length;
         struct span bytes = {data, (uint32_t)take};
         note_sent(wire, bytes);
@@ -217,6 +232,11 @@ static void take_packet(struct wire *wire, const uint8_t *data, uint32_t length)
     received->at_us = clock_now_us();
     received->bytes = (struct span){bytes, length};
     enum mq5_status status = mq5_decode(wire->version, MQ5_FROM_SERVER, bytes, length, &received->packet, &error);
+    if (status != MQ5_OK && wire->other_version && !wire->connack_came &&
+        mq5_decode(MQ5_V311, MQ5_FROM_SERVER, bytes, length, &received->packet, NULL) == MQ5_OK) {
+        wire->version = MQ5_V311; /* a refusal that clients of 3.1.1 understand */
+        status = MQ5_OK;
+    }
     received->line = trace_bytes(probe, wire, CONFORM_IN, received->bytes, status == MQ5_OK ? &received->packet : NULL);
     if (status != MQ5_OK) {
         wire->malformed = true;
