@@ -169,6 +169,24 @@ uint8_t wire_publish_retained(struct wire *wire, const char *topic, const char *
 uint8_t wire_publish_packet(struct wire *wire, const struct mq5_publish *publish);
 struct mq5_publish message(const char *topic, const char *payload, uint8_t qos);
 
+/* ---- sessions left and taken up again (words_session.c) ------------------------------------------------------------------- */
+
+/* The CONNECT of a client that resumes its session, or begins one, which is kept for KEPT_S. */
+#define KEPT_S 120
+struct mq5_connect probe_login_kept(struct conform_probe *probe, uint32_t number);
+/* As probe_connect_as(), acknowledging by hand from the first packet on. */
+struct wire *probe_connect_holding(struct conform_probe *probe, const char *name, const struct mq5_connect *login);
+/* The same without a clean start; needs Session Present 1. */
+struct wire *probe_resume_holding(struct conform_probe *probe, const char *name, const struct mq5_connect *login);
+/* The Session Expiry Interval that is in force: the broker's, if it named one. */
+uint32_t wire_granted_expiry(const struct wire *wire, uint32_t asked_s);
+/* Publishes `count` messages with the payloads "first", "first + 1"..., as many at a time as the broker takes; needs every handshake to be
+ * finished and none refused. */
+void wire_publish_many(struct wire *wire, const char *topic, uint32_t first, uint32_t count, uint8_t qos);
+/* What has come on the topic with this QoS (below 0: any), of those whose payload is a number: ever higher ones. Needs all `count` of them (more
+ * than half with QoS 0, which may be dropped). */
+void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first, uint32_t count);
+
 /* Properties: sets the bit as well. */
 #define SET_PROPERTY(properties, field, id, value) ((properties).field = (value), (properties).present |= MQ5_BIT(id))
 
