@@ -161,6 +161,31 @@ struct mq5_subscription subscription(const char *filter, uint8_t qos); /* other 
 void wire_warm_up(struct wire *wire, const char *topic);
 const struct mq5_suback *wire_unsubscribe(struct wire *wire, const char *filter);
 
+/* ---- requests without their answers (words_requests.c) ------------------------------------------------------------------ */
+
+/* Sends and does not wait; returns the packet identifier. */
+uint16_t wire_send_subscribe(struct wire *wire, const struct mq5_subscription *list, uint32_t count,
+                             uint32_t subscription_id);
+uint16_t wire_send_unsubscribe(struct wire *wire, const char *const *filters, uint32_t count);
+/* An answer, or the end of the connection (NULL). Neither in time is a failure. */
+const struct received *want_answer_or_end(struct wire *wire, enum mq5_type type, const char *what);
+/* Rows of the values of a fixed header's flags that are not `right`: 15 of them. */
+uint8_t wrong_flags(uint32_t row, uint8_t right);
+uint32_t wrong_flags_count(void);
+void wrong_flags_row(struct conform_row *out, uint8_t flags);
+/* Bytes of a packet, to be changed. */
+struct bytes {
+    uint8_t *data;
+    uint32_t length;
+};
+struct bytes probe_change(struct conform_probe *probe, const struct mq5_packet *packet);
+/* The broker may add Reason String or User Property to its packets of this type: where one of the provocations (NULL ends) shows that it does, the
+ * same is done with a Maximum Packet Size one byte below, and no such packet may be larger. Skips when the broker adds nothing. */
+void want_words_left_out(struct conform_probe *probe, enum mq5_type type, enum mq5_property property,
+                         void (*const *provocations)(struct conform_probe *probe, struct wire *wire));
+/* How many subscription identifiers a message has; *first is one of them, 0 without any. */
+uint32_t subscription_ids(const struct received *received, uint32_t *first);
+
 /* Publishes and finishes the handshake; needs it to be finished with a reason below 0x80. Returns that reason. */
 uint8_t wire_publish(struct wire *wire, const char *topic, const char *payload, uint8_t qos);
 uint8_t wire_publish_retained(struct wire *wire, const char *topic, const char *payload,

@@ -4,10 +4,12 @@
 extern const struct check_table checks_connect;
 extern const struct check_table checks_session;
 extern const struct check_table checks_session_time;
+extern const struct check_table checks_subscribe;
 
 const struct check_table *const check_tables[] = {
     &checks_connect,
     &checks_session,
     &checks_session_time,
+    &checks_subscribe,
 };
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

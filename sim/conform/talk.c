@@ -351,14 +351,7 @@ struct mq5_subscription subscription(const char *filter, uint8_t qos)
 const struct mq5_suback *wire_subscribe_with(struct wire *wire, const struct mq5_subscription *list, uint32_t count,
                                              uint32_t subscription_id)
 {
-    struct mq5_packet packet = {.type = MQ5_SUBSCRIBE,
-                                .subscribe = {.packet_id = wire_packet_id(wire), .list = list, .count = count}};
-    if (subscription_id) {
-        packet.subscribe.properties.present = MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER);
-        packet.subscribe.properties.subscription_ids = &subscription_id;
-        packet.subscribe.properties.subscription_id_count = 1;
-    }
-    wire_send(wire, &packet);
+    wire_send_subscribe(wire, list, count, subscription_id);
     return &need_packet(wire, MQ5_SUBACK, "SUBACK")->packet.suback;
 }
 
@@ -392,10 +385,7 @@ void wire_subscribe(struct wire *wire, const char *filter, uint8_t qos)
 
 const struct mq5_suback *wire_unsubscribe(struct wire *wire, const char *filter)
 {
-    struct mq5_subscription list = {.filter = span_text(filter)};
-    struct mq5_packet packet = {.type = MQ5_UNSUBSCRIBE,
-                                .subscribe = {.packet_id = wire_packet_id(wire), .list = &list, .count = 1}};
-    wire_send(wire, &packet);
+    wire_send_unsubscribe(wire, &filter, 1);
     return &need_packet(wire, MQ5_UNSUBACK, "UNSUBACK")->packet.suback;
 }
 

@@ -1,0 +1,136 @@
+/* words_requests.c: requests sent and not waited for, packets to be changed, and what brokers add to their answers in words. */
+#include "internal.h"
+
+#include <stdio.h>
+
+/* ---- sending ------------------------------------------------------------------------------------------------------------------- */
+
+uint16_t wire_send_subscribe(struct wire *wire, const struct mq5_subscription *list, uint32_t count,
+                             uint32_t subscription_id)
+{
+    struct mq5_packet packet = {.type = MQ5_SUBSCRIBE,
+                                .subscribe = {.packet_id = wire_packet_id(wire), .list = list, .count = count}};
+    if (subscription_id) {
+        packet.subscribe.properties.present = MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER);
+        packet.subscribe.properties.subscription_ids = &subscription_id;
+        packet.subscribe.properties.subscription_id_count = 1;
+    }
+    wire_send(wire, &packet);
+    return packet.subscribe.packet_id;
+}
+
+uint16_t wire_send_unsubscribe(struct wire *wire, const char *const *filters, uint32_t count)
+{
+    struct mq5_subscription *list = probe_memory(wire->probe, count * sizeof(*list));
+    for (uint32_t i = 0; i < count; i++)
+        list[i].filter = span_text(filters[i]);
+    struct mq5_packet packet = {.type = MQ5_UNSUBSCRIBE,
+                                .subscribe = {.packet_id = wire_packet_id(wire), .list = list, .count = count}};
+    wire_send(wire, &packet);
+    return packet.subscribe.packet_id;
+}
+
+const struct received *want_answer_or_end(struct wire *wire, enum mq5_type type, const char *what)
+{
+    const struct received *answer = try_packet(wire, type, probe_patience(wire->probe));
+    if (!answer && wire_is_open(wire))
+        return want_packet(wire, type, what);
+    want(wire->probe, true, "%s", what);
+    return answer;
+}
+
+/* ---- changing ------------------------------------------------------------------------------------------------------------------ */
+
+uint8_t wrong_flags(uint32_t row, uint8_t right)
+{
+    return (uint8_t)(row < right ? row : row + 1);
+}
+
+uint32_t wrong_flags_count(void)
+{
+    return 15;
+}
+
+void wrong_flags_row(struct conform_row *out, uint8_t flags)
+{
+    snprintf(out->name, sizeof(out->name), "flags %u%u%u%u", flags >> 3 & 1u, flags >> 2 & 1u, flags >> 1 & 1u,
+             flags & 1u);
+}
+
+struct bytes probe_change(struct conform_probe *probe, const struct mq5_packet *packet)
+{
+    struct span bytes = probe_encode(probe, packet, NULL);
+    return (struct bytes){memcpy(probe_memory(probe, bytes.length), bytes.data, bytes.length), bytes.length};
+}
+
+/* ---- what answers say in words ----------------------------------------------------------------------------------------------------- */
+
+static const struct mq5_properties *properties_of(const struct received *received)
+{
+    switch (received->packet.type) {
+    case MQ5_SUBACK:
+    case MQ5_UNSUBACK: return &received->packet.suback.properties;
+    case MQ5_DISCONNECT:
+    case MQ5_AUTH: return &received->packet.disconnect.properties;
+    default: return &received->packet.ack.properties;
+    }
+}
+
+static uint32_t connack_length(const struct wire *wire)
+{
+    for (uint32_t i = 0; i < wire_count(wire); i++)
+        if (wire_at(wire, i)->packet.type == MQ5_CONNACK)
+            return wire_at(wire, i)->bytes.length;
+    return 0;
+}
+
+/* The packet that the provocation brings, when it has the property; NULL. */
+static const struct received *worded(struct wire *wire, enum mq5_type type, enum mq5_property property,
+                                     void (*provoke)(struct conform_probe *, struct wire *))
+{
+    provoke(wire->probe, wire);
+    const struct received *answer = try_packet(wire, type, probe_patience(wire->probe));
+    return answer && properties_of(answer)->present & MQ5_BIT(property) ? answer : NULL;
+}
+
+void want_words_left_out(struct conform_probe *probe, enum mq5_type type, enum mq5_property property,
+                         void (*const *provocations)(struct conform_probe *probe, struct wire *wire))
+{
+    const struct received *answer = NULL;
+    struct wire *wire = NULL;
+    void (*provoke)(struct conform_probe *, struct wire *) = NULL;
+    struct mq5_connect login = probe_login(probe, 0);
+    set_problem_information(&login, 1);
+    for (; !answer && *provocations; provocations++) {
+        provoke = *provocations;
+        login.client_id = span_text(probe_client_id(probe, probe->wire_count));
+        wire = probe_connect_as(probe, "without a limit", &login);
+        answer = worded(wire, type, property, provoke);
+    }
+    if (!answer)
+        skip(probe, "the broker adds no %s to %s", mq5_property_name((uint8_t)property), mq5_type_name((uint8_t)type));
+    uint32_t limit = answer->bytes.length - 1;
+    if (limit <= connack_length(wire) + 5) /* a limit may make CONNACK say something more */
+        skip(probe, "a limit of %u bytes is too small for CONNACK, too", limit);
+    set_maximum_packet_size(&login, limit);
+    login.client_id = span_text(probe_client_id(probe, probe->wire_count));
+    wire = probe_connect_as(probe, "with a limit", &login);
+    provoke(probe, wire);
+    answer = want_answer_or_end(wire, type, "answer");
+    want(probe, !answer || answer->bytes.length <= limit, "%s of %u bytes for a client that allows %u",
+         mq5_type_name((uint8_t)type), answer ? answer->bytes.length : 0, limit);
+}
+
+uint32_t subscription_ids(const struct received *received, uint32_t *first)
+{
+    const struct mq5_properties *properties = &received->packet.publish.properties;
+    uint32_t count = 0, offset = 0, each;
+    *first = 0;
+    if (!(properties->present & MQ5_BIT(MQ5_SUBSCRIPTION_IDENTIFIER)))
+        return 0;
+    while (mq5_subscription_id_next(properties->encoded, &offset, &each)) {
+        if (count++ == 0)
+            *first = each;
+    }
+    return count;
+}
