@@ -86,6 +86,8 @@ void wire_end(struct wire *wire, enum wire_ending ending);
 void wire_disconnect(struct wire *wire, uint8_t reason);
 bool wire_is_open(const struct wire *wire); /* as far as we have seen */
 bool wire_was_reset(const struct wire *wire);
+bool wire_is_legal(
+    const struct wire *wire); /* false: something came that is no legal packet, and nothing is read after it */
 int64_t wire_closed_at(const struct wire *wire); /* when the broker's end came; TIME_NEVER */
 
 /* ---- sending ---------------------------------------------------------------------------------------------------------- */
@@ -211,6 +213,25 @@ void wire_publish_many(struct wire *wire, const char *topic, uint32_t first, uin
 /* What has come on the topic with this QoS (below 0: any), of those whose payload is a number: ever higher ones. Needs all `count` of them (more
  * than half with QoS 0, which may be dropped). */
 void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first, uint32_t count);
+
+/* ---- messages: refused, kept, held for later ------------------------------------------------------------------------------ */
+
+/* Sends a PUBLISH of QoS 1 or 2 that may not be taken: the broker answers with a reason of 0x80 and above, or ends the connection; the code should
+ * be one of `reasons`. */
+void want_message_refused(struct wire *wire, const struct mq5_publish *publish, const char *what,
+                          const uint8_t *reasons);
+/* Needs as many reason codes as filters, none of them a refusal. */
+void need_granted(struct wire *wire, const struct mq5_suback *suback, uint32_t count);
+/* After the marker has come: a moment for what may still be under way beside it. */
+void probe_settle(struct conform_probe *probe);
+/* The retained message that a new subscriber of `topic` is given; NULL: none, while another topic's has come. `expected`: its payload, or NULL for
+ * none: asks several times before it returns anything else, since a broker of many nodes may take its time. */
+const struct received *probe_kept(struct conform_probe *probe, const char *topic, const char *expected);
+/* A client with a session of 60 s that has subscribed, and has gone; what it logs in with again. */
+struct mq5_connect probe_away(struct conform_probe *probe, uint32_t number, const struct mq5_subscription *list,
+                              uint32_t count, uint32_t subscription_id);
+/* It comes back; needs its session to be there. */
+struct wire *probe_return(struct conform_probe *probe, const struct mq5_connect *login);
 
 /* Properties: sets the bit as well. */
 #define SET_PROPERTY(properties, field, id, value) ((properties).field = (value), (properties).present |= MQ5_BIT(id))

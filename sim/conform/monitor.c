@@ -41,6 +41,7 @@ enum monitor {
     M_QOS_3,
     M_TOPIC_WILDCARD,
     M_TOPIC_MATCHES,
+    M_RESPONSE_TOPIC,
     M_SUBSCRIPTION_ID_ZERO,
     M_WILL_DELAY,
     M_FIRST_DUP,
@@ -110,6 +111,7 @@ static const struct conform_monitor monitors[M_COUNT] = {
     [M_QOS_3] = {"M-QOS3", {"MQTT-3.3.1-4"}, "QoS is never 3"},
     [M_TOPIC_WILDCARD] = {"M-TOPIC-WILDCARD", {"MQTT-3.3.2-2", "MQTT-4.7.0-1"}, "no wildcard in a topic name"},
     [M_TOPIC_MATCHES] = {"M-TOPIC-MATCHES", {"MQTT-3.3.2-3"}, "what is delivered matches a filter of this client"},
+    [M_RESPONSE_TOPIC] = {"M-RESPONSE-TOPIC", {"MQTT-3.3.2-14"}, "a Response Topic has no wildcard, and is not empty"},
     [M_SUBSCRIPTION_ID_ZERO] = {"M-SUBSCRIPTION-ID-ZERO", {"S3.3.2.3.8a"}, "no Subscription Identifier is 0"},
     [M_WILL_DELAY] = {"M-WILL-DELAY", {"S3.1.3.2.2c"}, "no Will Delay Interval in a PUBLISH"},
     [M_FIRST_DUP] = {"M-FIRST-DUP", {"MQTT-4.3.2-2", "MQTT-4.3.3-2"}, "DUP is 0 on what is sent for the first time"},
@@ -393,6 +395,8 @@ static void came_publish(struct wire *wire, const struct received *received)
     if (wire->version == MQ5_V5) {
         came_alias(wire, received);
         judge(wire, M_WILL_DELAY, true, received->line, "");
+        if (has(&publish->properties, MQ5_RESPONSE_TOPIC))
+            judge(wire, M_RESPONSE_TOPIC, true, received->line, "");
         if (has(&publish->properties, MQ5_SUBSCRIPTION_IDENTIFIER))
             judge(wire, M_SUBSCRIPTION_ID_ZERO, true, received->line, "");
     }

@@ -2,12 +2,16 @@
 #include "tables.h"
 
 extern const struct check_table checks_connect;
+extern const struct check_table checks_publish;
+extern const struct check_table checks_forward;
 extern const struct check_table checks_session;
 extern const struct check_table checks_session_time;
 extern const struct check_table checks_subscribe;
 
 const struct check_table *const check_tables[] = {
     &checks_connect,
+    &checks_publish,
+    &checks_forward,
     &checks_session,
     &checks_session_time,
     &checks_subscribe,

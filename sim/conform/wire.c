@@ -335,6 +335,11 @@ bool wire_was_reset(const struct wire *wire)
     return wire->reset;
 }
 
+bool wire_is_legal(const struct wire *wire)
+{
+    return !wire->malformed;
+}
+
 int64_t wire_closed_at(const struct wire *wire)
 {
     return wire->closed_us;
