@@ -4,6 +4,8 @@
 extern const struct check_table checks_connect;
 extern const struct check_table checks_publish;
 extern const struct check_table checks_forward;
+extern const struct check_table checks_alias;
+extern const struct check_table checks_expiry;
 extern const struct check_table checks_session;
 extern const struct check_table checks_session_time;
 extern const struct check_table checks_subscribe;
@@ -12,6 +14,8 @@ const struct check_table *const check_tables[] = {
     &checks_connect,
     &checks_publish,
     &checks_forward,
+    &checks_alias,
+    &checks_expiry,
     &checks_session,
     &checks_session_time,
     &checks_subscribe,
