@@ -217,20 +217,22 @@ static enum fleet_life_event turn_ignition(const struct fleet *fleet, uint32_t v
     return LIFE_IGNITION_OFF;
 }
 
+/* In the order of when they were due, and the next trouble counts from there: a rig that is late makes the same draws for the same things. */
 enum fleet_life_event fleet_life_step(const struct fleet *fleet, uint32_t vehicle, struct fleet_life *life,
                                       int64_t now_us)
 {
+    int64_t ignition_us = life->ignition, radio_us = life->radio, command_us = life->command;
     if (from_short(life->hole_until) <= now_us) {
         life->hole_until = LATEST;
         return LIFE_HOLE_END;
     }
-    if (from_short(life->ignition) <= now_us)
-        return turn_ignition(fleet, vehicle, life, now_us);
-    if (from_short(life->radio) <= now_us) {
+    if (from_short(ignition_us) <= now_us && ignition_us <= radio_us && ignition_us <= command_us)
+        return turn_ignition(fleet, vehicle, life, now_us); /* it may have been turned before there was power */
+    if (from_short(radio_us) <= now_us && radio_us <= command_us) {
         bool hole = life->radio_is_hole;
         if (hole)
             begin_hole(fleet, vehicle, life, now_us);
-        find_next_trouble(fleet, vehicle, life, now_us);
+        find_next_trouble(fleet, vehicle, life, radio_us);
         return hole ? LIFE_HOLE_BEGIN : LIFE_DROP;
     }
     if (from_short(life->command) <= now_us)

@@ -9,7 +9,7 @@ command -v mosquitto >/dev/null || fail "mosquitto is missing: install the Debia
 cat >"$work/settings.lua" <<'EOF'
 local deaf = fault("deaf", { off = 0, on = 0.5, breaks = { "converged" } }, "share of cars that say 'done' and do nothing")
 local mute = fault("lose_answers", { off = 0, on = 0.4, breaks = { "done" } }, "share of cars whose reports get lost")
-scenario "settings" { start = "2026-03-04 07:00", duration = seconds(36), seed = 17 }
+scenario "settings" { start = "2026-03-04 07:00", duration = seconds(42), seed = 17 }
 region "here" { latency = milliseconds(12) }
 cloud { activation = constant(milliseconds(200)), processors = 1 }
 remote_commands { pattern = "shadow", fallback = seconds(5), faults = { lose_answers = mute } }
@@ -17,9 +17,9 @@ shadow {
   state = { climate = { 16, 28 }, charge_limit = { 50, 100 } }, apps = { users = 2, rate = per_minute(8), think = seconds(2) }, driver = per_minute(3),
   apply = milliseconds(300), failures = 0.05, to = "07:00:14", settle = seconds(8), faults = { deaf = deaf },
 }
-cohort "suv" { count = 80, radio = radio("lte-cat4", { drops_per_hour = 60 }), trips = always_driving(), power_up = within(seconds(1)),
+cohort "suv" { count = 60, radio = radio("lte-cat4", { drops_per_hour = 60 }), trips = always_driving(), power_up = within(seconds(4)),
                mqtt = { session_expiry = days(1) } }
-app "companion" { users = 80, command = "flash", rate = per_minute(6), timeout = seconds(16), to = "07:00:14" }
+app "companion" { users = 60, command = "flash", rate = per_minute(8), timeout = seconds(24), from = "07:00:05", to = "07:00:17" }
 expect "converged"  (shadows():diverged()):equals(0)
 expect "all-synced" (shadows():sync():count()):at_least(20)
 expect "conflicts"  (shadows():conflicts()):above(0)
@@ -28,7 +28,7 @@ expect "once"       (commands():executed_twice()):equals(0)
 expect "told-right" (commands():misreported()):equals(0)
 EOF
 # Sealed executions: no shadow, and a share of cars that cannot. Other names: two runs share a broker.
-sed -e '/^shadow {/,/^}/d; /deaf/d; /converged/d; /all-synced/d; /conflicts/d; s/"shadow"/"executions", sealed = true, failures = 0.1/; s/seconds(36)/seconds(32)/; s/cohort "suv"/cohort "van"/' \
+sed -e '/^shadow {/,/^}/d; /deaf/d; /converged/d; /all-synced/d; /conflicts/d; s/"shadow"/"executions", sealed = true, failures = 0.1/; s/cohort "suv"/cohort "van"/' \
     "$work/settings.lua" >"$work/executions.lua"
 sed 's/cohort "suv"/cohort "bus"/' "$work/settings.lua" >"$work/buses.lua"
 echo 'expect "failed" (commands():ended_failed()):above(0)' >>"$work/executions.lua"
