@@ -8,6 +8,9 @@ extern const struct check_table checks_alias;
 extern const struct check_table checks_expiry;
 extern const struct check_table checks_session;
 extern const struct check_table checks_session_time;
+extern const struct check_table checks_qos_receive;
+extern const struct check_table checks_qos_errors;
+extern const struct check_table checks_qos_send;
 extern const struct check_table checks_subscribe;
 
 const struct check_table *const check_tables[] = {
@@ -18,6 +21,9 @@ const struct check_table *const check_tables[] = {
     &checks_expiry,
     &checks_session,
     &checks_session_time,
+    &checks_qos_receive,
+    &checks_qos_errors,
+    &checks_qos_send,
     &checks_subscribe,
 };
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);
