@@ -2,7 +2,7 @@
 -- can be reached once an hour only. A command waits for the next paging occasion, no longer; the battery lasts.
 local vehicles = param("fleet", 20000, "vehicles in all")
 local pace     = param("pace", 1, "how much quicker modems and patience are than in the field; a live run with a shortened calendar wants 32 for --speedup 192")
-local first    = param("first", "19:00", "when the first command may be asked for; a shortened calendar wants the fleet connected before")
+local first    = param("first", "19:00", "when the first command may be asked for; a shortened calendar wants 20:00, when warm-up is over and the fleet connected")
 local last     = param("last", "1 d 08:30", "until when users ask; a shortened calendar wants the longest sleep behind it, an hour of pace")
 
 scenario "edrx-fleet" { start = "2026-03-04 19:00", duration = hours(16), seed = 27, warm_up = hours(1) }
