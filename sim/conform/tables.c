@@ -1,6 +1,9 @@
 /* tables.c: which tables of checks there are. A new file of checks is a new line here. */
 #include "tables.h"
 
+extern const struct check_table rows_wire;
+extern const struct check_table rows_text;
+extern const struct check_table rows_properties;
 extern const struct check_table checks_connect;
 extern const struct check_table checks_publish;
 extern const struct check_table checks_forward;
@@ -14,6 +17,9 @@ extern const struct check_table checks_qos_send;
 extern const struct check_table checks_subscribe;
 
 const struct check_table *const check_tables[] = {
+    &rows_wire,
+    &rows_text,
+    &rows_properties,
     &checks_connect,
     &checks_publish,
     &checks_forward,
