@@ -36,7 +36,7 @@ app "companion" { users = vehicles, command = "unlock", rate = per_day(4), timeo
 expect "quick"       (command "unlock":path "edrx":cohort "quick":p99()):below(seconds(20.48 / pace + 2))
 expect "usual"       (command "unlock":path "edrx":cohort "usual":p99()):below(seconds(81.92 / pace + 2))
 expect "slow"        (command "unlock":path "edrx":cohort "slow":p99()):below(seconds(655.36 / pace + 2))
-expect "psm"         (command "unlock":path "edrx":cohort "psm":p90()):above(minutes(40 / pace))
+expect "psm"         (command "unlock":path "edrx":cohort "psm":p90()):above(minutes(30 / pace))
 expect "not-at-once" (command "unlock":path "edrx":cohort "usual":p50()):above(seconds(20 / pace))
 expect "on-the-road" (command "unlock":path "connected":p50()):below(seconds(2))
 expect "most-done"   (commands():ended_executed():share()):above(0.97)
