@@ -210,8 +210,9 @@ uint32_t wire_granted_expiry(const struct wire *wire, uint32_t asked_s);
 /* Publishes `count` messages with the payloads "first", "first + 1"..., as many at a time as the broker takes; needs every handshake to be
  * finished and none refused. */
 void wire_publish_many(struct wire *wire, const char *topic, uint32_t first, uint32_t count, uint8_t qos);
-/* What has come on the topic with this QoS (below 0: any), of those whose payload is a number: ever higher ones. Needs all `count` of them (more
- * than half with QoS 0, which may be dropped). */
+/* What has come on the topic with this QoS (below 0: any), of those whose payload is a number: how many. */
+uint32_t wire_count_numbered(const struct wire *wire, const char *topic, int qos);
+/* The same: ever higher ones. Needs all `count` of them (more than half with QoS 0, which may be dropped). */
 void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first, uint32_t count);
 
 /* ---- messages: refused, kept, held for later ------------------------------------------------------------------------------ */

@@ -180,6 +180,14 @@ struct watch *watch_create(struct conform_probe *probe)
     return arena_take(&probe->arena, sizeof(struct watch));
 }
 
+static bool found_before(const struct conform_probe *probe, const char *id)
+{
+    for (uint32_t i = 0; i < probe->finding_count; i++)
+        if (strcmp(probe->findings[i].id, id) == 0)
+            return true;
+    return false;
+}
+
 static bool judge(struct wire *wire, enum monitor monitor, bool holds, uint32_t line, const char *text)
 {
     struct suite *suite = wire->probe->suite;
@@ -187,10 +195,11 @@ static bool judge(struct wire *wire, enum monitor monitor, bool holds, uint32_t 
     suite->monitor_seen[monitor]++;
     suite->monitor_hits[monitor] += !holds;
     pthread_mutex_unlock(&suite->lock);
-    if (!holds) {
+    if (!holds && !found_before(wire->probe, monitors[monitor].id)) { /* once a check: the rest is in the trace */
         probe_finding(wire->probe, CONFORM_FAIL, monitors[monitor].id, monitors[monitor].refs[0], line, "%s", text);
-        trace_event(wire->probe, wire->number, "%s: %s", monitors[monitor].id, text);
     }
+    if (!holds)
+        trace_event(wire->probe, wire->number, "%s: %s", monitors[monitor].id, text);
     return holds;
 }
 

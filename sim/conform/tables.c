@@ -1,9 +1,6 @@
 /* tables.c: which tables of checks there are. A new file of checks is a new line here. */
 #include "tables.h"
 
-extern const struct check_table rows_wire;
-extern const struct check_table rows_text;
-extern const struct check_table rows_properties;
 extern const struct check_table checks_connect;
 extern const struct check_table checks_publish;
 extern const struct check_table checks_forward;
@@ -14,12 +11,11 @@ extern const struct check_table checks_session_time;
 extern const struct check_table checks_qos_receive;
 extern const struct check_table checks_qos_errors;
 extern const struct check_table checks_qos_send;
+extern const struct check_table checks_flow;
+extern const struct check_table checks_order;
 extern const struct check_table checks_subscribe;
 
 const struct check_table *const check_tables[] = {
-    &rows_wire,
-    &rows_text,
-    &rows_properties,
     &checks_connect,
     &checks_publish,
     &checks_forward,
@@ -30,6 +26,8 @@ const struct check_table *const check_tables[] = {
     &checks_qos_receive,
     &checks_qos_errors,
     &checks_qos_send,
+    &checks_flow,
+    &checks_order,
     &checks_subscribe,
 };
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

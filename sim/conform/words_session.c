@@ -75,18 +75,31 @@ static bool is_number(struct span payload)
     return payload.length > 0 && payload.length < 9;
 }
 
+static bool is_numbered(const struct received *received, const char *topic, int qos)
+{
+    const struct mq5_publish *publish = &received->packet.publish;
+    return received->packet.type == MQ5_PUBLISH && span_equal(publish->topic, span_text(topic)) &&
+           is_number(publish->payload) && (qos < 0 || publish->qos == qos);
+}
+
+uint32_t wire_count_numbered(const struct wire *wire, const char *topic, int qos)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < wire->inbox_count; i++)
+        count += is_numbered(wire->inbox[i], topic, qos);
+    return count;
+}
+
 void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first, uint32_t count)
 {
     struct conform_probe *probe = wire->probe;
     uint32_t next = first, seen = 0;
     for (uint32_t i = 0; i < wire->inbox_count; i++) {
-        const struct received *received = wire->inbox[i];
-        const struct mq5_publish *publish = &received->packet.publish;
-        if (received->packet.type != MQ5_PUBLISH || !span_equal(publish->topic, span_text(topic)) ||
-            !is_number(publish->payload) || (qos >= 0 && publish->qos != qos))
+        if (!is_numbered(wire->inbox[i], topic, qos))
             continue;
+        struct span payload = wire->inbox[i]->packet.publish.payload;
         char text[12] = "";
-        memcpy(text, publish->payload.data, publish->payload.length);
+        memcpy(text, payload.data, payload.length);
         uint32_t number = (uint32_t)atoi(text);
         want(probe, number >= next, "%s: message %u comes after message %u on %.60s", wire->name, number, next - 1,
              topic);
