@@ -208,7 +208,8 @@ static bool is_settled(const struct conform_result *result)
     for (uint32_t i = 0; i < result->finding_count; i++)
         if (result->findings[i].verdict == CONFORM_FAIL)
             return false;
-    return result->verdict == CONFORM_PASS || result->verdict == CONFORM_SKIP;
+    bool slow_warning = result->verdict == CONFORM_WARN && result->check->lane == CONFORM_SLOW; /* not worth the time */
+    return result->verdict == CONFORM_PASS || result->verdict == CONFORM_SKIP || slow_warning;
 }
 
 static void run_item(struct work *work, uint32_t index, uint32_t attempt)

@@ -14,9 +14,19 @@ extern const struct check_table checks_qos_send;
 extern const struct check_table checks_flow;
 extern const struct check_table checks_order;
 extern const struct check_table checks_subscribe;
+extern const struct check_table checks_connect_refused;
+extern const struct check_table checks_connack;
+extern const struct check_table checks_connect_limits;
+extern const struct check_table checks_will;
+extern const struct check_table checks_keepalive;
 
 const struct check_table *const check_tables[] = {
     &checks_connect,
+    &checks_connect_refused,
+    &checks_will,
+    &checks_keepalive,
+    &checks_connect_limits,
+    &checks_connack,
     &checks_publish,
     &checks_forward,
     &checks_alias,
