@@ -248,6 +248,7 @@ static bool start_embedded(struct embedded *embedded, char *error, size_t capaci
     options.cloud.broker.receive_maximum = 100; /* so that a check can send more */
     options.cloud.broker.topic_alias_maximum = 64;
     options.cloud.broker.outbound_topic_aliases = 64;
+    options.cloud.broker.receive_maximum = 500; /* so that there can be too much in flight */
     options.cloud.broker.dollar_topics_reserved = false;
     embedded->pid = cloud_serve_start(&options, &doors, &embedded->stop_fd, error, capacity);
     if (embedded->pid > 0)

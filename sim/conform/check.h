@@ -228,6 +228,9 @@ void probe_settle(struct conform_probe *probe);
 /* The retained message that a new subscriber of `topic` is given; NULL: none, while another topic's has come. `expected`: its payload, or NULL for
  * none: asks several times before it returns anything else, since a broker of many nodes may take its time. */
 const struct received *probe_kept(struct conform_probe *probe, const char *topic, const char *expected);
+/* The same for a subscriber with a filter that may match the topic, or not. */
+const struct received *probe_kept_for(struct conform_probe *probe, const char *filter, const char *topic,
+                                      const char *expected);
 /* A client with a session of 60 s that has subscribed, and has gone; what it logs in with again. */
 struct mq5_connect probe_away(struct conform_probe *probe, uint32_t number, const struct mq5_subscription *list,
                               uint32_t count, uint32_t subscription_id);

@@ -2,10 +2,17 @@
 #include "tables.h"
 
 extern const struct check_table checks_connect;
+extern const struct check_table checks_connect_refused;
+extern const struct check_table checks_will;
+extern const struct check_table checks_keepalive;
+extern const struct check_table checks_connect_limits;
+extern const struct check_table checks_connack;
 extern const struct check_table checks_publish;
 extern const struct check_table checks_forward;
 extern const struct check_table checks_alias;
 extern const struct check_table checks_expiry;
+extern const struct check_table checks_retain;
+extern const struct check_table checks_overlap;
 extern const struct check_table checks_session;
 extern const struct check_table checks_session_time;
 extern const struct check_table checks_qos_receive;
@@ -14,11 +21,7 @@ extern const struct check_table checks_qos_send;
 extern const struct check_table checks_flow;
 extern const struct check_table checks_order;
 extern const struct check_table checks_subscribe;
-extern const struct check_table checks_connect_refused;
-extern const struct check_table checks_connack;
-extern const struct check_table checks_connect_limits;
-extern const struct check_table checks_will;
-extern const struct check_table checks_keepalive;
+extern const struct check_table checks_topic;
 
 const struct check_table *const check_tables[] = {
     &checks_connect,
@@ -31,6 +34,8 @@ const struct check_table *const check_tables[] = {
     &checks_forward,
     &checks_alias,
     &checks_expiry,
+    &checks_retain,
+    &checks_overlap,
     &checks_session,
     &checks_session_time,
     &checks_qos_receive,
@@ -39,5 +44,6 @@ const struct check_table *const check_tables[] = {
     &checks_flow,
     &checks_order,
     &checks_subscribe,
+    &checks_topic,
 };
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

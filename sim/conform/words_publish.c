@@ -44,14 +44,20 @@ void probe_settle(struct conform_probe *probe)
 
 /* ---- kept ------------------------------------------------------------------------------------------------------------------- */
 
-static const struct received *message_on(const struct wire *wire, const char *topic)
+/* One that is not the expected message, if any has come; else the expected one. */
+static const struct received *message_on(const struct wire *wire, const char *topic, const char *expected)
 {
+    const struct received *found = NULL;
     for (uint32_t i = 0; i < wire_count(wire); i++) {
         const struct received *received = wire_at(wire, i);
-        if (received->packet.type == MQ5_PUBLISH && span_equal(received->packet.publish.topic, span_text(topic)))
+        const struct mq5_publish *publish = &received->packet.publish;
+        if (received->packet.type != MQ5_PUBLISH || !span_equal(publish->topic, span_text(topic)))
+            continue;
+        if (!expected || !span_equal(publish->payload, span_text(expected)))
             return received;
+        found = received;
     }
-    return NULL;
+    return found;
 }
 
 void need_granted(struct wire *wire, const struct mq5_suback *suback, uint32_t count)
@@ -65,6 +71,12 @@ void need_granted(struct wire *wire, const struct mq5_suback *suback, uint32_t c
 
 const struct received *probe_kept(struct conform_probe *probe, const char *topic, const char *expected)
 {
+    return probe_kept_for(probe, topic, topic, expected);
+}
+
+const struct received *probe_kept_for(struct conform_probe *probe, const char *filter, const char *topic,
+                                      const char *expected)
+{
     const char *control = probe_topic(probe, "kept-control");
     wire_publish_retained(probe_connect(probe, "keeper"), control, "control", 1);
     bool controlled = false;
@@ -73,13 +85,13 @@ const struct received *probe_kept(struct conform_probe *probe, const char *topic
         if (i > 0)
             probe_wait(probe, KEPT_PAUSE_US);
         struct wire *wire = probe_connect(probe, "late subscriber");
-        struct mq5_subscription list[] = {subscription(topic, 1), subscription(control, 1)};
+        struct mq5_subscription list[] = {subscription(filter, 1), subscription(control, 1)};
         need_granted(wire, wire_subscribe_with(wire, list, 2, 0), 2);
         if (!try_message(wire, control, "control", CONTROL_US))
             continue;
         controlled = true;
         probe_settle(probe);
-        found = message_on(wire, topic);
+        found = message_on(wire, topic, expected);
         if (expected ? found && span_equal(found->packet.publish.payload, span_text(expected)) : !found)
             return found;
     }
