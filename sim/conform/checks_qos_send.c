@@ -390,7 +390,7 @@ static void ids_in_use(struct conform_probe *probe)
         uint8_t qos = row == 0 ? 1 : row == 1 ? 2 : (uint8_t)(1 + i % 2);
         wire_publish(publisher, topic, payload, qos);
         const struct received *received =
-            i ? try_message(wire, topic, payload, 3 * US_PER_S) : need_message(wire, topic, payload);
+            i ? try_message(wire, topic, payload, 3 * US_PER_S) : want_message(wire, topic, payload);
         if (!received)
             skip(probe, "the broker sends %u messages at a time", i);
         used[i] = received->packet.publish.packet_id;
