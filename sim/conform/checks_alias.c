@@ -43,12 +43,13 @@ static void want_on(struct conform_probe *probe, struct wire *wire, const char *
 static const struct {
     const char *name;
     uint8_t qos;
-    bool highest;
+    bool highest, own_name;
 } uses[] = {
-    {"alias 1 at QoS 0", 0, false},
-    {"alias 1 at QoS 1", 1, false},
-    {"alias 1 at QoS 2", 2, false},
-    {"the highest alias at QoS 1", 1, true},
+    {"alias 1 at QoS 0", 0, false, false},
+    {"alias 1 at QoS 1", 1, false, false},
+    {"alias 1 at QoS 2", 2, false, false},
+    {"the highest alias at QoS 1", 1, true, false},
+    {"alias 1 of a topic with the client's own name", 1, false, true},
 };
 
 static uint32_t use_count(void)
@@ -67,7 +68,8 @@ static void alias_used(struct conform_probe *probe)
     if (uses[row].qos == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
     uint16_t alias = uses[row].highest ? probe_broker(probe)->topic_alias_maximum : 1;
-    const char *topic = probe_topic(probe, "long/name/of/a/topic");
+    const char *topic = uses[row].own_name ? probe_topic(probe, "%s/state", probe_client_id(probe, 1))
+                                           : probe_topic(probe, "long/name/of/a/topic");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     wire_subscribe(wire, topic, uses[row].qos);
     tell_alias(probe, publisher, topic, alias);
@@ -79,9 +81,24 @@ static void alias_used(struct conform_probe *probe)
     }
 }
 
+static uint32_t move_count(void)
+{
+    return 3;
+}
+
+static void move_row(uint32_t row, struct conform_row *out)
+{
+    static const char *const names[] = {"two topics", "the second with the client's own name",
+                                        "both with the client's own name"};
+    snprintf(out->name, sizeof(out->name), "%s", names[row]);
+}
+
 static void alias_moved(struct conform_probe *probe)
 {
-    const char *first = probe_topic(probe, "first"), *second = probe_topic(probe, "second");
+    uint32_t row = probe_row(probe);
+    const char *own = probe_client_id(probe, 1); /* of the publisher, the second connection */
+    const char *first = probe_topic(probe, "%s/first", row == 2 ? own : "x");
+    const char *second = probe_topic(probe, "%s/second", row >= 1 ? own : "x");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     wire_subscribe(wire, first, 1);
     wire_subscribe(wire, second, 1);
@@ -329,7 +346,9 @@ CHECK_TABLE(checks_alias,
              .refs = {"MQTT-3.3.2-12"},
              .level = CONFORM_MUST,
              .needs = CONFORM_ALIAS_IN | CONFORM_QOS_1,
-             .run = alias_moved},
+             .run = alias_moved,
+             .row_count = move_count,
+             .row = move_row},
             {.id = "B-PUB-103",
              .name = "every alias up to the broker's maximum has a topic of its own",
              .refs = {"MQTT-3.3.2-12"},

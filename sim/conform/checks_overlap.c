@@ -102,7 +102,9 @@ static void highest_qos(struct conform_probe *probe)
     uint8_t best = overlaps[row].first > overlaps[row].second ? overlaps[row].first : overlaps[row].second;
     if (best == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
-    const char *topic = probe_topic(probe, "a/b"), *wild = probe_topic(probe, "a/+");
+    /* The publisher is the second connection: with some rows its name is in the topic. */
+    const char *level = overlaps[row].wild_first ? probe_client_id(probe, 1) : "b";
+    const char *topic = probe_topic(probe, "a/%s", level), *wild = probe_topic(probe, "a/+");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     wire_subscribe(wire, overlaps[row].wild_first ? wild : topic, overlaps[row].first);
     wire_subscribe(wire, overlaps[row].wild_first ? topic : wild, overlaps[row].second);
@@ -141,8 +143,8 @@ static struct copies overlapping(struct conform_probe *probe)
     uint8_t qos = (uint8_t)probe_row(probe);
     if (qos == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
-    const char *topic = probe_topic(probe, "a/b");
-    const char *const filters[] = {topic, probe_topic(probe, "+/b"), probe_topic(probe, "a/#")};
+    const char *level = qos == 1 ? probe_client_id(probe, 1) : "b", *topic = probe_topic(probe, "a/%s", level);
+    const char *const filters[] = {topic, probe_topic(probe, "+/%s", level), probe_topic(probe, "a/#")};
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     for (uint32_t i = 0; i < ROWS(three_ids); i++)
         subscribe_as(wire, filters[i], qos, three_ids[i]);
@@ -223,8 +225,12 @@ static void same_twice(struct conform_probe *probe)
 static const struct {
     uint32_t id;
     uint8_t qos;
-} ids[] = {{1, 0},     {1, 1},     {1, 2},       {127, 1},     {128, 1},
-           {16383, 1}, {16384, 1}, {2097151, 1}, {2097152, 1}, {268435455, 1}};
+    bool own_name; /* the publisher's, in the topic: brokers may have a short cut for that */
+} ids[] = {
+    {1, 0, false},     {1, 1, false},       {1, 2, false},       {1, 0, true},
+    {1, 1, true},      {127, 1, false},     {128, 1, false},     {16383, 1, false},
+    {16384, 1, false}, {2097151, 1, false}, {2097152, 1, false}, {268435455, 1, false},
+};
 
 static uint32_t id_count(void)
 {
@@ -233,7 +239,8 @@ static uint32_t id_count(void)
 
 static void id_row(uint32_t row, struct conform_row *out)
 {
-    snprintf(out->name, sizeof(out->name), "Subscription Identifier %u at QoS %u", ids[row].id, ids[row].qos);
+    snprintf(out->name, sizeof(out->name), "Subscription Identifier %u at QoS %u%s", ids[row].id, ids[row].qos,
+             ids[row].own_name ? ", the publisher's name in the topic" : "");
 }
 
 static void id_comes(struct conform_probe *probe)
@@ -242,7 +249,7 @@ static void id_comes(struct conform_probe *probe)
     uint8_t qos = ids[probe_row(probe)].qos;
     if (qos == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
-    const char *topic = probe_topic(probe, "one");
+    const char *topic = probe_topic(probe, "%s/one", ids[probe_row(probe)].own_name ? probe_client_id(probe, 1) : "x");
     struct wire *wire = probe_connect(probe, "subscriber");
     subscribe_as(wire, topic, qos, id);
     wire_warm_up(wire, topic);
