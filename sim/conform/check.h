@@ -171,6 +171,8 @@ uint16_t wire_send_subscribe(struct wire *wire, const struct mq5_subscription *l
 uint16_t wire_send_unsubscribe(struct wire *wire, const char *const *filters, uint32_t count);
 /* An answer, or the end of the connection (NULL). Neither in time is a failure. */
 const struct received *want_answer_or_end(struct wire *wire, enum mq5_type type, const char *what);
+/* 0xFF: there is none. */
+uint8_t first_reason(const struct mq5_suback *suback);
 /* Rows of the values of a fixed header's flags that are not `right`: 15 of them. */
 uint8_t wrong_flags(uint32_t row, uint8_t right);
 uint32_t wrong_flags_count(void);

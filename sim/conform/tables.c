@@ -22,6 +22,8 @@ extern const struct check_table checks_flow;
 extern const struct check_table checks_order;
 extern const struct check_table checks_subscribe;
 extern const struct check_table checks_topic;
+extern const struct check_table checks_unsubscribe;
+extern const struct check_table checks_shared;
 
 const struct check_table *const check_tables[] = {
     &checks_connect,
@@ -45,5 +47,7 @@ const struct check_table *const check_tables[] = {
     &checks_order,
     &checks_subscribe,
     &checks_topic,
+    &checks_unsubscribe,
+    &checks_shared,
 };
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

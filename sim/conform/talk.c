@@ -268,7 +268,9 @@ static void await_end(struct wire *wire, const char *what)
     struct conform_probe *probe = wire->probe;
     if (wire->ended || wire_closes(wire, SETTLE_US))
         return;
-    if (wire->cut) {
+    if (wire->malformed) { /* nothing more is read of it: a ping would not be seen */
+        want(probe, wire_closes(wire, SERVED_ON_US), "%s is answered with bytes that are no legal packet", what);
+    } else if (wire->cut) {
         wire_end(wire, WIRE_HALF_CLOSE);
     } else if (wire->connack_came && wire->connack.reason == MQ5_SUCCESS) {
         uint32_t before = wire_count_of(wire, MQ5_PINGRESP);

@@ -39,6 +39,11 @@ const struct received *want_answer_or_end(struct wire *wire, enum mq5_type type,
     return answer;
 }
 
+uint8_t first_reason(const struct mq5_suback *suback)
+{
+    return suback->reasons.length ? suback->reasons.data[0] : 0xFF;
+}
+
 /* ---- changing ------------------------------------------------------------------------------------------------------------------ */
 
 uint8_t wrong_flags(uint32_t row, uint8_t right)
