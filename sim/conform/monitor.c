@@ -61,6 +61,7 @@ enum monitor {
     M_AFTER_DISCONNECT,
     M_ERROR_CLOSES,
     M_NO_AUTH,
+    M_AUTH_REASON,
     M_COUNT,
 };
 
@@ -141,6 +142,7 @@ static const struct conform_monitor monitors[M_COUNT] = {
                         {"MQTT-4.13.2-1", "MQTT-3.14.4-2", "MQTT-3.2.2-7"},
                         "an error in CONNACK, and any DISCONNECT, is the connection's end"},
     [M_NO_AUTH] = {"M-NO-AUTH", {"MQTT-4.12.0-6"}, "no AUTH and no method for a client without one"},
+    [M_AUTH_REASON] = {"M-AUTH-REASON", {"MQTT-3.15.2-1"}, "reason codes of AUTH are in its table"},
 };
 
 const struct conform_monitor *conform_monitor_at(uint32_t index)
@@ -530,6 +532,7 @@ void watch_came(struct wire *wire, const struct received *received)
     case MQ5_AUTH:
         judge(wire, M_NO_AUTH, has(&wire->login.properties, MQ5_AUTHENTICATION_METHOD), received->line,
               "AUTH for a client without a method");
+        judge(wire, M_AUTH_REASON, true, received->line, "");
         break;
     default: break;
     }
