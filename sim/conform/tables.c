@@ -29,7 +29,6 @@ extern const struct check_table checks_errors;
 extern const struct check_table checks_auth;
 
 const struct check_table *const check_tables[] = {
-<<<<<<< HEAD
     &checks_connect,
     &checks_connect_refused,
     &checks_will,
@@ -53,11 +52,9 @@ const struct check_table *const check_tables[] = {
     &checks_topic,
     &checks_unsubscribe,
     &checks_shared,
-=======
     &checks_connect,    &checks_publish,    &checks_forward,      &checks_alias,
     &checks_expiry,     &checks_session,    &checks_session_time, &checks_qos_receive,
     &checks_qos_errors, &checks_qos_send,   &checks_subscribe,    &checks_unsubscribe,
     &checks_shared,     &checks_disconnect, &checks_errors,       &checks_auth,
->>>>>>> 8864adb (Conformance: DISCONNECT and PINGREQ, errors in general, AUTH with and without a method that the profile tells)
 };
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);
