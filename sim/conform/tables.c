@@ -28,6 +28,7 @@ extern const struct check_table checks_disconnect;
 extern const struct check_table checks_errors;
 extern const struct check_table checks_auth;
 
+/* clang-format off: one a line */
 const struct check_table *const check_tables[] = {
     &checks_connect,    &checks_connect_refused, &checks_will,    &checks_keepalive,    &checks_connect_limits,
     &checks_connack,    &checks_publish,         &checks_forward, &checks_alias,        &checks_expiry,
@@ -36,4 +37,5 @@ const struct check_table *const check_tables[] = {
     &checks_topic,      &checks_unsubscribe,     &checks_shared,  &checks_disconnect,   &checks_errors,
     &checks_auth,
 };
+/* clang-format on */
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);
