@@ -28,13 +28,34 @@ extern const struct check_table checks_disconnect;
 extern const struct check_table checks_errors;
 extern const struct check_table checks_auth;
 
-/* clang-format off: one a line */
+/* One a line. */
+/* clang-format off */
 const struct check_table *const check_tables[] = {
-    &checks_connect,    &checks_connect_refused, &checks_will,    &checks_keepalive,    &checks_connect_limits,
-    &checks_connack,    &checks_publish,         &checks_forward, &checks_alias,        &checks_expiry,
-    &checks_retain,     &checks_overlap,         &checks_session, &checks_session_time, &checks_qos_receive,
-    &checks_qos_errors, &checks_qos_send,        &checks_flow,    &checks_order,        &checks_subscribe,
-    &checks_topic,      &checks_unsubscribe,     &checks_shared,  &checks_disconnect,   &checks_errors,
+    &checks_connect,
+    &checks_connect_refused,
+    &checks_will,
+    &checks_keepalive,
+    &checks_connect_limits,
+    &checks_connack,
+    &checks_publish,
+    &checks_forward,
+    &checks_alias,
+    &checks_expiry,
+    &checks_retain,
+    &checks_overlap,
+    &checks_session,
+    &checks_session_time,
+    &checks_qos_receive,
+    &checks_qos_errors,
+    &checks_qos_send,
+    &checks_flow,
+    &checks_order,
+    &checks_subscribe,
+    &checks_topic,
+    &checks_unsubscribe,
+    &checks_shared,
+    &checks_disconnect,
+    &checks_errors,
     &checks_auth,
 };
 /* clang-format on */
