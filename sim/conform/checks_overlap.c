@@ -112,7 +112,7 @@ static void highest_qos(struct conform_probe *probe)
     wire_publish(publisher, topic, "message", best);
     uint8_t found = want_message(wire, topic, "message")->packet.publish.qos;
     if (found < best) { /* then it was the copy for the other subscription */
-        const struct received *other = try_message(wire, topic, "message", MORE_US);
+        const struct received *other = try_message(wire, topic, "message", probe_patience(probe));
         want(probe, other != NULL, "one copy with QoS %u, and a subscription of QoS %u", found, best);
         found = other->packet.publish.qos;
     }

@@ -328,14 +328,16 @@ static void all_matching(struct conform_probe *probe)
 
 /* ---- Retain As Published ------------------------------------------------------------------------------------------------------------------- */
 
+enum flag_way { FLAG_LIVE, FLAG_QUEUED, FLAG_RESUMED };
 static const struct {
     const char *name;
     uint8_t qos;
-    bool queued;
-} flag_ways[] = {{"at QoS 0", 0, false},
-                 {"at QoS 1", 1, false},
-                 {"at QoS 2", 2, false},
-                 {"from the queue of a client that was away", 1, true}};
+    enum flag_way way;
+} flag_ways[] = {{"at QoS 0", 0, FLAG_LIVE},
+                 {"at QoS 1", 1, FLAG_LIVE},
+                 {"at QoS 2", 2, FLAG_LIVE},
+                 {"from the queue of a client that was away", 1, FLAG_QUEUED},
+                 {"after the session was resumed", 1, FLAG_RESUMED}};
 
 static uint32_t flag_count(void)
 {
@@ -353,29 +355,31 @@ static void flag(struct conform_probe *probe)
 {
     uint32_t row = probe_row(probe);
     uint8_t qos = flag_ways[row / 4].qos;
-    bool queued = flag_ways[row / 4].queued, as_published = row / 2 % 2, retain = row % 2;
+    enum flag_way way = flag_ways[row / 4].way;
+    bool as_published = row / 2 % 2, retain = row % 2;
     if (qos == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
-    if (queued && !probe_has(probe, CONFORM_SESSION))
+    if (way != FLAG_LIVE && !probe_has(probe, CONFORM_SESSION))
         skip(probe, "needs sessions that outlive their connection");
     const char *topic = probe_topic(probe, "flag");
     struct mq5_subscription list = subscription(topic, qos);
     list.retain_as_published = as_published;
-    struct wire *wire = NULL;
+    struct wire *wire = NULL, *publisher = probe_connect(probe, "publisher");
     struct mq5_connect login;
-    if (queued) {
+    if (way != FLAG_LIVE) {
         login = probe_away(probe, 50, &list, 1, 0);
     } else {
         wire = probe_connect(probe, "subscriber");
         need_granted(wire, wire_subscribe_with(wire, &list, 1, 0), 1);
         wire_warm_up(wire, topic);
     }
-    struct wire *publisher = probe_connect(probe, "publisher");
+    if (way == FLAG_RESUMED)
+        wire = probe_return(probe, &login);
     if (retain)
         wire_publish_retained(publisher, topic, "flagged", qos);
     else
         wire_publish(publisher, topic, "flagged", qos);
-    if (queued)
+    if (way == FLAG_QUEUED)
         wire = probe_return(probe, &login);
     const struct received *received = need_message(wire, topic, "flagged");
     want(probe, received->packet.publish.retain == (as_published && retain), "it comes with RETAIN %d",

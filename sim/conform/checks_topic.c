@@ -307,6 +307,14 @@ static void nul(struct conform_probe *probe)
     else
         packet.subscribe = (struct mq5_subscribe){.packet_id = wire_packet_id(wire), .list = &list, .count = 1};
     wire_send(wire, &packet);
+    const struct received *answer =
+        packet.type == MQ5_UNSUBSCRIBE ? try_packet(wire, MQ5_UNSUBACK, probe_patience(probe)) : NULL;
+    if (answer) {
+        need(probe, answer->packet.suback.reasons.length == 1, "UNSUBACK has not one reason code");
+        want(probe, answer->packet.suback.reasons.data[0] >= 0x80, "a filter with U+0000 is taken: UNSUBACK 0x%02x",
+             answer->packet.suback.reasons.data[0]);
+        return;
+    }
     want_closed(wire, "a topic with U+0000",
                 REASONS(MQ5_MALFORMED_PACKET, MQ5_TOPIC_NAME_INVALID, MQ5_TOPIC_FILTER_INVALID));
 }
