@@ -132,26 +132,42 @@ static void publish_retained_nowhere(struct conform_probe *probe)
     want_closed(wire, "a retained message where Retain Available is 0", REASONS(MQ5_RETAIN_NOT_SUPPORTED));
 }
 
-/* One byte above what the broker says it takes. */
-static void packet_too_large(struct conform_probe *probe)
+/* A PUBLISH of so many bytes, or of one more where the length of the length grows just there. */
+static struct mq5_packet publish_of(struct conform_probe *probe, uint32_t length)
+{
+    struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(probe_topic(probe, "large"), "", 0)};
+    uint32_t overhead = probe_encode(probe, &packet, NULL).length;
+    need(probe, length > overhead + 8, "a maximum of %u bytes leaves no room for a message", length);
+    packet.publish.payload = (struct span){probe_bytes(probe, length, 'x'), length - overhead - 4};
+    while (mq5_encoded_length(MQ5_V5, &packet) < length)
+        packet.publish.payload.length++;
+    return packet;
+}
+
+static void too_large_by(struct conform_probe *probe, uint32_t bytes)
 {
     struct wire *wire = probe_connect(probe, "client");
     const struct mq5_properties *properties = &wire_connack(wire)->properties;
     need(probe, told(properties, MQ5_MAXIMUM_PACKET_SIZE), "this CONNACK tells no Maximum Packet Size");
     uint32_t maximum = properties->maximum_packet_size;
-    struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(probe_topic(probe, "large"), "", 0)};
-    uint32_t overhead = probe_encode(probe, &packet, NULL).length;
-    need(probe, maximum > overhead + 8, "a maximum of %u bytes leaves no room for a message", maximum);
-    packet.publish.payload = (struct span){probe_bytes(probe, maximum, 'x'), maximum - overhead - 4};
-    while (probe_encode(probe, &packet, NULL).length < maximum)
-        packet.publish.payload.length++;
-    if (probe_encode(probe, &packet, NULL).length == maximum) {
-        wire_send(wire, &packet);
+    struct mq5_packet just = publish_of(probe, maximum), above = publish_of(probe, maximum + bytes);
+    if (mq5_encoded_length(MQ5_V5, &just) == maximum) {
+        wire_send(wire, &just);
         want_alive(wire, probe_text(probe, "after a packet of %u bytes, the maximum", maximum));
     }
-    packet.publish.payload.length++;
-    wire_send(wire, &packet);
-    want_closed(wire, "a packet above the broker's Maximum Packet Size", REASONS(MQ5_PACKET_TOO_LARGE));
+    wire_send(wire, &above);
+    want_closed(wire, probe_text(probe, "a packet %u bytes above the broker's Maximum Packet Size", bytes),
+                REASONS(MQ5_PACKET_TOO_LARGE));
+}
+
+static void too_large(struct conform_probe *probe)
+{
+    too_large_by(probe, 1000);
+}
+
+static void just_too_large(struct conform_probe *probe)
+{
+    too_large_by(probe, 1);
 }
 
 /* ---- what is not available -------------------------------------------------------------------------------------------------------- */
@@ -307,11 +323,17 @@ CHECK_TABLE(checks_connack,
              .needs = CONFORM_NO_RETAIN,
              .run = publish_retained_nowhere},
             {.id = "B-CONN-068",
-             .name = "a packet above the broker's Maximum Packet Size ends the connection",
+             .name = "a packet far above the broker's Maximum Packet Size ends the connection",
              .refs = {"S3.2.2.3.6b"},
              .level = CONFORM_MUST,
              .needs = CONFORM_SMALL_PACKETS,
-             .run = packet_too_large},
+             .run = too_large},
+            {.id = "B-CONN-074",
+             .name = "a packet one byte above the broker's Maximum Packet Size ends the connection",
+             .refs = {"S3.2.2.3.6b"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_SMALL_PACKETS,
+             .run = just_too_large},
             {.id = "B-CONN-069",
              .name = "a filter with a wildcard is refused where there are none",
              .refs = {"S3.2.2.3.11a"},

@@ -53,7 +53,7 @@ static void size_of_messages(struct conform_probe *probe)
     wire_publish(publisher, topic, payload_for(probe, topic, qos, limit + 1), qos);
     wire_publish(publisher, topic, just, qos);
     wire_publish(publisher, topic, payload_for(probe, topic, 0, limit + 1), 0);
-    wire_publish(publisher, topic, payload_for(probe, topic, qos, limit + 5000), qos);
+    wire_publish(publisher, topic, payload_for(probe, topic, qos, limit + 1500), qos);
     wire_publish(publisher, topic, "marker", qos);
     need_message(wire, topic, "marker");
     want_none_above(probe, wire, limit);

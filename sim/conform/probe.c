@@ -318,7 +318,10 @@ void probe_left_session(struct conform_probe *probe, struct span client_id)
 static void remove_left(struct conform_probe *probe)
 {
     struct suite *suite = probe->suite;
-    if (probe->retained_count) {
+    bool none_kept = suite->broker.has & CONFORM_NO_RETAIN; /* what was to be retained was refused */
+    for (uint32_t i = 0; none_kept && i < probe->retained_count; i++)
+        journal_retained_gone(suite->journal, probe->retained[i]);
+    if (probe->retained_count && !none_kept) {
         struct sweeper *sweeper = sweep_open(suite->target, suite->options, probe_client_id(probe, 98));
         for (uint32_t i = 0; sweeper && i < probe->retained_count; i++)
             if (sweep_retained(sweeper, probe->retained[i]))
