@@ -245,10 +245,10 @@ static bool start_embedded(struct embedded *embedded, char *error, size_t capaci
     options.quiet = true;
     options.cloud.broker.maximum_subscriptions_per_session = 10000;
     options.cloud.broker.maximum_queued_per_session = 100000;
-    options.cloud.broker.receive_maximum = 100; /* so that a check can send more */
     options.cloud.broker.topic_alias_maximum = 64;
     options.cloud.broker.outbound_topic_aliases = 64;
-    options.cloud.broker.receive_maximum = 500; /* so that there can be too much in flight */
+    options.cloud.broker.receive_maximum = 500;         /* so that there can be too much in flight */
+    options.cloud.broker.maximum_packet_size = 1 << 20; /* so that a packet can be too large */
     options.cloud.broker.dollar_topics_reserved = false;
     embedded->pid = cloud_serve_start(&options, &doors, &embedded->stop_fd, error, capacity);
     if (embedded->pid > 0)
