@@ -225,11 +225,10 @@ static void handling_row(uint32_t row, struct conform_row *out)
     out->ref = handlings[row].ref;
 }
 
-/* The second filter is a control: its retained message comes each time, and after what the first filter brings. */
+/* The second filter is a control, a new one each time: its retained message comes, and after what the first filter brings. */
 static void subscribe_handling(struct conform_probe *probe, struct wire *wire, const char *topic, uint8_t handling,
-                               uint8_t qos)
+                               uint8_t qos, const char *control)
 {
-    const char *control = probe_topic(probe, "control");
     struct mq5_subscription list[] = {subscription(topic, qos), subscription(control, 1)};
     list[0].retain_handling = handling;
     need_granted(wire, wire_subscribe_with(wire, list, 2, 0), 2);
@@ -237,15 +236,12 @@ static void subscribe_handling(struct conform_probe *probe, struct wire *wire, c
     probe_settle(probe);
 }
 
-/* Keeps a message under the topic and another under the control, and waits until both are there for new subscribers. */
-static void keep_two(struct conform_probe *probe, const char *topic)
+/* Keeps a message and waits until it is there for new subscribers. */
+static const char *keep(struct conform_probe *probe, struct wire *publisher, const char *topic, const char *payload)
 {
-    struct wire *publisher = probe_connect(probe, "publisher");
-    const char *control = probe_topic(probe, "control");
-    wire_publish_retained(publisher, topic, "kept", 1);
-    wire_publish_retained(publisher, control, "control", 1);
-    need(probe, says(probe_kept(probe, topic, "kept"), "kept"), "the message is not kept");
-    need(probe, says(probe_kept(probe, control, "control"), "control"), "the control is not kept");
+    wire_publish_retained(publisher, topic, payload, 1);
+    need(probe, says(probe_kept(probe, topic, payload), payload), "the message is not kept");
+    return topic;
 }
 
 static void handling(struct conform_probe *probe)
@@ -254,14 +250,16 @@ static void handling(struct conform_probe *probe)
     enum standing standing = handlings[row].standing;
     if ((standing == RESUMED || standing == THROWN_AWAY) && !probe_has(probe, CONFORM_SESSION))
         skip(probe, "needs sessions that outlive their connection");
-    const char *topic = probe_topic(probe, "kept");
-    keep_two(probe, topic);
+    struct wire *publisher = probe_connect(probe, "publisher");
+    const char *topic = keep(probe, publisher, probe_topic(probe, "kept"), "kept");
+    const char *first = keep(probe, publisher, probe_topic(probe, "control/1"), "control");
+    const char *second = keep(probe, publisher, probe_topic(probe, "control/2"), "control");
     struct mq5_connect login = probe_login(probe, 50);
     if (standing == RESUMED || standing == THROWN_AWAY)
         set_session_expiry(&login, 60);
     struct wire *wire = probe_connect_as(probe, "subscriber", &login);
     if (standing != NEW) {
-        subscribe_handling(probe, wire, topic, MQ5_RETAIN_SEND, 1);
+        subscribe_handling(probe, wire, topic, MQ5_RETAIN_SEND, 1, first);
         need_message(wire, topic, "kept");
     }
     if (standing == UNSUBSCRIBED)
@@ -271,7 +269,7 @@ static void handling(struct conform_probe *probe)
         wire = standing == RESUMED ? probe_return(probe, &login) : probe_resume(probe, "anew", &login, true);
     }
     uint32_t before = wire_count_messages(wire, topic, "kept");
-    subscribe_handling(probe, wire, topic, handlings[row].handling, standing == OTHER_QOS ? 0 : 1);
+    subscribe_handling(probe, wire, topic, handlings[row].handling, standing == OTHER_QOS ? 0 : 1, second);
     if (handlings[row].sent)
         want_message(wire, topic, "kept");
     else
@@ -285,16 +283,12 @@ static void handling_each(struct conform_probe *probe)
     struct wire *publisher = probe_connect(probe, "publisher"), *wire = probe_connect(probe, "subscriber");
     struct mq5_subscription list[4];
     for (int i = 0; i < 3; i++) {
-        const char *topic = probe_topic(probe, "%s", names[i]);
-        wire_publish_retained(publisher, topic, names[i], 1);
-        need(probe, says(probe_kept(probe, topic, names[i]), names[i]), "the message is not kept");
-        list[i] = subscription(topic, 1);
+        list[i] = subscription(keep(probe, publisher, probe_topic(probe, "%s", names[i]), names[i]), 1);
     }
     list[1].retain_handling = MQ5_RETAIN_DO_NOT_SEND;
     list[2].retain_handling = MQ5_RETAIN_SEND_IF_NEW;
     list[3] = subscription(control, 1);
-    wire_publish_retained(publisher, control, "control", 1);
-    need(probe, says(probe_kept(probe, control, "control"), "control"), "the control is not kept");
+    keep(probe, publisher, control, "control");
     need_granted(wire, wire_subscribe_with(wire, list, 4, 0), 4);
     need_message(wire, control, "control");
     want_message(wire, probe_topic(probe, "send"), "send");
