@@ -213,6 +213,7 @@ struct conform_options {
     double time_scale;         /* of deadlines; 0: 1 */
     const char *journal;       /* file of what is left behind; NULL: none is kept */
     const char *capture;       /* pcapng of every packet; NULL: none */
+    const char *packets;       /* a line of JSON for every packet, as it was decoded; NULL: none */
     bool keep_traces;          /* of checks that passed, too */
     uint64_t seed;             /* of the run's name; 0: from the system */
     const volatile bool *stop; /* NULL, or set from outside to end early */

@@ -20,7 +20,7 @@ struct conform_command {
     struct conform_options run;
     const char *out, *profile;
     struct conform_profile *known;
-    bool trace, matrix, list, clean_up, strict;
+    bool trace, packets, matrix, list, clean_up, strict;
 };
 
 static volatile bool stop_requested;
@@ -43,6 +43,7 @@ static int usage(FILE *out)
         "this run\n"
         "  --only IDS             ids of checks, rows or statements, with commas; * at an end: B-CONN*, MQTT-3.1.2-24\n"
         "  --trace                print the packets of every check\n"
+        "  --packets              packets.jsonl, too: every packet as it was decoded, to be held against trace.pcapng\n"
         "  --matrix               print every statement: its checks and its verdict; without URI: no run\n"
         "  --list                 list the checks; no run\n"
         "  --lane heavy           large packets and much traffic, too\n"
@@ -65,6 +66,7 @@ enum {
     OPTION_PROFILE = 256,
     OPTION_ONLY,
     OPTION_TRACE,
+    OPTION_PACKETS,
     OPTION_MATRIX,
     OPTION_LIST,
     OPTION_LANE,
@@ -90,6 +92,7 @@ static const struct option long_options[] = {
     {"profile", required_argument, NULL, OPTION_PROFILE},
     {"only", required_argument, NULL, OPTION_ONLY},
     {"trace", no_argument, NULL, OPTION_TRACE},
+    {"packets", no_argument, NULL, OPTION_PACKETS},
     {"matrix", no_argument, NULL, OPTION_MATRIX},
     {"list", no_argument, NULL, OPTION_LIST},
     {"lane", required_argument, NULL, OPTION_LANE},
@@ -141,6 +144,7 @@ static bool take(int option, const char *text, struct conform_command *command)
     case OPTION_PROFILE: command->profile = text; return true;
     case OPTION_ONLY: run->only = text; return true;
     case OPTION_TRACE: command->trace = run->keep_traces = true; return true;
+    case OPTION_PACKETS: command->packets = true; return true;
     case OPTION_MATRIX: command->matrix = true; return true;
     case OPTION_LIST: command->list = true; return true;
     case OPTION_LANE:
@@ -324,12 +328,15 @@ static int run_checks(struct conform_command *command, const char *named, const 
                                     .started_epoch_s = time(NULL),
                                     .matrix = command->matrix,
                                     .trace = command->trace};
-    char error[600], journal[700], capture[700], line[2048];
+    char error[600], journal[700], capture[700], packets[700], line[2048];
     struct rusage usage_of;
     snprintf(journal, sizeof(journal), "%s/journal", directory);
     snprintf(capture, sizeof(capture), "%s/trace.pcapng", directory);
     command->run.journal = journal;
     command->run.capture = capture;
+    snprintf(packets, sizeof(packets), "%s/packets.jsonl", directory);
+    if (command->packets)
+        command->run.packets = packets;
     cli_command_text(argc, argv, line, sizeof(line));
     report.command = line;
     if (isatty(STDERR_FILENO))
@@ -343,6 +350,7 @@ static int run_checks(struct conform_command *command, const char *named, const 
             cli_complain("%s", error);
         conform_release(&outcome);
         unlink(capture);
+        unlink(packets);
         rmdir(directory);
         return usable ? EXIT_USAGE : EXIT_ENVIRONMENT;
     }

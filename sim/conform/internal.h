@@ -61,6 +61,13 @@ void capture_bytes(struct capture *capture, uint32_t connection, bool outbound, 
 void capture_ends(struct capture *capture, uint32_t connection, bool outbound, int64_t at_us, bool reset);
 bool capture_close(struct capture *capture); /* NULL is nothing; false: could not be written */
 
+/* packets.c: every packet as it was decoded, for --packets. `error` counts when it could not be. */
+struct packets;
+struct packets *packets_open(const char *path, char *error, size_t error_capacity);
+void packets_add(struct packets *packets, const struct wire *wire, enum conform_direction direction, struct span bytes,
+                 const struct mq5_packet *decoded, const struct mq5_error *error, const char *text);
+bool packets_close(struct packets *packets); /* NULL is nothing; false: could not be written */
+
 /* ---- journal.c: what would be left behind ------------------------------------------------------------------------------- */
 
 struct journal;
@@ -85,6 +92,7 @@ struct suite {
     const struct conform_options *options;
     struct target *target;
     struct capture *capture;
+    struct packets *packets;
     struct journal *journal;
     struct conform_broker broker;
     struct arena *arena; /* only the main thread's */

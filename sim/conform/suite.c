@@ -371,6 +371,8 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
         return false;
     if (options->capture && !(suite->capture = capture_open(options->capture, suite->target, error, capacity)))
         return false;
+    if (options->packets && !(suite->packets = packets_open(options->packets, error, capacity)))
+        return false;
     if (options->journal &&
         !(suite->journal = journal_open(options->journal, target_name(suite->target), error, capacity)))
         return false;
@@ -415,6 +417,10 @@ bool conform_run(const struct conform_options *options, struct conform_outcome *
     finish(&suite, out);
     if (!capture_close(suite.capture) && usable) {
         snprintf(error, error_capacity, "%s: cannot be written", options->capture);
+        usable = false;
+    }
+    if (!packets_close(suite.packets) && usable) {
+        snprintf(error, error_capacity, "%s: cannot be written", options->packets);
         usable = false;
     }
     journal_close(suite.journal);

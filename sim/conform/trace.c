@@ -98,14 +98,17 @@ uint32_t trace_bytes(struct conform_probe *probe, const struct wire *wire, enum 
     mask(probe, kept, bytes.length);
     line.bytes = (struct span){kept, bytes.length};
     struct mq5_packet own;
+    struct mq5_error error = {MQ5_MALFORMED, 0, "", "", 0};
     if (!decoded && mq5_decode(wire->version, direction == CONFORM_OUT ? MQ5_FROM_CLIENT : MQ5_FROM_SERVER, bytes.data,
-                               bytes.length, &own, NULL) == MQ5_OK)
+                               bytes.length, &own, &error) == MQ5_OK)
         decoded = &own;
     if (decoded)
         mq5_describe(wire->version, decoded, text, sizeof(text));
     else
         snprintf(text, sizeof(text), "%s, %u bytes that are no legal packet",
                  bytes.length ? mq5_type_name(bytes.data[0] >> 4) : "nothing", bytes.length);
+    if (probe->suite->packets)
+        packets_add(probe->suite->packets, wire, direction, line.bytes, decoded, &error, text);
     line.text = keep_text(probe, text);
     return add_line(probe, line);
 }
