@@ -42,8 +42,7 @@ struct link {
 struct mutant {
     const char *name;      /* what is wrong, in a few words */
     const char *statement; /* NULL: an oddity */
-    bool late;  /* begins when the rig has found out what the broker can do: breaks what it would not get past */
-    bool waits; /* nothing finds it yet */
+    bool late; /* begins when the rig has found out what the broker can do: breaks what it would not get past */
     void (*options)(struct cloud_broker_options *options);
     bool (*in)(struct link *link, struct seen *seen);
     bool (*out)(struct link *link, struct seen *seen);

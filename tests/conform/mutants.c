@@ -32,6 +32,92 @@ static const struct mutant_table *const tables[] = {
 
 static const struct mutant unmutated = {.name = "the broker as it is"};
 
+/* Not found yet, or not quiet yet: their checks are still being written. */
+static const char *const waiting[] = {
+    "Maximum QoS 0",
+    "Maximum QoS 1",
+    "who is refused gets no CONNACK",
+    "QoS 1 is the most that is granted",
+    "PUBACK and PUBREC always say 0x10",
+    "Maximum Packet Size 2,048",
+    "QoS 0 is not retained",
+    "a will is lost on takeover",
+    "sessions of at most 10 s",
+    "a will is lost when Keep Alive runs out",
+    "the client's Keep Alive is not the one that counts",
+    "a takeover publishes the will before its delay",
+    "the highest topic alias is refused",
+    "reason strings and user properties wherever they may be",
+    "all clients without an id are one",
+    "every message has a Payload Format Indicator",
+    "Server Keep Alive of 2 to 10 s",
+    "large payloads lose their last byte",
+    "another id is told than was assigned",
+    "what follows a DISCONNECT is done",
+    "topics are in small letters",
+    "CONNACK has a reason code that is none",
+    "Session Present is set after a clean start",
+    "an expiry raised from 0 by DISCONNECT is overlooked",
+    "a client that comes again is turned away",
+    "Clean Start is looked at for its answer only",
+    "Retain As Published is lost when a session is resumed",
+    "topic alias 0 comes",
+    "an alias comes that was never told",
+    "DUP comes with QoS 0",
+    "0x10 in an acknowledgement is an error",
+    "PINGREQ is not answered while messages are in flight",
+    "reason codes of SUBACK are turned round",
+    "UNSUBACK always has 0x00",
+    "a message goes to the first session only",
+    "Payload Format Indicator 2 is overlooked",
+    "CONNECT fields in any order are accepted",
+    "topic names may have wildcards",
+    "DUP with QoS 0 is overlooked",
+    "wildcards in response topics are overlooked",
+    "PUBREL comes without its flag",
+    "a reserved acknowledge flag is set",
+    "CONNACK has Receive Maximum 0",
+    "CONNACK has Maximum QoS 2",
+    "CONNACK has Retain Available 2",
+    "CONNACK has Maximum Packet Size 0",
+    "QoS 0 comes with DUP",
+    "QoS 3 comes",
+    "ill-formed UTF-8 in a PUBLISH is overlooked",
+    "ill-formed UTF-8 in a CONNECT is overlooked, but in its client id",
+    "wrong header flags are overlooked",
+    "U+0000 in strings is overlooked",
+    "packet type 0 is overlooked",
+    "wrong flags of all but SUBSCRIBE are overlooked",
+    "foreign and unknown properties are overlooked",
+    "packets longer or shorter than what is in them are overlooked",
+    "properties given twice are overlooked",
+    "properties that run past their packet are overlooked",
+    "Remaining Length in any form is read",
+    "QoS 3 is overlooked",
+    "PINGRESP has a long form of its length",
+    "Remaining Length of five bytes is read",
+    "QoS 0 comes with a packet identifier",
+    "SUBACK has a reserved flag",
+    "UNSUBACK is longer than what is in it",
+    "no properties are not written as a length of 0",
+    "SUBACK has a property twice",
+    "SUBACK has a property that is not its own",
+    "a reason string is no UTF-8",
+    "a property of SUBACK runs past its end",
+    "a reason string has a U+0000",
+    "CONNACK has a property twice",
+    "Retain Handling 0 sends nothing",
+    "QoS 0 is the most that is granted",
+};
+
+static bool waits(const struct mutant *mutant)
+{
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+        if (strcmp(waiting[i], mutant->name) == 0)
+            return true;
+    return false;
+}
+
 struct job {
     const struct mutant *mutant;
     struct served *served;
@@ -66,9 +152,9 @@ static bool table_is_sound(void)
                 printf("%s: there is no statement %s\n", mutant->name, mutant->statement);
                 wrong++;
             }
-            if (mutant->statement && !mutant->waits)
+            if (mutant->statement && !waits(mutant))
                 mutants++;
-            odd += !mutant->statement && !mutant->waits;
+            odd += !mutant->statement && !waits(mutant);
             for (size_t u = 0; u <= t; u++)
                 for (uint32_t j = 0; j < (u == t ? i : tables[u]->count); j++)
                     if (strcmp(tables[u]->list[j].name, mutant->name) == 0) {
@@ -86,7 +172,7 @@ static bool table_is_sound(void)
 
 static bool is_asked_for(const struct mutant *mutant)
 {
-    if (mutant->waits && !asked.waiting)
+    if (waits(mutant) && !asked.waiting)
         return false;
     return !asked.only || strcasestr(mutant->name, asked.only) ||
            (mutant->statement && strcmp(mutant->statement, asked.only) == 0);
