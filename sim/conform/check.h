@@ -75,6 +75,10 @@ const struct mq5_connack *wire_connack(const struct wire *wire); /* NULL: none c
 struct wire *probe_resume(struct conform_probe *probe, const char *name, const struct mq5_connect *login,
                           bool clean_start);
 
+/* TLS on a connection of its own, and nothing else: at most this version (0x0303: TLS 1.2), offering the protocol "mqtt" (ALPN) or none. true: the
+ * broker has agreed; *chosen: the protocol it chose, "": none. */
+bool probe_handshake(struct conform_probe *probe, uint16_t highest, bool offer_mqtt, const char **chosen);
+
 enum wire_ending {
     WIRE_FIN,        /* closes, no DISCONNECT */
     WIRE_RESET,      /* RST */
@@ -86,6 +90,7 @@ void wire_end(struct wire *wire, enum wire_ending ending);
 void wire_disconnect(struct wire *wire, uint8_t reason);
 bool wire_is_open(const struct wire *wire); /* as far as we have seen */
 bool wire_was_reset(const struct wire *wire);
+bool wire_is_malformed(const struct wire *wire); /* what came last could not be decoded */
 bool wire_is_legal(
     const struct wire *wire); /* false: something came that is no legal packet, and nothing is read after it */
 int64_t wire_closed_at(const struct wire *wire); /* when the broker's end came; TIME_NEVER */

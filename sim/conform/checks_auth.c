@@ -96,7 +96,7 @@ static const struct received *next_step(struct conform_probe *probe, struct wire
     int64_t until_us = probe_now(probe) + probe_patience(probe);
     const struct received *step = NULL;
     bool decided = false;
-    while (!step && !decided && wire_is_open(wire) && probe_now(probe) < until_us) {
+    while (!step && !decided && wire_is_open(wire) && !wire_is_malformed(wire) && probe_now(probe) < until_us) {
         step = try_packet(wire, MQ5_AUTH, 20 * US_PER_MS);
         decided = wire_connack(wire) != NULL;
     }
@@ -129,16 +129,26 @@ static uint32_t count_steps(const struct wire *wire)
     return wire_count_of(wire, MQ5_AUTH);
 }
 
+/* The connection ends, and the exchange does not go on before. */
+static void want_no_step(struct conform_probe *probe, struct wire *wire, const char *what, const uint8_t *reasons)
+{
+    uint32_t steps = count_steps(wire);
+    want_closed(wire, what, reasons);
+    want(probe, count_steps(wire) == steps, "%s is answered with AUTH", what);
+}
+
 static void bad_reason(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
     send_auth(wire, 0x01, probe_told(probe, "auth_method"), data_of(probe, 0));
-    want_closed(wire, "AUTH with a reason that is none", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
+    want_no_step(probe, wire, "AUTH with a reason that is none", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
 }
 
 static void continues(struct conform_probe *probe)
 {
-    struct wire *wire = authenticated(probe);
+    struct mq5_connect login = login_with(probe, data_of(probe, 0));
+    struct wire *wire = exchange(probe, &login, STEPS);
+    want(probe, !wire_is_malformed(wire), "what comes is no legal AUTH");
     if (count_steps(wire) == 0)
         skip(probe, "this method needs no AUTH");
     for (uint32_t i = 0; i < wire_count(wire); i++) {
@@ -216,8 +226,8 @@ static void other_method(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
     send_auth(wire, MQ5_RE_AUTHENTICATE, "mc5-other-method", data_of(probe, 0));
-    want_closed(wire, "re-authentication by another method",
-                REASONS(MQ5_PROTOCOL_ERROR, MQ5_BAD_AUTHENTICATION_METHOD, MQ5_NOT_AUTHORIZED));
+    want_no_step(probe, wire, "re-authentication by another method",
+                 REASONS(MQ5_PROTOCOL_ERROR, MQ5_BAD_AUTHENTICATION_METHOD, MQ5_NOT_AUTHORIZED));
 }
 
 static void fails_again(struct conform_probe *probe)
@@ -231,7 +241,7 @@ static void no_method(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
     send_auth(wire, MQ5_RE_AUTHENTICATE, NULL, NULL);
-    want_closed(wire, "AUTH without a method", REASONS(MQ5_PROTOCOL_ERROR));
+    want_no_step(probe, wire, "AUTH without a method", REASONS(MQ5_PROTOCOL_ERROR));
 }
 
 /* ---- flags ------------------------------------------------------------------------------------------------------------------------- */
@@ -254,7 +264,7 @@ static void flags(struct conform_probe *probe)
         SET_PROPERTY(packet.auth.properties, authentication_data, MQ5_AUTHENTICATION_DATA,
                      span_text(data_of(probe, 0)));
     wire_send_raw(wire, &packet, &(struct mq5_raw){.set_flags = true});
-    want_closed(wire, "AUTH with wrong flags", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
+    want_no_step(probe, wire, "AUTH with wrong flags", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
 }
 
 /* ---- what is said in words --------------------------------------------------------------------------------------------------------- */

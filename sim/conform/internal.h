@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 /* ---- transport.c: bytes to and from the broker ------------------------------------------------------------------------ */
@@ -18,6 +19,7 @@ struct target *target_create(const struct conform_options *options, char *error,
 void target_destroy(struct target *target);
 enum transport_scheme target_scheme(const struct target *target);
 bool target_is_loopback(const struct target *target);
+const struct sockaddr *target_address(const struct target *target, socklen_t *length);
 const char *target_name(const struct target *target); /* "mqtt://host:1883" */
 
 struct transport;

@@ -27,6 +27,7 @@ extern const struct check_table checks_shared;
 extern const struct check_table checks_disconnect;
 extern const struct check_table checks_errors;
 extern const struct check_table checks_auth;
+extern const struct check_table checks_tls;
 
 /* One a line. */
 /* clang-format off */
@@ -57,6 +58,7 @@ const struct check_table *const check_tables[] = {
     &checks_disconnect,
     &checks_errors,
     &checks_auth,
+    &checks_tls,
 };
 /* clang-format on */
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

@@ -204,6 +204,12 @@ bool target_is_loopback(const struct target *target)
     return ntohl(((const struct sockaddr_in *)&target->address)->sin_addr.s_addr) >> 24 == 127;
 }
 
+const struct sockaddr *target_address(const struct target *target, socklen_t *length)
+{
+    *length = target->address_length;
+    return (const struct sockaddr *)&target->address;
+}
+
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
 /* true: ready, or in error, which the next call finds. */

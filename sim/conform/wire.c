@@ -340,6 +340,11 @@ bool wire_is_legal(const struct wire *wire)
     return !wire->malformed;
 }
 
+bool wire_is_malformed(const struct wire *wire)
+{
+    return wire->malformed;
+}
+
 int64_t wire_closed_at(const struct wire *wire)
 {
     return wire->closed_us;
