@@ -172,10 +172,61 @@ static void hold(struct conform_probe *probe)
     scene_want_ended(&scene, text.name, reasons);
 }
 
-CHECK_TABLE(rows_text, {.id = "B-TEXT-001",
-                        .name = "a string that is none ends the connection",
-                        .refs = {"MQTT-1.5.4-1", "MQTT-1.5.4-2", "MQTT-1.5.7-1"},
-                        .level = CONFORM_MUST,
-                        .run = hold,
-                        .row_count = count,
-                        .row = describe})
+/* Control characters and non-characters: a broker may take them for an error; one that does not hands them on as they are. */
+static const struct rare {
+    const char *name, *bytes;
+} rares[] = {
+    {"U+0001", "\x01"}, {"U+001F", "\x1F"}, {"U+007F", "\x7F"}, {"U+009F", "\xC2\x9F"}, {"U+FFFF", "\xEF\xBF\xBF"}};
+
+static uint32_t rare_count(void)
+{
+    return sizeof(rares) / sizeof(rares[0]);
+}
+
+static void rare_row(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "%s in the value of a user property", rares[row].name);
+}
+
+static void rare(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "rare"), *text = rares[probe_row(probe)].bytes;
+    struct wire *wire = probe_connect(probe, "subscriber");
+    wire_subscribe(wire, topic, 0);
+    struct wire *publisher = probe_connect(probe, "publisher");
+    struct mq5_user_property pair = {SPAN_LITERAL("rare"), span_text(text)};
+    struct mq5_publish publish = message(topic, "rare", 0);
+    publish.properties.present = MQ5_BIT(MQ5_USER_PROPERTY);
+    publish.properties.user = &pair;
+    publish.properties.user_count = 1;
+    wire_publish_packet(publisher, &publish);
+    int64_t until_us = probe_now(probe) + probe_patience(probe);
+    const struct received *came = NULL;
+    while (!came && wire_is_open(publisher) && probe_now(probe) < until_us)
+        came = try_message(wire, topic, "rare", 100 * US_PER_MS);
+    want(probe, came || !wire_is_open(publisher), "the message is swallowed without a word");
+    if (!came) {
+        note(probe, "the broker takes it for an error");
+        return;
+    }
+    uint32_t offset = 0;
+    struct mq5_user_property found = {.value = {NULL, 0}};
+    need(probe, mq5_user_property_next(came->packet.publish.properties.encoded, &offset, &found), "no user property");
+    want(probe, span_equal(found.value, pair.value), "it arrives changed");
+}
+
+CHECK_TABLE(rows_text,
+            {.id = "B-TEXT-001",
+             .name = "a string that is none ends the connection",
+             .refs = {"MQTT-1.5.4-1", "MQTT-1.5.4-2", "MQTT-1.5.7-1"},
+             .level = CONFORM_MUST,
+             .run = hold,
+             .row_count = count,
+             .row = describe},
+            {.id = "B-TEXT-002",
+             .name = "control characters are an error, or handed on as they are",
+             .refs = {"S1.5.4a"},
+             .level = CONFORM_MAY,
+             .run = rare,
+             .row_count = rare_count,
+             .row = rare_row})

@@ -147,6 +147,46 @@ static void cut_short(struct conform_probe *probe)
     scene_want_ended(&scene, text.name, malformed);
 }
 
+/* ---- the first byte ---------------------------------------------------------------------------------------------------------------------- */
+
+/* Every packet with each of its four flags turned, but for PUBLISH, whose flags mean something; and packets of type 0. */
+static uint32_t firsts_count(void)
+{
+    return ROW_PACKETS * 4;
+}
+
+static void firsts_row(uint32_t row, struct conform_row *out)
+{
+    enum row_packet packet = (enum row_packet)(row / 4);
+    if (packet == ROW_WILL || packet == ROW_PUBLISH) {
+        snprintf(out->name, sizeof(out->name), "a packet of type 0, flags %u%s", row % 4,
+                 packet == ROW_WILL ? ", first of all" : "");
+        out->ref = "S2.1.2a";
+        return;
+    }
+    snprintf(out->name, sizeof(out->name), "%s: bit %u of its flags turned", row_packet_name(packet), row % 4);
+    out->ref = "S2.1.3a";
+}
+
+static void firsts(struct conform_probe *probe)
+{
+    uint32_t row = probe_row(probe);
+    enum row_packet packet = (enum row_packet)(row / 4);
+    struct conform_row text;
+    struct builder whole = {.length = 0}, body = {.length = 0}, out = {.length = 0};
+    if (!can_play(probe, packet))
+        skip(probe, "the broker lacks the QoS");
+    firsts_row(row, &text);
+    struct scene scene = scene_prepare(probe, packet);
+    split(&scene, &whole, &body);
+    bool nothing = packet == ROW_WILL || packet == ROW_PUBLISH;
+    if (nothing)
+        body.length = 0;
+    put_packet(&out, nothing ? (uint8_t)(row % 4) : (uint8_t)(whole.bytes[0] ^ 1u << row % 4), &body);
+    wire_send_builder(scene.wire, &out);
+    scene_want_ended(&scene, text.name, malformed);
+}
+
 /* ---- flags of CONNECT ------------------------------------------------------------------------------------------------------------------ */
 
 /* All flags with the reserved bit 0, with the payload that they promise; and some with the reserved bit 1. */
@@ -232,6 +272,13 @@ CHECK_TABLE(rows_wire,
              .run = cut_short,
              .row_count = cuts_count,
              .row = cuts_row},
+            {.id = "B-WIRE-004",
+             .name = "types and flags that are none end the connection",
+             .refs = {"S2.1.2a", "S2.1.3a"},
+             .level = CONFORM_MUST,
+             .run = firsts,
+             .row_count = firsts_count,
+             .row = firsts_row},
             {.id = "B-WIRE-003",
              .name = "flags of CONNECT",
              .refs = {"MQTT-3.1.2-3", "MQTT-3.1.2-11", "MQTT-3.1.2-12", "MQTT-3.1.2-13", "MQTT-3.1.4-5"},

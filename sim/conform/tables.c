@@ -1,6 +1,9 @@
 /* tables.c: which tables of checks there are. A new file of checks is a new line here. */
 #include "tables.h"
 
+extern const struct check_table rows_wire;
+extern const struct check_table rows_text;
+extern const struct check_table rows_properties;
 extern const struct check_table checks_connect;
 extern const struct check_table checks_connect_refused;
 extern const struct check_table checks_will;
@@ -32,6 +35,9 @@ extern const struct check_table checks_tls;
 /* One a line. */
 /* clang-format off */
 const struct check_table *const check_tables[] = {
+    &rows_wire,
+    &rows_text,
+    &rows_properties,
     &checks_connect,
     &checks_connect_refused,
     &checks_will,
