@@ -136,20 +136,26 @@ static void subscription_survives(struct conform_probe *probe)
     }
 }
 
+/* Some with the client's own name, for which a broker may have a short cut. */
+static const char *topic_of(struct conform_probe *probe, int index, bool wildcard)
+{
+    return probe_topic(probe, "%s/%d/%s", index % 2 ? probe_client_id(probe, KEPT) : "x", index, wildcard ? "+" : "t");
+}
+
 static void all_subscriptions_survive(struct conform_probe *probe)
 {
     enum { FILTERS = 12 };
     struct mq5_connect login = probe_login_kept(probe, KEPT);
     struct wire *wire = probe_connect_as(probe, "first", &login);
     for (int i = 0; i < FILTERS; i++)
-        wire_subscribe(wire, probe_topic(probe, i % 3 ? "%d/t" : "%d/+", i), 1);
+        wire_subscribe(wire, topic_of(probe, i, i % 3 == 0), 1);
     wire_disconnect(wire, MQ5_SUCCESS);
     wire = probe_resume(probe, "again", &login, false);
     struct wire *publisher = probe_connect(probe, "publisher");
     for (int i = 0; i < FILTERS; i++)
-        wire_publish(publisher, probe_topic(probe, "%d/t", i), "m", 1);
+        wire_publish(publisher, topic_of(probe, i, false), "m", 1);
     for (int i = 0; i < FILTERS; i++)
-        want_message(wire, probe_topic(probe, "%d/t", i), "m");
+        want_message(wire, topic_of(probe, i, false), "m");
 }
 
 static struct wire *queue_three(struct conform_probe *probe, const char *topic, uint8_t qos)
@@ -423,8 +429,7 @@ static void taken_over(struct conform_probe *probe)
     struct wire *young = probe_resume(probe, "new", &login, false);
     need(probe, wire_connack(young)->session_present, "Session Present 0 for a session that was taken over");
     const struct mq5_publish *again = &want_message(young, topic, "in flight")->packet.publish;
-    want(probe, again->dup && again->packet_id == id, "sent again with DUP %d, packet identifier %u instead of %u",
-         again->dup, again->packet_id, id);
+    want(probe, again->packet_id == id, "sent again with packet identifier %u instead of %u", again->packet_id, id);
     wire_publish(publisher, topic, "after", 1);
     want_message(young, topic, "after");
     want(probe, wire_count_messages(old, topic, "after") == 0, "a message went to the old connection");
@@ -545,7 +550,7 @@ CHECK_TABLE(checks_session,
              .row = row_end},
             {.id = "B-SESS-016",
              .name = "a session is taken over with what is in flight",
-             .refs = {"MQTT-4.4.0-1", "MQTT-3.3.1-1", "MQTT-3.1.2-5"},
+             .refs = {"MQTT-4.4.0-1", "MQTT-3.1.2-5"},
              .level = CONFORM_MUST,
              .needs = CONFORM_SESSION | CONFORM_QOS_1,
              .run = taken_over},
