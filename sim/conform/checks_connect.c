@@ -366,6 +366,36 @@ static void takeover(struct conform_probe *probe)
     want_alive(young, "on the new connection");
 }
 
+/* One after another: each is let go when the next one comes, and the last one stays. */
+static void takeovers(struct conform_probe *probe)
+{
+    enum { TIMES = 6 };
+    struct wire *wires[TIMES];
+    struct mq5_connect login = probe_login(probe, 10);
+    set_session_expiry(&login, 60);
+    for (int i = 0; i < TIMES; i++)
+        wires[i] = probe_resume(probe, probe_text(probe, "number %d", i), &login, i % 2);
+    for (int i = 0; i < TIMES - 1; i++)
+        want(probe, wire_closes(wires[i], probe_patience(probe)), "connection %d of %d stays open", i + 1, TIMES);
+    want_alive(wires[TIMES - 1], "on the last connection");
+}
+
+/* Capitals are other letters. */
+static void case_of_id(struct conform_probe *probe)
+{
+    struct mq5_connect small = probe_login(probe, 10), large = small;
+    char *id = probe_memory(probe, small.client_id.length);
+    for (uint32_t i = 0; i < small.client_id.length; i++) {
+        char each = (char)small.client_id.data[i];
+        id[i] = each >= 'a' && each <= 'z' ? (char)(each - 'a' + 'A') : each;
+    }
+    large.client_id = (struct span){(const uint8_t *)id, small.client_id.length};
+    struct wire *first = probe_connect_as(probe, "small letters", &small);
+    struct wire *second = probe_connect_as(probe, "capitals", &large);
+    want_alive(second, "of the client in capitals");
+    want_alive(first, "of the client in small letters: the two identifiers are taken for one");
+}
+
 CHECK_TABLE(checks_connect,
             {.id = "B-CONN-001",
              .name = "a second CONNECT ends the connection",
@@ -393,6 +423,11 @@ CHECK_TABLE(checks_connect,
              .refs = {"MQTT-3.1.4-3"},
              .level = CONFORM_MUST,
              .run = takeover},
+            {.id = "B-CONN-034",
+             .name = "the same client identifier, again and again: only the last connection stays",
+             .refs = {"MQTT-3.1.4-3"},
+             .level = CONFORM_MUST,
+             .run = takeovers},
             {.id = "B-CONN-018",
              .name = "a CONNECT that comes byte by byte is accepted",
              .refs = {"MQTT-3.1.4-5"},
@@ -452,6 +487,11 @@ CHECK_TABLE(checks_connect,
              .level = CONFORM_MUST,
              .needs = CONFORM_SESSION | CONFORM_QOS_1,
              .run = two_ids},
+            {.id = "B-CONN-035",
+             .name = "client identifiers that differ in capitals are two",
+             .refs = {"MQTT-3.1.3-2"},
+             .level = CONFORM_MUST,
+             .run = case_of_id},
             {.id = "B-CONN-028",
              .name = "a session is resumed after DISCONNECT, behind its CONNACK",
              .refs = {"MQTT-3.1.2-5", "MQTT-3.2.0-1"},

@@ -66,6 +66,21 @@ static void size_of_messages(struct conform_probe *probe)
            "a message of just the %u bytes that the client takes did not arrive once", limit);
 }
 
+static void too_large_for_one(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "two");
+    uint32_t limit = (uint32_t)strlen(topic) + ROOM;
+    struct wire *wire = connect_limited(probe, limit), *other = probe_connect(probe, "takes everything");
+    uint8_t qos = probe_has(probe, CONFORM_QOS_1) ? 1 : 0;
+    wire_subscribe(wire, topic, qos);
+    wire_subscribe(other, topic, qos);
+    const char *payload = payload_for(probe, topic, qos, limit + 1000);
+    wire_publish(probe_connect(probe, "publisher"), topic, payload, qos);
+    want_message(other, topic, payload);
+    wire_publish(other, topic, "marker", qos);
+    need_message(wire, topic, "marker");
+}
+
 /* What is too large counts as delivered: it holds no place in the client's Receive Maximum, and nothing behind it waits. */
 static void dropped_counts_as_sent(struct conform_probe *probe)
 {
@@ -269,6 +284,11 @@ CHECK_TABLE(checks_connect_limits,
              .refs = {"MQTT-3.1.2-24", "MQTT-3.1.2-25"},
              .level = CONFORM_MUST,
              .run = size_of_messages},
+            {.id = "B-CONN-050",
+             .name = "what is too large for one client is sent to the others",
+             .refs = {"MQTT-3.1.2-25"},
+             .level = CONFORM_MUST,
+             .run = too_large_for_one},
             {.id = "B-CONN-041",
              .name = "messages that are too large count as delivered",
              .refs = {"MQTT-3.1.2-25"},

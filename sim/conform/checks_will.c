@@ -238,15 +238,25 @@ static void want_after(struct conform_probe *probe, struct wire *watcher, const 
          (int)((will->at_us - from_us) / 1000), what);
 }
 
-static void delayed(struct conform_probe *probe)
+static void delayed_after(struct conform_probe *probe, enum close_kind kind)
 {
     const char *topic = probe_topic(probe, "will");
     struct wire *watcher = watch_will(probe, topic, 0);
     struct mq5_connect login = login_with_will(probe, 0, topic, 3, 60);
     struct wire *wire = probe_connect_as(probe, "with a will", &login);
     int64_t from_us = probe_now(probe);
-    wire_end(wire, WIRE_RESET);
+    close_by(probe, wire, kind, MQ5_DISCONNECT_WITH_WILL);
     want_after(probe, watcher, topic, from_us, 3, "its delay of 3 s is over");
+}
+
+static void delayed(struct conform_probe *probe)
+{
+    delayed_after(probe, BY_RESET);
+}
+
+static void delayed_after_last_word(struct conform_probe *probe)
+{
+    delayed_after(probe, BY_REASON);
 }
 
 static void capped_by_session(struct conform_probe *probe)
@@ -400,6 +410,40 @@ static void retained(struct conform_probe *probe)
         will = try_message(subscribe_late(probe, topic), topic, "will", 2 * US_PER_S);
     want(probe, will != NULL, "a will with Will Retain 1 does not reach who subscribes later");
     want(probe, will->packet.publish.retain, "RETAIN 0 on the will at who subscribes later");
+}
+
+/* A retained message without payload takes the earlier one away; a will is no exception. */
+static void retained_and_empty(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "will");
+    struct mq5_connect login = probe_login(probe, 10);
+    set_will(&login, topic, "", 1, true, 0);
+    wire_publish_retained(probe_connect(probe, "publisher"), topic, "earlier", 1);
+    struct wire *watcher = subscribe_late(probe, topic);
+    need_message(watcher, topic, "earlier");
+    wire_end(probe_connect_as(probe, "with a will", &login), WIRE_RESET);
+    want_message(watcher, topic, "");
+    struct wire *late = subscribe_late(probe, topic);
+    wire_warm_up(late, topic);
+    mark(probe, late, topic);
+    want(probe, wire_count_messages(late, topic, "earlier") == 0,
+         "a retained will without payload leaves the earlier retained message in its place");
+    want(probe, wire_count_messages(late, topic, "") == 0, "a retained will without payload is kept");
+}
+
+/* The client's own session has subscribed to the will's topic: it waits there like any message. */
+static void to_own_session(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "will");
+    struct wire *watcher = watch_will(probe, topic, 1);
+    struct mq5_connect login = probe_login(probe, 10);
+    set_will(&login, topic, "will", 1, false, 0);
+    set_session_expiry(&login, 60);
+    struct wire *wire = probe_connect_as(probe, "with a will", &login);
+    wire_subscribe(wire, topic, 1);
+    wire_end(wire, WIRE_RESET);
+    need_message(watcher, topic, "will");
+    want_message(come_back(probe, &login, false), topic, "will");
 }
 
 static void with_qos(struct conform_probe *probe)
@@ -576,6 +620,13 @@ CHECK_TABLE(checks_will,
              .needs = CONFORM_SESSION,
              .lane = CONFORM_SLOW,
              .run = delayed},
+            {.id = "B-WILL-027",
+             .name = "DISCONNECT 0x04 leaves the will its delay",
+             .refs = {"MQTT-3.1.2-8"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_SESSION,
+             .lane = CONFORM_SLOW,
+             .run = delayed_after_last_word},
             {.id = "B-WILL-011",
              .name = "the will is published when the session ends before its delay",
              .refs = {"S3.1.3.2.2a", "MQTT-3.1.2-8"},
@@ -637,6 +688,18 @@ CHECK_TABLE(checks_will,
              .level = CONFORM_MUST,
              .needs = CONFORM_RETAIN | CONFORM_QOS_1,
              .run = retained},
+            {.id = "B-WILL-028",
+             .name = "a retained will without payload takes the retained message away",
+             .refs = {"MQTT-3.1.2-15", "MQTT-3.3.1-6"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_RETAIN | CONFORM_QOS_1,
+             .run = retained_and_empty},
+            {.id = "B-WILL-029",
+             .name = "a will waits for those who are away, its own client as well",
+             .refs = {"MQTT-3.1.2-8"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_SESSION | CONFORM_QOS_1,
+             .run = to_own_session},
             {.id = "B-WILL-021",
              .name = "the will has the QoS that CONNECT gave it",
              .refs = {"MQTT-3.1.2-7", "MQTT-3.8.4-8"},
