@@ -2,7 +2,7 @@
 #include "check.h"
 #include "tables.h"
 
-#define LATE_US   (10 * US_PER_S) /* brokers look after it now and then */
+#define LATE_US   (7 * US_PER_S) /* brokers look after it now and then */
 #define PROMPT_US (3 * US_PER_S)
 #define LONGEST_S 10 /* a keep alive that is still worth waiting for */
 
@@ -50,7 +50,7 @@ static void want_let_go(struct conform_probe *probe, struct wire *wire, struct s
 static void silence(struct conform_probe *probe)
 {
     struct sent sent;
-    uint16_t seconds = 3;
+    uint16_t seconds = 5; /* three times as long would be found out */
     struct wire *wire = connect_for(probe, "silent", &seconds, &sent);
     want_let_go(probe, wire, sent, seconds);
 }

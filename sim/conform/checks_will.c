@@ -213,6 +213,23 @@ static void published_once(struct conform_probe *probe)
     want(probe, wire_count_messages(watcher, topic, "will") == 1, "a will that was published is published again");
 }
 
+/* The end of the session is no second occasion. */
+static void not_again_with_session(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "will");
+    struct wire *watcher = watch_will(probe, topic, 0);
+    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 2);
+    struct wire *wire = probe_connect_as(probe, "with a will", &login);
+    uint32_t expiry_s = granted_expiry(wire, 2);
+    if (expiry_s > 8)
+        skip(probe, "a session expiry of %u s was granted for 2 s", expiry_s);
+    wire_end(wire, WIRE_RESET);
+    need_message(watcher, topic, "will");
+    probe_wait(probe, (expiry_s + 4) * US_PER_S);
+    mark(probe, watcher, topic);
+    want(probe, wire_count_messages(watcher, topic, "will") == 1, "the will is published again as its session ends");
+}
+
 static void replaced(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "will");
@@ -607,6 +624,13 @@ CHECK_TABLE(checks_will,
              .level = CONFORM_MUST,
              .needs = CONFORM_SESSION,
              .run = published_once},
+            {.id = "B-WILL-030",
+             .name = "the will is not published again when its session ends",
+             .refs = {"MQTT-3.1.2-10"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_SESSION,
+             .lane = CONFORM_SLOW,
+             .run = not_again_with_session},
             {.id = "B-WILL-009",
              .name = "the last CONNECT says what the will is",
              .refs = {"MQTT-3.1.2-7"},
