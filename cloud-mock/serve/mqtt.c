@@ -1,4 +1,4 @@
-/* mqtt.c: MQTT's door: accepts, shakes hands, carries bytes between sockets and the broker core.
+/* mqtt.c: MQTT's door: accepts, shakes hands, carries bytes between sockets and the broker core; over WebSocket by way of web.c.
  *
  * One libev loop, never blocking. What the broker sends is gathered per connection and written once per turn of the loop (one TLS record for all of
  * a turn's packets). A peer that does not read is cut when OUTPUT_MAX bytes wait for it. Ending a connection flushes, closes our half, and
@@ -26,21 +26,21 @@
 #define ACCEPT_PAUSE_S 0.1 /* after running out of file descriptors */
 #define RETRY_S        0.1 /* an address that is not to be had again */
 
-enum link_state { LINK_HANDSHAKE, LINK_OPEN, LINK_FLUSHING, LINK_LINGERING };
+enum link_state { LINK_HANDSHAKE, LINK_UPGRADE, LINK_OPEN, LINK_FLUSHING, LINK_LINGERING };
 
 struct listener {
     ev_io io;
     struct mqtt_door *door;
     struct listener *next;
     SSL_CTX *context;
-    bool mutual;
+    bool web;
     struct sockaddr_storage address; /* while it refuses: its own */
     socklen_t address_length;        /* 0: it does not */
 };
 
 struct link {
     ev_io io;
-    ev_timer timer; /* handshake, linger */
+    ev_timer timer; /* handshake, upgrade, linger */
     struct mqtt_door *door;
     struct link *next, *previous;
     struct link *next_dirty;
@@ -49,6 +49,7 @@ struct link {
     uint8_t state;
     bool want_write; /* TLS or the socket asked for it */
     SSL *ssl;
+    struct web_link *web; /* NULL: MQTT's bytes are the socket's */
     struct cloud_connection *connection;
     uint8_t *output;
     uint32_t output_begin, output_end, output_capacity;
@@ -118,6 +119,7 @@ static void forget(struct link *link)
     if (link->next)
         link->next->previous = link->previous;
     door->counts.open--;
+    web_link_destroy(link->web);
     free(link->output);
     free(link->der);
     free(link);
@@ -160,10 +162,9 @@ static bool output_room(struct link *link, size_t length)
     return true;
 }
 
-static void door_send(void *context, void *handle, const uint8_t *data, size_t length)
+static void put_out(struct link *link, const uint8_t *data, size_t length)
 {
-    struct link *link = handle;
-    if (link->dead || link->overflow || link->state != LINK_OPEN)
+    if (link->dead || link->overflow)
         return;
     if (length > link->output_capacity - link->output_end && !output_room(link, length)) {
         link->door->counts.overflows++;
@@ -176,17 +177,35 @@ static void door_send(void *context, void *handle, const uint8_t *data, size_t l
     mark_dirty(link);
 }
 
+static void door_send(void *context, void *handle, const uint8_t *data, size_t length)
+{
+    struct link *link = handle;
+    if (link->state != LINK_OPEN)
+        return;
+    if (link->web)
+        web_link_send(link->web, data, length);
+    else
+        put_out(link, data, length);
+}
+
+static void flush_and_end(struct link *link)
+{
+    link->state = LINK_FLUSHING;
+    ev_timer_stop(link->door->loop, &link->timer);
+    ev_timer_set(&link->timer, LINGER_S, 0);
+    ev_timer_start(link->door->loop, &link->timer);
+    mark_dirty(link);
+}
+
 static void door_close(void *context, void *handle, enum cloud_close_reason reason)
 {
     struct link *link = handle;
     link->connection = NULL;
     if (link->dead || link->overflow)
         return;
-    link->state = LINK_FLUSHING;
-    ev_timer_stop(link->door->loop, &link->timer);
-    ev_timer_set(&link->timer, LINGER_S, 0);
-    ev_timer_start(link->door->loop, &link->timer);
-    mark_dirty(link);
+    if (link->web)
+        web_link_close(link->web);
+    flush_and_end(link);
 }
 
 /* Bytes written, 0: later, -1: broken. */
@@ -255,6 +274,40 @@ static bool greet(struct link *link)
     return false;
 }
 
+static void take_data(struct link *link, const uint8_t *data, size_t length)
+{
+    if (!link->dead && !link->overflow && link->state == LINK_OPEN && link->connection)
+        cloud_broker_input(link->door->cloud.broker, link->connection, serve_monotonic_us(), data, length);
+}
+
+/* The way is free for the first byte of MQTT, or of the upgrade that comes before. */
+static bool admit_link(struct link *link)
+{
+    if (!link->web)
+        return greet(link);
+    link->state = LINK_UPGRADE;
+    return true;
+}
+
+static void take_input(struct link *link, size_t length)
+{
+    struct mqtt_door *door = link->door;
+    if (!link->web) {
+        take_data(link, door->input, length);
+        return;
+    }
+    if (web_link_input(link->web, door->input, length) || link->dead || link->overflow || link->state > LINK_OPEN)
+        return;
+    /* The peer ended it, or broke WebSocket's rules: to the broker a connection that is gone. */
+    struct cloud_connection *connection = link->connection;
+    if (link->state == LINK_UPGRADE)
+        door->counts.handshakes_failed++;
+    link->connection = NULL;
+    flush_and_end(link);
+    if (connection)
+        cloud_broker_closed(door->cloud.broker, connection, serve_monotonic_us());
+}
+
 static bool has_revoked(const struct link *link)
 {
     struct cloud_pki *pki = link->door->pki;
@@ -280,7 +333,7 @@ static bool shake_hands(struct link *link)
         }
         link->want_write = false;
         watch(link);
-        return greet(link);
+        return admit_link(link);
     }
     int why = SSL_get_error(link->ssl, done);
     link->want_write = why == SSL_ERROR_WANT_WRITE;
@@ -318,7 +371,7 @@ static void drain(struct link *link)
 
 static void read_turn(struct link *link)
 {
-    for (int i = 0; !link->dead && !link->overflow && link->state == LINK_OPEN &&
+    for (int i = 0; !link->dead && !link->overflow && (link->state == LINK_OPEN || link->state == LINK_UPGRADE) &&
                     (i < READS_A_TURN || (link->ssl && SSL_has_pending(link->ssl)));
          i++) {
         ssize_t got = read_some(link);
@@ -328,8 +381,7 @@ static void read_turn(struct link *link)
             lose(link);
             return;
         }
-        cloud_broker_input(link->door->cloud.broker, link->connection, serve_monotonic_us(), link->door->input,
-                           (size_t)got);
+        take_input(link, (size_t)got);
         if (link->ssl && !link->dead ? !SSL_has_pending(link->ssl) : got < INPUT_CHUNK)
             return;
     }
@@ -346,7 +398,7 @@ static void on_link(struct ev_loop *loop, ev_io *watcher, int events)
         flush(link);
     if (link->dead)
         return;
-    if (link->state == LINK_OPEN)
+    if (link->state == LINK_OPEN || link->state == LINK_UPGRADE)
         read_turn(link);
     else if (link->state == LINK_LINGERING || link->state == LINK_FLUSHING)
         drain(link);
@@ -355,7 +407,7 @@ static void on_link(struct ev_loop *loop, ev_io *watcher, int events)
 static void on_patience(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct link *link = timer->data;
-    if (link->state == LINK_HANDSHAKE)
+    if (link->state < LINK_OPEN)
         link->door->counts.handshakes_failed++;
     lose(link);
 }
@@ -392,11 +444,16 @@ static void take(struct listener *listener, int fd, const struct sockaddr_storag
     ev_timer_init(&link->timer, on_patience, HANDSHAKE_S, 0);
     link->io.data = link->timer.data = link;
     ev_io_start(door->loop, &link->io);
-    if (!listener->context) {
-        greet(link);
+    if (listener->web && !(link->web = web_link_create(&(struct web_link_owner){link, put_out, greet, take_data}))) {
+        lose(link);
         return;
     }
-    ev_timer_start(door->loop, &link->timer);
+    if (listener->web || listener->context)
+        ev_timer_start(door->loop, &link->timer);
+    if (!listener->context) {
+        admit_link(link);
+        return;
+    }
     link->ssl = SSL_new(listener->context);
     if (!link->ssl || SSL_set_fd(link->ssl, fd) != 1)
         lose(link);
@@ -565,7 +622,7 @@ struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_opti
     return door;
 }
 
-bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool mutual)
+bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool web)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     if (!listener) {
@@ -575,7 +632,7 @@ bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool mut
     }
     listener->door = door;
     listener->context = context;
-    listener->mutual = mutual;
+    listener->web = web;
     listener->next = door->listeners;
     door->listeners = listener;
     ev_io_init(&listener->io, on_accept, fd, EV_READ);
@@ -616,7 +673,7 @@ void mqtt_door_shutdown(struct mqtt_door *door)
     cloud_broker_shutdown(door->cloud.broker, serve_monotonic_us());
     for (struct link *link = door->links, *next; link; link = next) {
         next = link->next;
-        if (link->state == LINK_HANDSHAKE)
+        if (link->state < LINK_OPEN)
             lose(link);
     }
     flush_dirty(door);

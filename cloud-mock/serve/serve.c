@@ -29,7 +29,7 @@ void cloud_serve_defaults(struct cloud_serve_options *options)
     memset(options, 0, sizeof(*options));
     options->address = "127.0.0.1";
     options->mqtt_port = options->mqtts_port = options->https_port = 0;
-    options->mqtts_password_port = options->http_port = -1;
+    options->mqtts_password_port = options->http_port = options->ws_port = options->wss_port = -1;
     options->watch_fd = -1;
     cloud_broker_defaults(&options->cloud.broker);
     options->cloud.profile = cloud_profile_find("embedded");
@@ -78,7 +78,7 @@ static bool open_mqtt(struct server *server, int wanted, int *port, bool tls, en
         SSL_CTX_free(context);
         return false;
     }
-    return mqtt_door_listen(server->mqtt, fd, context, use == SERVE_TLS_MUTUAL);
+    return mqtt_door_listen(server->mqtt, fd, context, use == SERVE_TLS_WEB);
 }
 
 static bool listen_at(struct server *server, int wanted, int *port, int *fd)
@@ -149,6 +149,7 @@ static bool open_doors(struct server *server)
 {
     const struct cloud_serve_options *options = server->options;
     server->doors.mqtt_port = server->doors.mqtts_port = server->doors.mqtts_password_port = -1;
+    server->doors.ws_port = server->doors.wss_port = -1;
     snprintf(server->doors.address, sizeof(server->doors.address), "%s", options->address);
     snprintf(server->doors.pki_directory, sizeof(server->doors.pki_directory), "%s", options->pki_directory);
     server->certificates =
@@ -167,7 +168,9 @@ static bool open_doors(struct server *server)
         if (!open_mqtt(server, options->mqtt_port, &server->doors.mqtt_port, false, SERVE_TLS_MUTUAL) ||
             !open_mqtt(server, options->mqtts_port, &server->doors.mqtts_port, true, SERVE_TLS_MUTUAL) ||
             !open_mqtt(server, options->mqtts_password_port, &server->doors.mqtts_password_port, true,
-                       SERVE_TLS_PASSWORD))
+                       SERVE_TLS_PASSWORD) ||
+            !open_mqtt(server, options->ws_port, &server->doors.ws_port, false, SERVE_TLS_WEB) ||
+            !open_mqtt(server, options->wss_port, &server->doors.wss_port, true, SERVE_TLS_WEB))
             return false;
     }
     return open_desk(server) && open_https(server);

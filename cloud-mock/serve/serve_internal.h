@@ -14,7 +14,7 @@ int64_t serve_wall_us(void);
 
 /* ---- tls.c ---------------------------------------------------------------------------------------------------------- */
 
-enum serve_tls { SERVE_TLS_MUTUAL, SERVE_TLS_PASSWORD, SERVE_TLS_HTTPS };
+enum serve_tls { SERVE_TLS_MUTUAL, SERVE_TLS_PASSWORD, SERVE_TLS_HTTPS, SERVE_TLS_WEB };
 /* The server's certificate from the PKI's directory; clients are checked against the operational and the claim CA (mutual) or the attestation and the
  * operational CA (HTTPS: asked for, not required: the list of CAs is for everybody). The context borrows `pki`. NULL: *error. */
 SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, struct cloud_pki *pki, enum serve_tls use,
@@ -36,8 +36,8 @@ struct mqtt_door_counts {
 };
 struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki,
                                    struct cloud_registry *registry);
-/* Takes the socket; context NULL: clear text. */
-bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool mutual);
+/* Takes the socket; context NULL: clear text. web: MQTT over WebSocket. */
+bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool web);
 struct cloud *mqtt_door_cloud(struct mqtt_door *door);
 void mqtt_door_counts(const struct mqtt_door *door, struct mqtt_door_counts *out);
 /* Ends the links whose certificate is revoked; returns how many. */
@@ -46,6 +46,22 @@ uint64_t mqtt_door_cut_revoked(struct mqtt_door *door);
 void mqtt_door_shutdown(struct mqtt_door *door);
 bool mqtt_door_idle(struct mqtt_door *door);
 void mqtt_door_destroy(struct mqtt_door *door);
+
+/* ---- web.c ---------------------------------------------------------------------------------------------------------- */
+
+struct web_link;
+struct web_link_owner {
+    struct link *link;
+    void (*write)(struct link *link, const uint8_t *data, size_t length); /* onto the socket, when it likes */
+    bool (*opened)(struct link *link); /* upgraded: MQTT may come; false: it may not */
+    void (*data)(struct link *link, const uint8_t *data, size_t length); /* of MQTT */
+};
+struct web_link *web_link_create(const struct web_link_owner *owner);
+void web_link_destroy(struct web_link *web); /* NULL is nothing */
+/* Bytes of the socket. false: over; what is to be written has been. */
+bool web_link_input(struct web_link *web, const uint8_t *data, size_t length);
+void web_link_send(struct web_link *web, const uint8_t *data, size_t length); /* one frame */
+void web_link_close(struct web_link *web); /* a close frame; nothing is sent after it */
 
 /* ---- operators.c ---------------------------------------------------------------------------------------------------- */
 

@@ -16,7 +16,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
                            unsigned in_length, void *use)
 {
     static const unsigned char mqtt[] = "\x04mqtt\x0ex-amzn-mqtt-ca", http[] = "\x08http/1.1";
-    bool https = use != NULL;
+    bool https = use != NULL; /* and WebSocket, which begins as HTTP */
     unsigned char *chosen;
     int found = SSL_select_next_proto(&chosen, out_length, https ? http : mqtt,
                                       https ? sizeof(http) - 1 : sizeof(mqtt) - 1, in, in_length);
@@ -141,8 +141,9 @@ static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, 
         context, use != SERVE_TLS_HTTPS); /* one call a record in place of two; libevent does not look behind it */
     SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_num_tickets(context, use == SERVE_TLS_HTTPS ? 0 : 1); /* one is enough for a device that resumes */
-    SSL_CTX_set_session_id_context(context, (const unsigned char *)&"mutual\0passwd\0https\0"[use * 7], 6);
-    SSL_CTX_set_alpn_select_cb(context, choose_protocol, use == SERVE_TLS_HTTPS ? context : NULL);
+    SSL_CTX_set_session_id_context(context, (const unsigned char *)&"mutual\0passwd\0https\0\0websoc"[use * 7], 6);
+    SSL_CTX_set_alpn_select_cb(context, choose_protocol,
+                               use == SERVE_TLS_HTTPS || use == SERVE_TLS_WEB ? context : NULL);
     if (options->require_server_name)
         SSL_CTX_set_tlsext_servername_callback(context, demand_server_name);
     SSL_CTX_set_app_data(context, pki);
@@ -158,7 +159,8 @@ static bool set_up(SSL_CTX *context, const struct cloud_serve_options *options, 
     const enum cloud_ca *anchors = use == SERVE_TLS_MUTUAL ? mutual_ca : https_ca;
     return SSL_CTX_use_certificate_chain_file(context, certificate) == 1 &&
            SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1 &&
-           (use == SERVE_TLS_PASSWORD || (trust(context, pki, anchors[0]) && trust(context, pki, anchors[1])));
+           (use == SERVE_TLS_PASSWORD || use == SERVE_TLS_WEB ||
+            (trust(context, pki, anchors[0]) && trust(context, pki, anchors[1])));
 }
 
 SSL_CTX *serve_tls_context(const struct cloud_serve_options *options, struct cloud_pki *pki, enum serve_tls use,

@@ -305,7 +305,7 @@ static struct cloud_authorisation known(struct cloud_registration *registration,
     if (now_s < peer->not_before_s || now_s > peer->not_after_s)
         return refuse(registration, CLOUD_REFUSAL_VALIDITY);
     if (!cloud_registry_thing_of(registration->registry, peer->certificate_id, thing) ||
-        !span_equal(span_text(thing), connect->client_id))
+        (!registration->options.any_client_id && !span_equal(span_text(thing), connect->client_id)))
         return refuse(registration, CLOUD_REFUSAL_OTHER_THING);
     return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
 }

@@ -1,4 +1,4 @@
-/* cloud/serve.h: the cloud's doors: MQTT over TCP and TLS (libev, OpenSSL), the certificate broker over HTTPS with mutual TLS, CRL and
+/* cloud/serve.h: the cloud's doors: MQTT over TCP, TLS and WebSocket (libev, OpenSSL, wslay), the certificate broker over HTTPS with mutual TLS, CRL and
  * OCSP also over HTTP (libevent's HTTP server), the operators' and the conversion API on the HTTPS port.
  *
  * One thread for MQTT (libev loop), one for HTTPS. Listens on loopback unless told otherwise.
@@ -14,6 +14,8 @@ struct cloud_serve_options {
     int mqtt_port;           /* clear; 0: any free port, -1: not offered */
     int mqtts_port;          /* mutual TLS: client certificate required */
     int mqtts_password_port; /* server TLS, user and password */
+    int ws_port;             /* WebSocket in clear, path /mqtt; defaults(): -1 */
+    int wss_port;            /* WebSocket, server TLS, user and password; defaults(): -1 */
     int https_port;          /* certificate broker, CRL, OCSP */
     int http_port;           /* CRL and OCSP in clear; defaults(): -1 */
     const char *
@@ -44,7 +46,7 @@ void cloud_serve_defaults(struct cloud_serve_options *options);
 
 /* Where it listens, once it does. Ports -1 when not offered. */
 struct cloud_serve_doors {
-    int mqtt_port, mqtts_port, mqtts_password_port, https_port, http_port;
+    int mqtt_port, mqtts_port, mqtts_password_port, ws_port, wss_port, https_port, http_port;
     char address[48];
     char pki_directory[512];
 };

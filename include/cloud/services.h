@@ -49,6 +49,7 @@ struct cloud_registration_options {
     void *ocsp_context;
     enum cloud_duplicate duplicate;
     bool ca_inactive, auto_registration_disabled; /* new certificates are refused, known ones keep working */
+    bool any_client_id;                           /* an ACTIVE certificate is good for every client id */
     enum cloud_ca_mode ca_mode;                   /* SNI_ONLY: every connect must name one of `endpoints` */
     const char *endpoints; /* comma-separated host names, letters of any case; lent as long as the registration lives */
 };

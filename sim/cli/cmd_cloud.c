@@ -21,6 +21,8 @@ enum key {
     KEY_MQTT,
     KEY_MQTTS,
     KEY_PASSWORD_PORT,
+    KEY_WS,
+    KEY_WSS,
     KEY_HTTPS,
     KEY_PKI,
     KEY_REGISTRY,
@@ -55,6 +57,8 @@ static const struct argp_option options[] = {
     {"mqtt-port", KEY_MQTT, "PORT", 0, "MQTT in clear text (1883)", 0},
     {"mqtts-port", KEY_MQTTS, "PORT", 0, "MQTT over TLS, client certificate required (8883)", 0},
     {"password-port", KEY_PASSWORD_PORT, "PORT", 0, "MQTT over TLS, user and password (-1)", 0},
+    {"ws-port", KEY_WS, "PORT", 0, "MQTT over WebSocket in clear text, path /mqtt (-1)", 0},
+    {"wss-port", KEY_WSS, "PORT", 0, "MQTT over WebSocket and TLS, user and password (-1)", 0},
     {"https-port", KEY_HTTPS, "PORT", 0, "certificate broker, EST, CRL and OCSP (8443)", 0},
     {"http-port", KEY_HTTP, "PORT", 0, "CRL and OCSP in clear text (-1)", 0},
     {"public-url", KEY_PUBLIC_URL, "URL", 0, "of the http port; certificates state it for CRL and OCSP (none)", 0},
@@ -344,6 +348,8 @@ static error_t parse(int key, char *value, struct argp_state *state)
     case KEY_PASSWORD_PORT:
         a->serve.mqtts_password_port = (int)number(state, value, -1, 65535, "--password-port");
         break;
+    case KEY_WS: a->serve.ws_port = (int)number(state, value, -1, 65535, "--ws-port"); break;
+    case KEY_WSS: a->serve.wss_port = (int)number(state, value, -1, 65535, "--wss-port"); break;
     case KEY_HTTPS: a->serve.https_port = (int)number(state, value, -1, 65535, "--https-port"); break;
     case KEY_NO_BROKER: a->serve.without_broker = true; break;
     case KEY_TLS12: a->serve.tls12 = true; break;
@@ -443,7 +449,7 @@ static void add_uri(cJSON *object, const char *name, const char *scheme, const s
     char uri[128];
     if (port < 0)
         return;
-    snprintf(uri, sizeof(uri), "%s://%s:%d", scheme, host_of(doors), port);
+    snprintf(uri, sizeof(uri), "%s://%s:%d%s", scheme, host_of(doors), port, scheme[0] == 'w' ? "/mqtt" : "");
     cJSON_AddStringToObject(object, name, uri);
 }
 
@@ -461,6 +467,8 @@ static void print_json(const struct cloud_serve_doors *doors, bool operating)
     add_uri(object, "mqtt", "mqtt", doors, doors->mqtt_port);
     add_uri(object, "mqtts", "mqtts", doors, doors->mqtts_port);
     add_uri(object, "mqtts_password", "mqtts", doors, doors->mqtts_password_port);
+    add_uri(object, "ws", "ws", doors, doors->ws_port);
+    add_uri(object, "wss", "wss", doors, doors->wss_port);
     add_uri(object, "est", "https", doors, doors->https_port);
     add_uri(object, "http", "http", doors, doors->http_port);
     if (operating)
@@ -482,6 +490,10 @@ static void print_doors(const struct cloud_serve_doors *doors, bool operating)
         printf("  MQTT, client certificate  mqtts://%s:%d\n", host, doors->mqtts_port);
     if (doors->mqtts_password_port >= 0)
         printf("  MQTT, user and password   mqtts://%s:%d\n", host, doors->mqtts_password_port);
+    if (doors->ws_port >= 0)
+        printf("  WebSocket, clear text     ws://%s:%d/mqtt\n", host, doors->ws_port);
+    if (doors->wss_port >= 0)
+        printf("  WebSocket, password       wss://%s:%d/mqtt\n", host, doors->wss_port);
     if (doors->https_port >= 0)
         printf("  certificate broker (EST)  https://%s:%d/.well-known/est/\n", host, doors->https_port);
     if (operating && doors->https_port >= 0)
@@ -530,27 +542,6 @@ static void ready(void *context, const struct cloud_serve_doors *doors)
 
 /* ---- making identities ------------------------------------------------------------------------------------------------ */
 
-static bool write_pem(const char *path, const char *label, const uint8_t *der, size_t length)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return false;
-    fprintf(file, "-----BEGIN %s-----\n", label);
-    for (size_t i = 0; i < length; i += 3) {
-        uint32_t bits = (uint32_t)der[i] << 16 | (i + 1 < length ? (uint32_t)der[i + 1] << 8 : 0) |
-                        (i + 2 < length ? der[i + 2] : 0);
-        fputc(digits[bits >> 18], file);
-        fputc(digits[bits >> 12 & 63], file);
-        fputc(i + 1 < length ? digits[bits >> 6 & 63] : '=', file);
-        fputc(i + 2 < length ? digits[bits & 63] : '=', file);
-        if (i % 48 == 45 || i + 3 >= length)
-            fputc('\n', file);
-    }
-    fprintf(file, "-----END %s-----\n", label);
-    return fclose(file) == 0;
-}
-
 /* The hierarchy's own files bear such names. */
 static bool is_taken(const char *name)
 {
@@ -587,13 +578,11 @@ static int make_one(struct cloud_pki *pki, const struct arguments *a, const char
         fprintf(stderr, "convoy: cloud: no identity could be made for '%s'\n", name);
         return EXIT_ENVIRONMENT;
     }
-    mode_t old = umask(077);
     snprintf(path, sizeof(path), "%s/%s.key", directory, name);
-    bool good = write_pem(path, "PRIVATE KEY", key, key_length);
-    umask(old);
+    bool good = cli_write_pem(path, "PRIVATE KEY", key, key_length);
     if (good) {
         snprintf(path, sizeof(path), "%s/%s.crt", directory, name);
-        good = write_pem(path, "CERTIFICATE", certificate, certificate_length);
+        good = cli_write_pem(path, "CERTIFICATE", certificate, certificate_length);
     }
     if (!good)
         fprintf(stderr, "convoy: cloud: %s: %s\n", path, strerror(errno));

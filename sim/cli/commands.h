@@ -52,6 +52,8 @@ void cli_choose_directory(const char *name, const char *wanted, char *out, size_
 bool cli_prepare_directory(char *path);
 /* As it was typed, but for passwords. */
 void cli_command_text(int argc, char **argv, char *out, size_t capacity);
+/* DER as PEM; a private key is for its owner's eyes only. false: errno says why. */
+bool cli_write_pem(const char *path, const char *label, const uint8_t *der, size_t length);
 
 /* progress.c */
 void cli_progress(void *context, const struct world_progress *progress);

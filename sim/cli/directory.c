@@ -61,3 +61,28 @@ void cli_command_text(int argc, char **argv, char *out, size_t capacity)
         length += (size_t)snprintf(out + length, capacity - length, quote && shown == argv[i] ? " '%s'" : " %s", shown);
     }
 }
+
+bool cli_write_pem(const char *path, const char *label, const uint8_t *der, size_t length)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    mode_t old = umask(077);
+    if (!strstr(label, "KEY"))
+        umask(old);
+    FILE *file = fopen(path, "we");
+    umask(old);
+    if (!file)
+        return false;
+    fprintf(file, "-----BEGIN %s-----\n", label);
+    for (size_t i = 0; i < length; i += 3) {
+        uint32_t bits = (uint32_t)der[i] << 16 | (i + 1 < length ? (uint32_t)der[i + 1] << 8 : 0) |
+                        (i + 2 < length ? der[i + 2] : 0);
+        fputc(digits[bits >> 18], file);
+        fputc(digits[bits >> 12 & 63], file);
+        fputc(i + 1 < length ? digits[bits >> 6 & 63] : '=', file);
+        fputc(i + 2 < length ? digits[bits & 63] : '=', file);
+        if (i % 48 == 45 || i + 3 >= length)
+            fputc('\n', file);
+    }
+    fprintf(file, "-----END %s-----\n", label);
+    return fclose(file) == 0;
+}
