@@ -201,7 +201,7 @@ double conform_profile_number(const struct conform_profile *profile,
                               const char *name); /* "parallel"; 0: says nothing */
 
 struct conform_options {
-    const char *uri; /* mqtt://host:port, mqtts://, ws://host:port/path, wss:// */
+    const char *uri; /* mqtt://host:port, mqtts://, ws://host:port/path (without one: /mqtt), wss:// */
     const char *ca, *certificate, *key, *user, *password;
     bool no_verify_name;
     const struct conform_profile *profile; /* NULL: the standard and nothing else */

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* nftw */
 #include "commands.h"
 
+#include "cloud/pki_store.h"
 #include "cloud/serve.h"
 #include "report/conform.h"
 
@@ -9,6 +10,7 @@
 #include <ftw.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +18,31 @@
 #include <time.h>
 #include <unistd.h>
 
+#define NAME          "conform" /* of the clients' certificate */
+#define CERTIFICATE_S INT64_C(86400)
+
 struct conform_command {
     struct conform_options run;
     const char *out, *profile;
     struct conform_profile *known;
+    const struct door *door; /* of the embedded broker */
     bool trace, packets, matrix, list, clean_up, strict;
+};
+
+/* Doors of the embedded broker. */
+static const struct door {
+    const char *name, *scheme;
+    size_t asked, got; /* ports in struct cloud_serve_options and cloud_serve_doors */
+    bool tls, certificate;
+} doors[] = {
+#define DOOR(name, scheme, port, tls, certificate)                                                                     \
+    {                                                                                                                  \
+        name, scheme, offsetof(struct cloud_serve_options, port), offsetof(struct cloud_serve_doors, port), tls,       \
+            certificate                                                                                                \
+    }
+    DOOR("tcp", "mqtt", mqtt_port, false, false),  DOOR("tls", "mqtts", mqtts_password_port, true, false),
+    DOOR("mtls", "mqtts", mqtts_port, true, true), DOOR("ws", "ws", ws_port, false, false),
+    DOOR("wss", "wss", wss_port, true, false),
 };
 
 static volatile bool stop_requested;
@@ -39,8 +61,9 @@ static int usage(FILE *out)
     fprintf(
         out,
         "usage: convoy conform URI|embedded [options]\n\n"
-        "  URI                    mqtt://HOST:PORT, mqtts://HOST:PORT; embedded: the rig's own broker, started for "
-        "this run\n"
+        "  URI                    mqtt://HOST:PORT, mqtts://, ws://HOST:PORT/PATH, wss:// (without a path: /mqtt);\n"
+        "                         embedded: the rig's own broker, started for this run\n"
+        "  --transport HOW        to the embedded one: tcp, tls, mtls (client certificate), ws, wss (tcp)\n"
         "  --only IDS             ids of checks, rows or statements, with commas; * at an end: B-CONN*, MQTT-3.1.2-24\n"
         "  --trace                print the packets of every check\n"
         "  --packets              packets.jsonl, too: every packet as it was decoded, to be held against trace.pcapng\n"
@@ -64,6 +87,7 @@ static int usage(FILE *out)
 
 enum {
     OPTION_PROFILE = 256,
+    OPTION_TRANSPORT,
     OPTION_ONLY,
     OPTION_TRACE,
     OPTION_PACKETS,
@@ -90,6 +114,7 @@ enum {
 
 static const struct option long_options[] = {
     {"profile", required_argument, NULL, OPTION_PROFILE},
+    {"transport", required_argument, NULL, OPTION_TRANSPORT},
     {"only", required_argument, NULL, OPTION_ONLY},
     {"trace", no_argument, NULL, OPTION_TRACE},
     {"packets", no_argument, NULL, OPTION_PACKETS},
@@ -136,12 +161,23 @@ static bool prefix_option(const char *text)
     return false;
 }
 
+static bool transport_option(struct conform_command *command, const char *text)
+{
+    for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++)
+        if (strcmp(text, doors[i].name) == 0)
+            command->door = &doors[i];
+    if (!command->door)
+        cli_complain("--transport takes tcp, tls, mtls, ws or wss, got '%s'", text);
+    return command->door != NULL;
+}
+
 static bool take(int option, const char *text, struct conform_command *command)
 {
     struct conform_options *run = &command->run;
     double number;
     switch (option) {
     case OPTION_PROFILE: command->profile = text; return true;
+    case OPTION_TRANSPORT: return transport_option(command, text);
     case OPTION_ONLY: run->only = text; return true;
     case OPTION_TRACE: command->trace = run->keep_traces = true; return true;
     case OPTION_PACKETS: command->packets = true; return true;
@@ -212,8 +248,12 @@ static bool parse(int argc, char **argv, struct conform_command *command, int *c
     }
     command->run.uri = optind < argc ? argv[optind] : NULL;
     char error[400];
-    if (!command->run.uri || strcmp(command->run.uri, "embedded") == 0 ||
-        conform_uri_valid(command->run.uri, error, sizeof(error)))
+    bool embedded = command->run.uri && strcmp(command->run.uri, "embedded") == 0;
+    if (command->door && !embedded) {
+        cli_complain("--transport is for the embedded broker; another's is told by its URI: mqtts://, ws://, wss://");
+        return false;
+    }
+    if (!command->run.uri || embedded || conform_uri_valid(command->run.uri, error, sizeof(error)))
         return true;
     cli_complain("%s", error);
     return false;
@@ -222,7 +262,7 @@ static bool parse(int argc, char **argv, struct conform_command *command, int *c
 /* ---- our own broker ----------------------------------------------------------------------------------------------------- */
 
 struct embedded {
-    char directory[64], uri[80];
+    char directory[64], uri[80], ca[80], certificate[80], key[80], registry[80];
     int pid, stop_fd;
 };
 
@@ -231,11 +271,68 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
     return remove(path);
 }
 
+/* Nobody has to be registered first: the cloud finds the certificate in its registry. */
+static bool register_certificate(struct embedded *embedded, struct cloud_pki *pki, struct span bytes, int64_t now_s)
+{
+    char error[200];
+    struct cloud_certificate certificate;
+    if (!cloud_certificate_read(bytes, &certificate))
+        return false;
+    memcpy(certificate.issuer_id, cloud_pki_ca(pki, CLOUD_CA_OPERATIONAL)->id, 32);
+    snprintf(embedded->registry, sizeof(embedded->registry), "%s/registry.sqlite", embedded->directory);
+    struct cloud_registry *registry = cloud_registry_open(embedded->registry, error, sizeof(error));
+    bool good = registry && cloud_registry_put_thing(registry, NAME, now_s) &&
+                cloud_registry_put_certificate(registry, &certificate, CLOUD_CERTIFICATE_ACTIVE, NAME, now_s) &&
+                cloud_registry_flush(registry);
+    cloud_registry_close(registry);
+    return good;
+}
+
+/* All clients of a run share one certificate of the cloud's own CA. false: *error. */
+static bool make_certificate(struct embedded *embedded, char *error, size_t capacity)
+{
+    uint8_t certificate[2048], key[512];
+    size_t certificate_length = sizeof(certificate), key_length = sizeof(key);
+    struct cloud_pki *pki = cloud_pki_open(embedded->directory, true, error, capacity);
+    if (!pki)
+        return false;
+    snprintf(embedded->certificate, sizeof(embedded->certificate), "%s/conform.crt", embedded->directory);
+    snprintf(embedded->key, sizeof(embedded->key), "%s/conform.key", embedded->directory);
+    int64_t now_s = (int64_t)time(NULL);
+    bool good = cloud_pki_make(pki, CLOUD_CA_OPERATIONAL, NAME, now_s - 60, CERTIFICATE_S, certificate,
+                               &certificate_length, key, &key_length) &&
+                cli_write_pem(embedded->key, "PRIVATE KEY", key, key_length) &&
+                cli_write_pem(embedded->certificate, "CERTIFICATE", certificate, certificate_length) &&
+                register_certificate(embedded, pki, span_of(certificate, certificate_length), now_s);
+    if (!good)
+        snprintf(error, capacity, "cannot make a certificate for the embedded cloud");
+    cloud_pki_close(pki);
+    return good;
+}
+
+/* What the run is to be told of the door: where, and whom to trust. */
+static void use_door(struct embedded *embedded, const struct door *door, const struct cloud_serve_doors *served,
+                     struct conform_options *run)
+{
+    const int *port = (const int *)(const void *)((const char *)served + door->got);
+    snprintf(embedded->uri, sizeof(embedded->uri), "%s://%s:%d", door->scheme, served->address, *port);
+    snprintf(embedded->ca, sizeof(embedded->ca), "%s/ca.pem", embedded->directory);
+    run->uri = embedded->uri;
+    run->own_broker = true;
+    if (door->tls && !run->ca)
+        run->ca = embedded->ca;
+    if (door->certificate && !run->certificate) {
+        run->certificate = embedded->certificate;
+        run->key = embedded->key;
+    }
+}
+
 /* A cloud of our own with everything on. false: *error. */
-static bool start_embedded(struct embedded *embedded, char *error, size_t capacity)
+static bool start_embedded(struct embedded *embedded, const struct door *door, struct conform_options *run, char *error,
+                           size_t capacity)
 {
     struct cloud_serve_options options;
-    struct cloud_serve_doors doors;
+    struct cloud_serve_doors served;
     const char *temporary = getenv("TMPDIR");
     snprintf(embedded->directory, sizeof(embedded->directory), "%.40s/convoy-XXXXXX", temporary ? temporary : "/tmp");
     if (!mkdtemp(embedded->directory)) {
@@ -244,7 +341,10 @@ static bool start_embedded(struct embedded *embedded, char *error, size_t capaci
         return false;
     }
     cloud_serve_defaults(&options);
-    options.mqtts_port = options.https_port = -1;
+    options.mqtt_port = options.mqtts_port = options.https_port = -1;
+    *(int *)(void *)((char *)&options + door->asked) = 0;
+    options.tls12 = true;
+    options.cloud.registration.any_client_id = true;
     options.pki_directory = embedded->directory;
     options.quiet = true;
     options.cloud.broker.maximum_subscriptions_per_session = 10000;
@@ -254,9 +354,12 @@ static bool start_embedded(struct embedded *embedded, char *error, size_t capaci
     options.cloud.broker.receive_maximum = 500;         /* so that there can be too much in flight */
     options.cloud.broker.maximum_packet_size = 1 << 20; /* so that a packet can be too large */
     options.cloud.broker.dollar_topics_reserved = false;
-    embedded->pid = cloud_serve_start(&options, &doors, &embedded->stop_fd, error, capacity);
+    if (door->certificate && !make_certificate(embedded, error, capacity))
+        return false;
+    options.registry_path = embedded->registry[0] ? embedded->registry : NULL;
+    embedded->pid = cloud_serve_start(&options, &served, &embedded->stop_fd, error, capacity);
     if (embedded->pid > 0)
-        snprintf(embedded->uri, sizeof(embedded->uri), "mqtt://%s:%d", doors.address, doors.mqtt_port);
+        use_door(embedded, door, &served, run);
     return embedded->pid > 0;
 }
 
@@ -415,13 +518,11 @@ int cmd_conform(int argc, char **argv)
     if (!cli_prepare_directory(directory))
         return EXIT_ENVIRONMENT;
     if (strcmp(named, "embedded") == 0) {
-        if (!start_embedded(&embedded, error, sizeof(error))) {
+        if (!start_embedded(&embedded, command.door ? command.door : doors, &command.run, error, sizeof(error))) {
             cli_complain("%s", error);
             stop_embedded(&embedded);
             return EXIT_ENVIRONMENT;
         }
-        command.run.uri = embedded.uri;
-        command.run.own_broker = true;
     }
     code = run_checks(&command, named, directory, argc, argv);
     stop_embedded(&embedded);

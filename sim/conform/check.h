@@ -244,6 +244,33 @@ struct mq5_connect probe_away(struct conform_probe *probe, uint32_t number, cons
 /* It comes back; needs its session to be there. */
 struct wire *probe_return(struct conform_probe *probe, const struct mq5_connect *login);
 
+/* ---- WebSocket below MQTT ------------------------------------------------------------------------------------------------- */
+
+enum frame_kind {
+    FRAME_CONTINUATION = 0,
+    FRAME_TEXT = 1,
+    FRAME_BINARY = 2,
+    FRAME_CLOSE = 8,
+    FRAME_PING = 9,
+    FRAME_PONG = 10,
+};
+/* What the broker sent. */
+struct web_seen {
+    char protocol[64];                          /* the subprotocol it chose; "": none */
+    uint32_t binary, text, other, pings, pongs; /* messages, and frames of neither kind */
+    uint8_t pong[125];                          /* of the last one */
+    uint32_t pong_length;
+    bool closed; /* by a close frame */
+    uint16_t close_code;
+};
+const struct web_seen *wire_web(const struct wire *wire); /* NULL: no WebSocket, or over */
+/* As probe_open(), offering other subprotocols ("chat, mqtt"); NULL: the broker refuses the upgrade (*why). */
+struct wire *probe_open_web(struct conform_probe *probe, const char *name, const char *protocols, const char **why);
+/* The packets are in the trace from now on, and what they would leave behind is noted; the frames that carry them are sent by hand. */
+void wire_announce(struct wire *wire, const void *bytes, size_t length);
+/* One frame; `last`: its message ends with it. */
+void wire_send_frame(struct wire *wire, enum frame_kind kind, bool last, const void *bytes, size_t length);
+
 /* Properties: sets the bit as well. */
 #define SET_PROPERTY(properties, field, id, value) ((properties).field = (value), (properties).present |= MQ5_BIT(id))
 

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-/* ---- transport.c: bytes to and from the broker ------------------------------------------------------------------------ */
+/* ---- transport.c, transport_web.c: bytes to and from the broker ------------------------------------------------------- */
 
 enum transport_scheme { TRANSPORT_TCP, TRANSPORT_TLS, TRANSPORT_WS, TRANSPORT_WSS };
 
@@ -25,11 +25,20 @@ const char *target_name(const struct target *target); /* "mqtt://host:1883" */
 struct transport;
 /* Blocks until it is up. NULL: *error. */
 struct transport *transport_open(const struct target *target, int64_t patience_us, char *error, size_t error_capacity);
+/* The same with other subprotocols of WebSocket: "chat, mqtt". */
+struct transport *transport_open_web(const struct target *target, const char *protocols, int64_t patience_us,
+                                     char *error, size_t error_capacity);
 int transport_fd(const struct transport *transport);
 /* Bytes lie ready that poll() does not know of (TLS, WebSocket). */
 bool transport_pending(const struct transport *transport);
-/* All of it, or false: broken, or not taken within the time. */
+/* All of it, or false: broken, or not taken within the time. Over WebSocket: one frame, which is one message. */
 bool transport_write(struct transport *transport, const uint8_t *data, size_t length, int64_t patience_us);
+/* Over WebSocket only. */
+bool transport_write_frame(struct transport *transport, enum frame_kind kind, bool last, const uint8_t *data,
+                           size_t length, int64_t patience_us);
+const struct web_seen *transport_web(const struct transport *transport); /* NULL: no WebSocket */
+/* What came that is no data of MQTT, since the last time: for the trace; NULL: nothing. */
+const char *transport_remark(struct transport *transport);
 enum { TRANSPORT_NOTHING = 0, TRANSPORT_ENDED = -1, TRANSPORT_RESET = -2 };
 ssize_t transport_read(struct transport *transport, uint8_t *out, size_t capacity);
 void transport_end(struct transport *transport, enum wire_ending ending); /* WIRE_HALF_CLOSE: stays readable */

@@ -31,6 +31,7 @@ extern const struct check_table checks_disconnect;
 extern const struct check_table checks_errors;
 extern const struct check_table checks_auth;
 extern const struct check_table checks_tls;
+extern const struct check_table checks_websocket;
 
 /* One a line. */
 /* clang-format off */
@@ -65,6 +66,7 @@ const struct check_table *const check_tables[] = {
     &checks_errors,
     &checks_auth,
     &checks_tls,
+    &checks_websocket,
 };
 /* clang-format on */
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

@@ -1,9 +1,10 @@
-/* transport.c: bytes to and from the broker: TCP in clear and TLS, in the checks' own hands: when to send, how much at a time, how to end.
+/* transport.c: bytes to and from the broker: TCP in clear and TLS, in the checks' own hands: when to send, how much at a time, how to end. What
+ * goes over WebSocket is in frames on top of that (transport_web.c).
  *
  * Each transport belongs to one thread. Reading never blocks; writing and opening do, up to a time.
  */
 #define _GNU_SOURCE
-#include "internal.h"
+#include "transport.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,30 +12,13 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-struct target {
-    enum transport_scheme scheme;
-    char host[256], port[8], path[512], name[600];
-    struct sockaddr_storage address;
-    socklen_t address_length;
-    SSL_CTX *tls;
-    bool verify_name, is_address;
-};
-
-struct transport {
-    const struct target *target;
-    int fd;
-    SSL *ssl;
-};
 
 int64_t clock_now_us(void)
 {
@@ -60,8 +44,7 @@ static const struct scheme {
     {"ssl://", "8883", TRANSPORT_TLS},  {"ws://", "80", TRANSPORT_WS},     {"wss://", "443", TRANSPORT_WSS},
 };
 
-static bool fail(char *error, size_t capacity, const char *format, ...) __attribute__((format(printf, 3, 4)));
-static bool fail(char *error, size_t capacity, const char *format, ...)
+bool transport_fail(char *error, size_t capacity, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -81,14 +64,14 @@ static bool take_uri(struct target *target, const char *uri, char *error, size_t
         rest = uri + strlen(schemes[i].prefix);
     }
     if (!rest)
-        return fail(error, capacity, "'%s' is no broker: mqtt://HOST:PORT, mqtts://, ws:// or wss://", uri);
-    size_t authority = strcspn(rest, "/");
+        return transport_fail(error, capacity, "'%s' is no broker: mqtt://HOST:PORT, mqtts://, ws:// or wss://", uri);
+    size_t authority = strcspn(rest, "/?");
     const char *host = rest, *colon = memchr(rest, ':', authority);
     size_t host_length = colon ? (size_t)(colon - rest) : authority;
     if (rest[0] == '[') {
         const char *bracket = memchr(rest, ']', authority);
         if (!bracket)
-            return fail(error, capacity, "'%s': a ']' is missing", uri);
+            return transport_fail(error, capacity, "'%s': a ']' is missing", uri);
         host = rest + 1;
         host_length = (size_t)(bracket - host);
         colon = bracket[1] == ':' ? bracket + 1 : NULL;
@@ -97,17 +80,21 @@ static bool take_uri(struct target *target, const char *uri, char *error, size_t
     long number = colon ? strtol(colon + 1, &end, 10) : strtol(port, &end, 10);
     if (host_length == 0 || host_length >= sizeof(target->host) || memchr(host, '@', host_length) || number < 1 ||
         number > 65535 || (colon && end != rest + authority))
-        return fail(error, capacity, "'%s' is no broker: mqtt://HOST:PORT (user and password are options)", uri);
+        return transport_fail(error, capacity, "'%s' is no broker: mqtt://HOST:PORT (user and password are options)",
+                              uri);
     snprintf(target->host, sizeof(target->host), "%.*s", (int)host_length, host);
     snprintf(target->port, sizeof(target->port), "%ld", number);
-    if (strlen(rest + authority) >= sizeof(target->path))
-        return fail(error, capacity, "'%.60s...': the path is too long", uri);
+    if (strlen(rest + authority) + 8 >= sizeof(target->path))
+        return transport_fail(error, capacity, "'%.60s...': the path is too long", uri);
+    for (const char *c = rest; *c; c++)
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 127)
+            return transport_fail(error, capacity, "'%.60s...': blanks and the like are written %%20 in an address",
+                                  uri);
     bool web = target->scheme == TRANSPORT_WS || target->scheme == TRANSPORT_WSS;
-    snprintf(target->path, sizeof(target->path), "%s",
-             rest[authority] && rest[authority + 1] ? rest + authority
-             : web                                  ? "/mqtt"
-                                                    : "");
-    snprintf(target->name, sizeof(target->name), "%.*s%s", (int)(rest - uri), uri, rest);
+    if (web)
+        snprintf(target->path, sizeof(target->path), "%s%s", rest[authority] == '/' ? "" : "/mqtt", rest + authority);
+    /* What stands behind the '?' may be a signature. */
+    snprintf(target->name, sizeof(target->name), "%.*s%.*s", (int)(rest - uri), uri, (int)strcspn(rest, "?"), rest);
     return true;
 }
 
@@ -122,7 +109,7 @@ static bool resolve(struct target *target, char *error, size_t capacity)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     int code = getaddrinfo(target->host, target->port, &hints, &found);
     if (code != 0)
-        return fail(error, capacity, "cannot resolve %s: %s", target->host, gai_strerror(code));
+        return transport_fail(error, capacity, "cannot resolve %s: %s", target->host, gai_strerror(code));
     memcpy(&target->address, found->ai_addr, found->ai_addrlen);
     target->address_length = found->ai_addrlen;
     freeaddrinfo(found);
@@ -143,7 +130,7 @@ static bool prepare_tls(struct target *target, const struct conform_options *opt
     ERR_clear_error();
     target->tls = SSL_CTX_new(TLS_client_method());
     if (!target->tls)
-        return fail(error, capacity, "TLS: %s", tls_reason());
+        return transport_fail(error, capacity, "TLS: %s", tls_reason());
     SSL_CTX_set_min_proto_version(target->tls, TLS1_2_VERSION);
     SSL_CTX_set_options(
         target->tls, SSL_OP_IGNORE_UNEXPECTED_EOF); /* a broker that just closes is told from a reset by the socket */
@@ -152,12 +139,12 @@ static bool prepare_tls(struct target *target, const struct conform_options *opt
     target->verify_name = !options->no_verify_name;
     if (options->ca ? SSL_CTX_load_verify_locations(target->tls, options->ca, NULL) != 1
                     : SSL_CTX_set_default_verify_paths(target->tls) != 1)
-        return fail(error, capacity, "%s: cannot be read as a list of CA certificates: %s",
-                    options->ca ? options->ca : "the system's CAs", tls_reason());
+        return transport_fail(error, capacity, "%s: cannot be read as a list of CA certificates: %s",
+                              options->ca ? options->ca : "the system's CAs", tls_reason());
     if (options->certificate && SSL_CTX_use_certificate_chain_file(target->tls, options->certificate) != 1)
-        return fail(error, capacity, "%s: no certificate: %s", options->certificate, tls_reason());
+        return transport_fail(error, capacity, "%s: no certificate: %s", options->certificate, tls_reason());
     if (options->key && SSL_CTX_use_PrivateKey_file(target->tls, options->key, SSL_FILETYPE_PEM) != 1)
-        return fail(error, capacity, "%s: no private key: %s", options->key, tls_reason());
+        return transport_fail(error, capacity, "%s: no private key: %s", options->key, tls_reason());
     return true;
 }
 
@@ -165,14 +152,12 @@ struct target *target_create(const struct conform_options *options, char *error,
 {
     struct target *target = calloc(1, sizeof(*target));
     if (!target) {
-        fail(error, error_capacity, "out of memory");
+        transport_fail(error, error_capacity, "out of memory");
         return NULL;
     }
     bool usable = take_uri(target, options->uri, error, error_capacity) && resolve(target, error, error_capacity);
     if (usable && (target->scheme == TRANSPORT_TLS || target->scheme == TRANSPORT_WSS))
         usable = prepare_tls(target, options, error, error_capacity);
-    if (usable && (target->scheme == TRANSPORT_WS || target->scheme == TRANSPORT_WSS))
-        usable = fail(error, error_capacity, "MQTT over WebSocket is not in this version");
     if (usable)
         return target;
     target_destroy(target);
@@ -212,14 +197,13 @@ const struct sockaddr *target_address(const struct target *target, socklen_t *le
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
-/* true: ready, or in error, which the next call finds. */
-static bool wait_for(int fd, short events, int64_t until_us)
+bool transport_await(const struct transport *transport, short events, int64_t until_us)
 {
     for (;;) {
         int64_t left_us = until_us - clock_now_us();
         if (left_us <= 0)
             return false;
-        struct pollfd poll_fd = {.fd = fd, .events = events};
+        struct pollfd poll_fd = {.fd = transport->fd, .events = events};
         int ready = poll(&poll_fd, 1, (int)(left_us / 1000 + 1));
         if (ready > 0)
             return true;
@@ -235,32 +219,38 @@ static bool connect_tcp(struct transport *transport, int64_t until_us, char *err
     socklen_t length = sizeof(code);
     transport->fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (transport->fd < 0)
-        return fail(error, capacity, "socket: %s", strerror(errno));
+        return transport_fail(error, capacity, "socket: %s", strerror(errno));
     setsockopt(transport->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
     if (connect(transport->fd, (const struct sockaddr *)&target->address, target->address_length) == 0)
         return true;
     if (errno != EINPROGRESS)
-        return fail(error, capacity, "cannot connect to %s: %s", target->name, strerror(errno));
-    if (!wait_for(transport->fd, POLLOUT, until_us))
-        return fail(error, capacity, "cannot connect to %s: no answer", target->name);
+        return transport_fail(error, capacity, "cannot connect to %s: %s", target->name, strerror(errno));
+    if (!transport_await(transport, POLLOUT, until_us))
+        return transport_fail(error, capacity, "cannot connect to %s: no answer", target->name);
     if (getsockopt(transport->fd, SOL_SOCKET, SO_ERROR, &code, &length) != 0 || code != 0)
-        return fail(error, capacity, "cannot connect to %s: %s", target->name, strerror(code));
+        return transport_fail(error, capacity, "cannot connect to %s: %s", target->name, strerror(code));
     return true;
 }
 
-static bool connect_tls(struct transport *transport, int64_t until_us, char *error, size_t capacity)
+static bool prepare_handshake(struct transport *transport, char *error, size_t capacity)
 {
     const struct target *target = transport->target;
     ERR_clear_error();
     transport->ssl = SSL_new(target->tls);
     if (!transport->ssl || SSL_set_fd(transport->ssl, transport->fd) != 1)
-        return fail(error, capacity, "TLS: %s", tls_reason());
+        return transport_fail(error, capacity, "TLS: %s", tls_reason());
     if (!target->is_address)
         SSL_set_tlsext_host_name(transport->ssl, target->host);
     if (target->verify_name && target->is_address)
         X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(transport->ssl), target->host);
     else if (target->verify_name)
         SSL_set1_host(transport->ssl, target->host);
+    return true;
+}
+
+static bool shake_hands(struct transport *transport, int64_t until_us, char *error, size_t capacity)
+{
+    const char *name = transport->target->name;
     for (;;) {
         ERR_clear_error();
         int done = SSL_connect(transport->ssl);
@@ -270,28 +260,46 @@ static bool connect_tls(struct transport *transport, int64_t until_us, char *err
         short events = why == SSL_ERROR_WANT_READ ? POLLIN : why == SSL_ERROR_WANT_WRITE ? POLLOUT : 0;
         long verified = SSL_get_verify_result(transport->ssl);
         if (!events)
-            return fail(error, capacity, "TLS with %s: %s", target->name,
-                        verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_reason());
-        if (!wait_for(transport->fd, events, until_us))
-            return fail(error, capacity, "TLS with %s: no answer", target->name);
+            return transport_fail(error, capacity, "TLS with %s: %s", name,
+                                  verified != X509_V_OK ? X509_verify_cert_error_string(verified) : tls_reason());
+        if (!transport_await(transport, events, until_us))
+            return transport_fail(error, capacity, "TLS with %s: no answer", name);
     }
+}
+
+static bool connect_tls(struct transport *transport, int64_t until_us, char *error, size_t capacity)
+{
+    return prepare_handshake(transport, error, capacity) && shake_hands(transport, until_us, error, capacity);
+}
+
+static struct transport *open_as_far_as(const struct target *target, int64_t until_us, const char *protocols,
+                                        char *error, size_t error_capacity)
+{
+    struct transport *transport = calloc(1, sizeof(*transport));
+    if (!transport) {
+        transport_fail(error, error_capacity, "out of memory");
+        return NULL;
+    }
+    bool web = target->scheme == TRANSPORT_WS || target->scheme == TRANSPORT_WSS;
+    transport->target = target;
+    transport->fd = -1;
+    if (connect_tcp(transport, until_us, error, error_capacity) &&
+        (!target->tls || connect_tls(transport, until_us, error, error_capacity)) &&
+        (!web || web_open(transport, protocols, until_us, error, error_capacity)))
+        return transport;
+    transport_free(transport);
+    return NULL;
 }
 
 struct transport *transport_open(const struct target *target, int64_t patience_us, char *error, size_t error_capacity)
 {
-    struct transport *transport = calloc(1, sizeof(*transport));
-    if (!transport) {
-        fail(error, error_capacity, "out of memory");
-        return NULL;
-    }
-    transport->target = target;
-    transport->fd = -1;
-    int64_t until_us = clock_now_us() + patience_us;
-    if (connect_tcp(transport, until_us, error, error_capacity) &&
-        (!target->tls || connect_tls(transport, until_us, error, error_capacity)))
-        return transport;
-    transport_free(transport);
-    return NULL;
+    return open_as_far_as(target, clock_now_us() + patience_us, "mqtt", error, error_capacity);
+}
+
+struct transport *transport_open_web(const struct target *target, const char *protocols, int64_t patience_us,
+                                     char *error, size_t error_capacity)
+{
+    return open_as_far_as(target, clock_now_us() + patience_us, protocols, error, error_capacity);
 }
 
 int transport_fd(const struct transport *transport)
@@ -301,14 +309,23 @@ int transport_fd(const struct transport *transport)
 
 bool transport_pending(const struct transport *transport)
 {
-    return transport->ssl && SSL_has_pending(transport->ssl);
+    return (transport->web && web_pending(transport->web)) || (transport->ssl && SSL_has_pending(transport->ssl));
+}
+
+const struct web_seen *transport_web(const struct transport *transport)
+{
+    return transport->web ? web_seen(transport->web) : NULL;
+}
+
+const char *transport_remark(struct transport *transport)
+{
+    return transport->web ? web_remark(transport->web) : NULL;
 }
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------------------- */
 
-bool transport_write(struct transport *transport, const uint8_t *data, size_t length, int64_t patience_us)
+bool transport_raw_write(struct transport *transport, const uint8_t *data, size_t length, int64_t until_us)
 {
-    int64_t until_us = clock_now_us() + patience_us;
     while (length > 0) {
         short events = POLLOUT;
         ssize_t written;
@@ -328,14 +345,14 @@ bool transport_write(struct transport *transport, const uint8_t *data, size_t le
         if (written > 0) {
             data += written;
             length -= (size_t)written;
-        } else if (!wait_for(transport->fd, events, until_us)) {
+        } else if (!transport_await(transport, events, until_us)) {
             return false;
         }
     }
     return true;
 }
 
-ssize_t transport_read(struct transport *transport, uint8_t *out, size_t capacity)
+ssize_t transport_raw_read(struct transport *transport, uint8_t *out, size_t capacity)
 {
     if (!transport->ssl) {
         ssize_t got = recv(transport->fd, out, capacity, 0);
@@ -355,11 +372,33 @@ ssize_t transport_read(struct transport *transport, uint8_t *out, size_t capacit
     return why == SSL_ERROR_ZERO_RETURN ? TRANSPORT_ENDED : TRANSPORT_RESET;
 }
 
+bool transport_write(struct transport *transport, const uint8_t *data, size_t length, int64_t patience_us)
+{
+    int64_t until_us = clock_now_us() + patience_us;
+    return transport->web ? web_send(transport, FRAME_BINARY, true, data, length, until_us)
+                          : transport_raw_write(transport, data, length, until_us);
+}
+
+bool transport_write_frame(struct transport *transport, enum frame_kind kind, bool last, const uint8_t *data,
+                           size_t length, int64_t patience_us)
+{
+    return transport->web && web_send(transport, kind, last, data, length, clock_now_us() + patience_us);
+}
+
+ssize_t transport_read(struct transport *transport, uint8_t *out, size_t capacity)
+{
+    return transport->web ? web_read(transport, out, capacity) : transport_raw_read(transport, out, capacity);
+}
+
 /* ---- ends ------------------------------------------------------------------------------------------------------------------ */
 
 void transport_end(struct transport *transport, enum wire_ending ending)
 {
+    if (transport->web && (ending == WIRE_FIN || ending == WIRE_HALF_CLOSE))
+        web_say_goodbye(transport);
     if (ending == WIRE_HALF_CLOSE) {
+        if (transport->web)
+            return; /* nothing may follow a close frame: that is our half; the broker answers it and ends */
         if (transport->ssl)
             SSL_shutdown(transport->ssl);
         shutdown(transport->fd, SHUT_WR);
@@ -379,6 +418,7 @@ void transport_free(struct transport *transport)
 {
     if (!transport)
         return;
+    web_free(transport->web);
     SSL_free(transport->ssl);
     if (transport->fd >= 0)
         close(transport->fd);

@@ -8,9 +8,10 @@
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
-struct wire *probe_open(struct conform_probe *probe, const char *name)
+/* protocols: of WebSocket; NULL: as usual. *why NULL: a connection is needed. */
+static struct wire *open_wire(struct conform_probe *probe, const char *name, const char *protocols, const char **why)
 {
-    char error[200] = "";
+    char error[300] = "";
     need(probe, probe->wire_count < PROBE_WIRES, "the check has too many connections");
     struct wire *wire = arena_take(&probe->arena, sizeof(*wire));
     wire->probe = probe;
@@ -20,14 +21,37 @@ struct wire *probe_open(struct conform_probe *probe, const char *name)
     wire->closed_us = TIME_NEVER;
     wire->watch = watch_create(probe);
     suite_connect_turn(probe->suite);
-    wire->transport = transport_open(probe->suite->target, probe_patience(probe), error, sizeof(error));
+    const struct target *target = probe->suite->target;
+    int64_t patience_us = probe_patience(probe);
+    wire->transport = protocols ? transport_open_web(target, protocols, patience_us, error, sizeof(error))
+                                : transport_open(target, patience_us, error, sizeof(error));
+    if (!wire->transport && why) {
+        *why = probe_text(probe, "%s", error);
+        trace_event(probe, wire->number, "%s: %s", name, error);
+        return NULL;
+    }
     need(probe, wire->transport != NULL, "no connection: %s", error);
     pthread_mutex_lock(&probe->suite->lock);
     wire->connection = (uint32_t)probe->suite->connections++;
     pthread_mutex_unlock(&probe->suite->lock);
     probe->wires[probe->wire_count++] = wire;
-    trace_event(probe, wire->number, "%s: connection %u opened", name, wire->connection);
+    const struct web_seen *web = transport_web(wire->transport);
+    trace_event(probe, wire->number, "%s: connection %u opened%s%s", name, wire->connection,
+                web ? ", WebSocket with subprotocol " : "",
+                !web               ? ""
+                : web->protocol[0] ? web->protocol
+                                   : "(none)");
     return wire;
+}
+
+struct wire *probe_open(struct conform_probe *probe, const char *name)
+{
+    return open_wire(probe, name, NULL, NULL);
+}
+
+struct wire *probe_open_web(struct conform_probe *probe, const char *name, const char *protocols, const char **why)
+{
+    return open_wire(probe, name, protocols, why);
 }
 
 /* ---- sending -------------------------------------------------------------------------------------------------------------- */
@@ -119,6 +143,29 @@ static void trace_sent(struct wire *wire, const uint8_t *data, size_t length)
         wire->probe->suite->packets_out++;
         pthread_mutex_unlock(&wire->probe->suite->lock);
     }
+}
+
+void wire_announce(struct wire *wire, const void *bytes, size_t length)
+{
+    trace_sent(wire, memcpy(arena_take(&wire->probe->arena, length + 1), bytes, length), length);
+}
+
+void wire_send_frame(struct wire *wire, enum frame_kind kind, bool last, const void *bytes, size_t length)
+{
+    static const char *const names[16] = {"a continuation", "a text", "a binary", NULL, NULL, NULL, NULL, NULL,
+                                          "a closing",      "a ping", "a pong"};
+    struct conform_probe *probe = wire->probe;
+    trace_event(probe, wire->number, "%s frame of %zu bytes%s", names[kind] ? names[kind] : "an unknown", length,
+                last ? "" : ", more to come");
+    if (!wire->transport || wire->ended || wire->half_closed) {
+        trace_event(probe, wire->number, "not sent: the connection is over");
+        return;
+    }
+    if (kind < FRAME_CLOSE && probe->suite->capture && length)
+        capture_bytes(probe->suite->capture, wire->connection, true, clock_now_us(),
+                      (struct span){bytes, (uint32_t)length});
+    if (!transport_write_frame(wire->transport, kind, last, bytes, length, probe_patience(probe)))
+        trace_event(probe, wire->number, "not all of it could be sent");
 }
 
 void wire_send_bytes(struct wire *wire, const void *bytes, size_t length)
@@ -301,6 +348,9 @@ void wire_read(struct wire *wire)
             probe_end(wire->probe, CONFORM_ERROR, 0, "out of memory");
         ssize_t got = transport_read(wire->transport, wire->input + wire->input_length,
                                      wire->input_capacity - wire->input_length);
+        const char *remark = transport_remark(wire->transport);
+        if (remark)
+            trace_event(wire->probe, wire->number, "%s", remark);
         if (got == TRANSPORT_NOTHING)
             return;
         if (got < 0) {
@@ -313,6 +363,11 @@ void wire_read(struct wire *wire)
         wire->input_length += (uint32_t)got;
         take_input(wire);
     }
+}
+
+const struct web_seen *wire_web(const struct wire *wire)
+{
+    return wire->transport ? transport_web(wire->transport) : NULL;
 }
 
 uint32_t wire_count(const struct wire *wire)
