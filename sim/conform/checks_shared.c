@@ -32,17 +32,17 @@ static void settle(struct conform_probe *probe, struct wire *publisher, struct w
 
 /* ---- names ---------------------------------------------------------------------------------------------------------------------- */
 
-/* %s is a filter of this check. */
+/* @ is a share name of this check, = a topic of it. */
 static const struct {
-    const char *format, *name, *ref;
+    const char *form, *name, *ref;
 } bad_names[] = {
-    {"$share//%s", "an empty share name", "MQTT-4.8.2-1"},
-    {"$share/+/%s", "a share name of +", "MQTT-4.8.2-2"},
-    {"$share/#/%s", "a share name of #", "MQTT-4.8.2-2"},
-    {"$share/mc5+x/%s", "a share name with +", "MQTT-4.8.2-2"},
-    {"$share/mc5#/%s", "a share name with #", "MQTT-4.8.2-2"},
-    {"$share/mc5group", "a share name and no filter", "MQTT-4.8.2-2"},
-    {"$share/mc5group/", "a share name and an empty filter", "MQTT-4.8.2-2"},
+    {"$share//=", "an empty share name", "MQTT-4.8.2-1"},
+    {"$share/+/=", "a share name of +", "MQTT-4.8.2-2"},
+    {"$share/#/=", "a share name of #", "MQTT-4.8.2-2"},
+    {"$share/@+/=", "a share name with +", "MQTT-4.8.2-2"},
+    {"$share/@#/=", "a share name with #", "MQTT-4.8.2-2"},
+    {"$share/@", "a share name and no filter", "MQTT-4.8.2-2"},
+    {"$share/@/", "a share name and an empty filter", "MQTT-4.8.2-2"},
 };
 
 static uint32_t names_count(void)
@@ -59,9 +59,12 @@ static void names_row(uint32_t row, struct conform_row *out)
 static void names(struct conform_probe *probe)
 {
     struct wire *wire = probe_connect(probe, "client");
-    const char *format = bad_names[probe_row(probe)].format, *at = strstr(format, "%s");
-    struct mq5_subscription list = subscription(
-        at ? probe_text(probe, "%.*s%s", (int)(at - format), format, probe_topic(probe, "name")) : format, 0);
+    const char *filter = "";
+    for (const char *at = bad_names[probe_row(probe)].form; *at; at++)
+        filter = *at == '@'   ? probe_text(probe, "%s%s", filter, probe_share(probe, 0))
+                 : *at == '=' ? probe_text(probe, "%s%s", filter, probe_topic(probe, "name"))
+                              : probe_text(probe, "%s%c", filter, *at);
+    struct mq5_subscription list = subscription(filter, 0);
     wire_send_subscribe(wire, &list, 1, 0);
     const struct received *answer = want_answer_or_end(wire, MQ5_SUBACK, "SUBACK or the end of the connection");
     if (answer)
