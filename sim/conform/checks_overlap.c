@@ -250,8 +250,9 @@ static void id_comes(struct conform_probe *probe)
     if (qos == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
     const char *topic = probe_topic(probe, "%s/one", ids[probe_row(probe)].own_name ? probe_client_id(probe, 1) : "x");
+    bool wild = ids[probe_row(probe)].own_name && probe_has(probe, CONFORM_WILDCARD);
     struct wire *wire = probe_connect(probe, "subscriber");
-    subscribe_as(wire, topic, qos, id);
+    subscribe_as(wire, wild ? probe_topic(probe, "+/one") : topic, qos, id);
     wire_warm_up(wire, topic);
     wire_publish(probe_connect(probe, "publisher"), topic, "message", qos);
     want_only_id(probe, need_message(wire, topic, "message"), id);

@@ -130,6 +130,7 @@ static void wild_response_row(uint32_t row, struct conform_row *out)
 /* A broker that takes it would have to pass it on, and may not: its own PUBLISH would have a Response Topic with a wildcard. */
 static void wild_response(struct conform_probe *probe)
 {
+    static const uint8_t reasons[] = {MQ5_PROTOCOL_ERROR, MQ5_TOPIC_NAME_INVALID, MQ5_MALFORMED_PACKET, 0};
     uint32_t row = probe_row(probe);
     const char *topic = probe_topic(probe, "request");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_open(probe, "publisher");
@@ -153,7 +154,11 @@ static void wild_response(struct conform_probe *probe)
         packet.publish.packet_id = wire_packet_id(publisher);
         wire_send(publisher, &packet);
         const struct received *ack = try_packet(publisher, MQ5_PUBACK, probe_patience(probe));
-        taken = ack && ack->packet.ack.reason < 0x80;
+        if (!ack) { /* nor is silence an answer to it */
+            want_closed(publisher, "a Response Topic with a wildcard", reasons);
+            return;
+        }
+        taken = ack->packet.ack.reason < 0x80;
     }
     should(probe, "refused", NULL, !taken, "a Response Topic with a wildcard is taken");
     struct wire *other = probe_connect(probe, "marker");

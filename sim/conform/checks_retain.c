@@ -26,8 +26,9 @@ static bool says_no_retain(const struct conform_broker *broker)
 
 /* ---- kept, replaced, removed -------------------------------------------------------------------------------------------------- */
 
-/* Needs nothing of what was found out before: a broker that keeps no messages and does not say so fails here. */
-static void kept(struct conform_probe *probe)
+/* A message is kept, its publisher goes, and new clients subscribe; NULL: none of them is given it. Needs nothing of what was found out before: a
+ * broker that keeps no messages and does not say so fails here. */
+static const struct received *given_later(struct conform_probe *probe)
 {
     if (says_no_retain(probe_broker(probe)))
         skip(probe, "CONNACK: Retain Available 0");
@@ -42,7 +43,18 @@ static void kept(struct conform_probe *probe)
         need_granted(wire, wire_subscribe_with(wire, &list, 1, 0), 1);
         received = try_message(wire, topic, "kept", 3 * US_PER_S);
     }
-    want(probe, received != NULL, "a new subscriber is not given the retained message");
+    return received;
+}
+
+static void kept(struct conform_probe *probe)
+{
+    want(probe, given_later(probe) != NULL, "a new subscriber is not given the retained message");
+}
+
+static void given(struct conform_probe *probe)
+{
+    const struct received *received = given_later(probe);
+    want(probe, received != NULL, "a new subscription with Retain Handling 0 is not given the retained message");
     want(probe, received->packet.publish.retain, "the retained message comes with RETAIN 0");
 }
 
@@ -382,8 +394,8 @@ static void flag(struct conform_probe *probe)
 
 CHECK_TABLE(checks_retain,
             {.id = "B-PUB-301",
-             .name = "a message with RETAIN 1 is kept, and given to a later subscriber",
-             .refs = {"MQTT-3.3.1-5", "MQTT-3.3.1-9"},
+             .name = "a message with RETAIN 1 is kept",
+             .refs = {"MQTT-3.3.1-5"},
              .level = CONFORM_MUST,
              .needs = CONFORM_QOS_1,
              .run = kept},
@@ -472,4 +484,10 @@ CHECK_TABLE(checks_retain,
              .needs = CONFORM_RETAIN | CONFORM_QOS_1,
              .run = flag,
              .row_count = flag_count,
-             .row = flag_row}, )
+             .row = flag_row},
+            {.id = "B-PUB-315",
+             .name = "a new subscription is given what is kept, with RETAIN 1",
+             .refs = {"MQTT-3.3.1-9"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_QOS_1,
+             .run = given}, )
