@@ -53,6 +53,46 @@ static void refusal_has_no_session(struct conform_probe *probe)
     want(probe, !connack->session_present, "Session Present 1 in CONNACK 0x%02x", connack->reason);
 }
 
+/* Of the second byte only the last bit may be set. A CONNACK that is not legal the monitors judge. */
+static void want_flags(struct conform_probe *probe, const struct wire *wire)
+{
+    const struct received *connack = wire_at(wire, 0);
+    need(probe, connack && connack->packet.type == MQ5_CONNACK && connack->bytes.length > 2, "no CONNACK comes first");
+    want(probe, connack->bytes.data[2] <= 1, "acknowledge flags 0x%02x", connack->bytes.data[2]);
+}
+
+static void flags_are_zero(struct conform_probe *probe)
+{
+    struct mq5_connect login = probe_login(probe, 10), strange = strange_login(probe, 11);
+    set_session_expiry(&login, 60);
+    want_flags(probe, probe_connect_as(probe, "new", &login));
+    want_flags(probe, probe_resume(probe, "again", &login, false));
+    struct wire *wire = probe_open(probe, "refused");
+    need_refusal(probe, wire, &strange);
+    want_flags(probe, wire);
+}
+
+static void clean_has_no_session(struct conform_probe *probe)
+{
+    struct mq5_connect login = probe_login(probe, 10);
+    set_session_expiry(&login, 60);
+    wire_disconnect(probe_connect_as(probe, "first", &login), MQ5_SUCCESS);
+    struct wire *wire = probe_resume(probe, "clean", &login, true);
+    want(probe, !wire_connack(wire)->session_present, "Session Present 1 after a clean start");
+    wire = probe_resume(probe, "clean, taking over", &login, true);
+    want(probe, !wire_connack(wire)->session_present, "Session Present 1 after a clean start that took over");
+}
+
+static void accepted_code(struct conform_probe *probe)
+{
+    struct wire *wire = probe_open(probe, "client");
+    struct mq5_connect login = probe_login(probe, 0);
+    wire_login(wire, &login);
+    need(probe, wire_connack(wire) != NULL, "no CONNACK");
+    want(probe, wire_connack(wire)->reason == MQ5_SUCCESS, "CONNACK 0x%02x for a good CONNECT",
+         wire_connack(wire)->reason);
+}
+
 /* ---- what is promised ---------------------------------------------------------------------------------------------------------- */
 
 /* What a broker does not take it must say: without a word every QoS is taken. */
@@ -287,6 +327,22 @@ CHECK_TABLE(checks_connack,
              .level = CONFORM_MUST,
              .needs = CONFORM_SESSION,
              .run = refusal_has_no_session},
+            {.id = "B-CONN-075",
+             .name = "acknowledge flags are 0 but for Session Present",
+             .refs = {"MQTT-3.2.2-1"},
+             .level = CONFORM_MUST,
+             .run = flags_are_zero},
+            {.id = "B-CONN-076",
+             .name = "a clean start is answered with Session Present 0",
+             .refs = {"MQTT-3.2.2-2"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_SESSION,
+             .run = clean_has_no_session},
+            {.id = "B-CONN-077",
+             .name = "a CONNACK that accepts has a reason code of the table",
+             .refs = {"MQTT-3.2.2-8"},
+             .level = CONFORM_MUST,
+             .run = accepted_code},
             {.id = "B-CONN-062",
              .name = "QoS that is not taken is told in CONNACK",
              .refs = {"MQTT-3.2.2-9"},

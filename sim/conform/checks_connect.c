@@ -207,6 +207,21 @@ static void assigned_distinct(struct conform_probe *probe)
         want_alive(wires[i], "among several without a client identifier");
 }
 
+/* Nobody among them is taken for another one. */
+static void assigned_apart(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "of/the/first");
+    struct wire *first = connect_nameless(probe, "first", 0);
+    wire_subscribe(first, topic, 0);
+    struct wire *second = connect_nameless(probe, "second", 0);
+    want(probe, !wire_connack(second)->session_present, "Session Present 1 for a client without a client identifier");
+    wire_publish(second, topic, "from the second", 0);
+    want_message(first, topic, "from the second");
+    need_alive(second, "of the second");
+    want(probe, wire_count_messages(second, topic, NULL) == 0,
+         "a client without a client identifier has the subscription of another one");
+}
+
 static void assigned_used(struct conform_probe *probe)
 {
     struct wire *wire = connect_nameless(probe, "nameless", 30);
@@ -356,14 +371,33 @@ static void expiry_holds(struct conform_probe *probe)
 static void takeover(struct conform_probe *probe)
 {
     struct mq5_connect login = probe_login(probe, 0);
-    struct wire *old = probe_connect_as(probe, "old", &login);
-    struct wire *young = probe_connect_as(probe, "new", &login);
+    struct wire *old = probe_connect_as(probe, "old", &login), *young = probe_open(probe, "new");
+    const struct mq5_connack *connack = wire_login(young, &login);
     want(probe, wire_closes(old, probe_patience(probe)), "the old connection stays open");
     const struct received *last = wire_at(old, wire_count(old) - 1);
     should(probe, "reason", NULL,
            last->packet.type == MQ5_DISCONNECT && last->packet.disconnect.reason == MQ5_SESSION_TAKEN_OVER,
            "no DISCONNECT 0x8e (Session taken over) before the old connection is closed");
+    need(probe, connack && connack->reason == MQ5_SUCCESS, "the new connection is not accepted");
     want_alive(young, "on the new connection");
+}
+
+/* Clean Start 1 over a connection that is still there. */
+static void clean_takeover(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "thrown/away"), *marked = probe_topic(probe, "marker");
+    struct mq5_connect login = probe_login(probe, 10);
+    set_session_expiry(&login, 60);
+    wire_subscribe(probe_connect_as(probe, "old", &login), topic, 0);
+    struct wire *wire = probe_resume(probe, "clean", &login, true);
+    wire_subscribe(wire, marked, 0);
+    struct wire *publisher = probe_connect(probe, "publisher");
+    wire_publish(publisher, topic, "to the old subscription", 0);
+    wire_publish(publisher, marked, "marker", 0);
+    need_message(wire, marked, "marker");
+    need_alive(wire, "after the marker");
+    want(probe, wire_count_messages(wire, topic, NULL) == 0,
+         "a subscription of the old session after a clean start that took over");
 }
 
 /* One after another: each is let go when the next one comes, and the last one stays. */
@@ -477,10 +511,16 @@ CHECK_TABLE(checks_connect,
              .run = assigned_distinct},
             {.id = "B-CONN-026",
              .name = "the session belongs to the client identifier that was assigned",
-             .refs = {"MQTT-3.1.3-6", "MQTT-3.1.3-7"},
+             .refs = {"MQTT-3.1.3-7", "MQTT-3.1.3-6"},
              .level = CONFORM_MUST,
              .needs = CONFORM_EMPTY_ID | CONFORM_SESSION,
              .run = assigned_used},
+            {.id = "B-CONN-036",
+             .name = "clients without a client identifier are not one",
+             .refs = {"MQTT-3.1.3-6"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_EMPTY_ID,
+             .run = assigned_apart},
             {.id = "B-CONN-027",
              .name = "the client identifier names the session",
              .refs = {"MQTT-3.1.3-2"},
@@ -506,10 +546,15 @@ CHECK_TABLE(checks_connect,
              .run = resumed_after_loss},
             {.id = "B-CONN-030",
              .name = "a clean start throws the old session away",
-             .refs = {"MQTT-3.1.2-4", "MQTT-3.1.4-4"},
+             .refs = {"MQTT-3.1.2-4"},
              .level = CONFORM_MUST,
              .needs = CONFORM_SESSION | CONFORM_QOS_1,
              .run = cleaned},
+            {.id = "B-CONN-037",
+             .name = "a clean start that takes over begins anew",
+             .refs = {"MQTT-3.1.4-4", "MQTT-3.1.2-4"},
+             .level = CONFORM_MUST,
+             .run = clean_takeover},
             {.id = "B-CONN-031",
              .name = "without a Session Expiry Interval the session ends with its connection",
              .refs = {"S3.1.2.11.2a"},

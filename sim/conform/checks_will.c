@@ -60,7 +60,7 @@ static void want_no_will(struct conform_probe *probe, struct wire *watcher, cons
 
 /* ---- kinds of close -------------------------------------------------------------------------------------------------------------- */
 
-enum close_kind { BY_RESET, BY_FIN, BY_REASON, BY_CONNECT, BY_GARBAGE, BY_QOS_3, BY_FLAGS, BY_TLS };
+enum close_kind { BY_RESET, BY_FIN, BY_REASON, BY_CONNECT, BY_GARBAGE, BY_QOS_3, BY_FLAGS, BY_TAKEOVER, BY_TLS };
 
 static const struct {
     const char *name;
@@ -77,6 +77,7 @@ static const struct {
     {"bytes that are no packet", BY_GARBAGE, 0},
     {"a PUBLISH with QoS 3", BY_QOS_3, 0},
     {"a SUBSCRIBE with wrong flags", BY_FLAGS, 0},
+    {"a takeover", BY_TAKEOVER, 0},
 };
 
 static uint32_t kind_count(void)
@@ -100,6 +101,7 @@ static void close_by(struct conform_probe *probe, struct wire *wire, enum close_
     case BY_TLS: wire_end(wire, WIRE_TLS_SILENT); return;
     case BY_REASON: wire_disconnect(wire, reason); return;
     case BY_CONNECT: wire_send(wire, &connect); break;
+    case BY_TAKEOVER: probe_connect_as(probe, "young", &connect.connect); break;
     case BY_GARBAGE: wire_send_bytes(wire, garbage, sizeof(garbage)); break;
     case BY_QOS_3: wire_send_bytes(wire, qos_3, sizeof(qos_3)); break;
     case BY_FLAGS: wire_send_bytes(wire, wrong_flags, sizeof(wrong_flags)); break;
@@ -590,7 +592,7 @@ CHECK_TABLE(checks_will,
              .run = silent_tls},
             {.id = "B-WILL-003",
              .name = "the will is published when keep alive has run out",
-             .refs = {"MQTT-3.1.2-8", "MQTT-3.1.2-22"},
+             .refs = {"MQTT-3.1.2-22", "MQTT-3.1.2-8"},
              .level = CONFORM_MUST,
              .lane = CONFORM_SLOW,
              .run = keep_alive_over},
@@ -695,7 +697,7 @@ CHECK_TABLE(checks_will,
              .run = cancelled_by_return},
             {.id = "B-WILL-018",
              .name = "taking over a session whose will has a delay cancels the will",
-             .refs = {"MQTT-3.1.3-9", "S3.1.4c"},
+             .refs = {"S3.1.4c", "MQTT-3.1.3-9"},
              .level = CONFORM_MUST,
              .needs = CONFORM_SESSION,
              .lane = CONFORM_SLOW,
