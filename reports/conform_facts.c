@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#define ROW_REFS 1024
+
 uint32_t report_conform_count(const struct conform_outcome *outcome, enum conform_verdict verdict)
 {
     uint32_t count = 0;
@@ -71,16 +73,42 @@ static bool has_ref(const char *const *refs, int count, const char *id)
     return false;
 }
 
-/* Rows name statements that their check does not. */
-static bool row_asserts(const struct conform_check *check, const char *id)
+/* Rows name statements that their check does not. There are thousands of rows: they are looked at once. */
+static struct row_ref {
+    const struct conform_check *check;
+    const char *ref;
+} row_refs[ROW_REFS];
+static uint32_t row_ref_count;
+
+static bool knows_row_ref(const struct conform_check *check, const char *id)
 {
-    for (uint32_t row = 0; check->row && row < check->row_count(); row++) {
+    for (uint32_t i = 0; i < row_ref_count; i++)
+        if (row_refs[i].check == check && strcmp(row_refs[i].ref, id) == 0)
+            return true;
+    return false;
+}
+
+static void read_rows(const struct conform_check *check)
+{
+    uint32_t rows = check->row ? check->row_count() : 0;
+    for (uint32_t row = 0; row < rows; row++) {
         struct conform_row out = {.ref = NULL};
         check->row(row, &out);
-        if (out.ref && strcmp(out.ref, id) == 0)
-            return true;
+        if (!out.ref || knows_row_ref(check, out.ref))
+            continue;
+        ASSERT(row_ref_count < ROW_REFS);
+        row_refs[row_ref_count++] = (struct row_ref){check, out.ref};
     }
-    return false;
+}
+
+static bool row_asserts(const struct conform_check *check, const char *id)
+{
+    static bool read;
+    const struct conform_check *each;
+    for (uint32_t i = 0; !read && (each = conform_check_at(i)); i++)
+        read_rows(each);
+    read = true;
+    return knows_row_ref(check, id);
 }
 
 void conform_checks_of(const struct conform_statement *statement, char *out, size_t capacity)
