@@ -201,12 +201,12 @@ static void same_identifier(struct conform_probe *probe)
 
 static void one_reason_each(struct conform_probe *probe)
 {
-    static const uint32_t counts[] = {1, 2, 5, 12};
+    static const uint32_t counts[] = {1, 2, 5, 8}; /* more than eight is more than some brokers take */
     struct wire *wire = probe_connect(probe, "client");
-    struct mq5_subscription list[12];
+    struct mq5_subscription list[8];
     for (uint32_t round = 0; round < 4; round++) {
         for (uint32_t i = 0; i < counts[round]; i++) /* the last but one twice: each entry counts */
-            list[i] = subscription(probe_topic(probe, "%u/%u", round, i == 11 ? 10 : i), 0);
+            list[i] = subscription(probe_topic(probe, "%u/%u", round, i == 7 ? 6 : i), 0);
         const struct mq5_suback *suback = wire_subscribe_with(wire, list, counts[round], 0);
         want(probe, suback->reasons.length == counts[round], "%u reason codes for %u filters", suback->reasons.length,
              counts[round]);

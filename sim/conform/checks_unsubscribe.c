@@ -348,10 +348,10 @@ static void in_order(struct conform_probe *probe)
 
 static void one_reason_each(struct conform_probe *probe)
 {
-    static const uint32_t counts[] = {1, 2, 5, 12};
+    static const uint32_t counts[] = {1, 2, 5, 8};
     struct wire *wire = probe_connect(probe, "client");
     wire_subscribe(wire, probe_topic(probe, "0"), 0);
-    const char *filters[12];
+    const char *filters[8];
     for (uint32_t round = 0; round < 4; round++) {
         for (uint32_t i = 0; i < counts[round]; i++)
             filters[i] = probe_topic(probe, "%u", i);

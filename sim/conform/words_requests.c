@@ -94,34 +94,41 @@ static const struct received *worded(struct wire *wire, enum mq5_type type, enum
                                      void (*provoke)(struct conform_probe *, struct wire *))
 {
     provoke(wire->probe, wire);
-    const struct received *answer = try_packet(wire, type, probe_patience(wire->probe));
+    const struct received *answer = try_packet(wire, type, 3 * US_PER_S);
     return answer && properties_of(answer)->present & MQ5_BIT(property) ? answer : NULL;
 }
 
 void want_words_left_out(struct conform_probe *probe, enum mq5_type type, enum mq5_property property,
                          void (*const *provocations)(struct conform_probe *probe, struct wire *wire))
 {
-    const struct received *answer = NULL;
-    struct wire *wire = NULL;
+    const struct received *longest = NULL;
     void (*provoke)(struct conform_probe *, struct wire *) = NULL;
+    uint32_t least = 0;
     struct mq5_connect login = probe_login(probe, 0);
     set_problem_information(&login, 1);
-    for (; !answer && *provocations; provocations++) {
-        provoke = *provocations;
+    for (; *provocations; provocations++) {
         login.client_id = span_text(probe_client_id(probe, probe->wire_count));
-        wire = probe_connect_as(probe, "without a limit", &login);
-        answer = worded(wire, type, property, provoke);
+        struct wire *wire = probe_connect_as(probe, "without a limit", &login);
+        const struct received *answer = worded(wire, type, property, *provocations);
+        least = connack_length(wire);
+        if (!answer || (longest && answer->bytes.length <= longest->bytes.length))
+            continue;
+        longest = answer;
+        provoke = *provocations;
     }
-    if (!answer)
+    if (!longest)
         skip(probe, "the broker adds no %s to %s", mq5_property_name((uint8_t)property), mq5_type_name((uint8_t)type));
-    uint32_t limit = answer->bytes.length - 1;
-    if (limit <= connack_length(wire) + 5) /* a limit may make CONNACK say something more */
+    uint32_t limit = longest->bytes.length - 1;
+    if (limit < least)
         skip(probe, "a limit of %u bytes is too small for CONNACK, too", limit);
     set_maximum_packet_size(&login, limit);
     login.client_id = span_text(probe_client_id(probe, probe->wire_count));
-    wire = probe_connect_as(probe, "with a limit", &login);
+    struct wire *wire = probe_open(probe, "with a limit");
+    const struct mq5_connack *connack = wire_login(wire, &login);
+    if (!connack || connack->reason >= 0x80) /* a limit may make CONNACK say something more */
+        skip(probe, "with a limit of %u bytes the broker does not let the client in", limit);
     provoke(probe, wire);
-    answer = want_answer_or_end(wire, type, "answer");
+    const struct received *answer = want_answer_or_end(wire, type, "answer");
     want(probe, !answer || answer->bytes.length <= limit, "%s of %u bytes for a client that allows %u",
          mq5_type_name((uint8_t)type), answer ? answer->bytes.length : 0, limit);
 }
