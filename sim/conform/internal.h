@@ -82,7 +82,9 @@ bool packets_close(struct packets *packets); /* NULL is nothing; false: could no
 /* ---- journal.c: what would be left behind ------------------------------------------------------------------------------- */
 
 struct journal;
-struct journal *journal_open(const char *path, const char *target, char *error, size_t error_capacity);
+/* `below`: a filter of all topics of the run. */
+struct journal *journal_open(const char *path, const char *target, const char *below, char *error,
+                             size_t error_capacity);
 /* Noted on disk before it is done; `done` takes it off. NULL journal: nothing. */
 void journal_retained(struct journal *journal, const char *topic);
 void journal_retained_gone(struct journal *journal, const char *topic);
@@ -94,6 +96,8 @@ bool journal_close(struct journal *journal); /* removes the file when nothing is
 struct sweeper;
 struct sweeper *sweep_open(const struct target *target, const struct conform_options *options, const char *client_id);
 bool sweep_retained(struct sweeper *sweeper, const char *topic);
+/* Whatever is retained that the filter, all of it this program's own, finds: how many messages were removed. */
+uint32_t sweep_below(struct sweeper *sweeper, const char *filter);
 void sweep_close(struct sweeper *sweeper); /* NULL is nothing */
 bool sweep_session(const struct target *target, const struct conform_options *options, const char *client_id);
 
@@ -107,6 +111,7 @@ struct suite {
     struct journal *journal;
     struct conform_broker broker;
     struct arena *arena; /* only the main thread's */
+    char below[256];     /* a filter of all of this run's topics */
     char run[9];         /* 40 random bits in base 32 */
     const char *prefix;
     int64_t began_us, patience_us;
@@ -153,6 +158,7 @@ struct wire {
     uint8_t number;
     uint32_t connection; /* of the whole run */
     bool ended, reset, half_closed, hold, gathering, tls_silent;
+    bool left;          /* a DISCONNECT without an error was sent: no will is due */
     bool cut;           /* the last bytes sent are a packet that was cut short */
     bool other_version; /* its CONNECT named another version than 5: it may be answered in the manner of 3.1.1 */
     bool malformed;     /* what came could not be decoded: nothing more is read of it */
@@ -168,7 +174,8 @@ struct wire {
     struct mq5_connect login; /* as sent; spans are the probe's */
     enum mq5_version version;
     uint16_t last_id;
-    struct watch *watch; /* monitor.c */
+    struct alias *aliases; /* topics that we have given numbers */
+    struct watch *watch;   /* monitor.c */
 };
 
 _Noreturn void probe_end(struct conform_probe *probe, enum conform_verdict verdict, uint32_t line, const char *format,
@@ -191,6 +198,7 @@ void probe_left_session(struct conform_probe *probe, struct span client_id);
 /* wire.c */
 void wire_read(struct wire *wire); /* what is there */
 void wire_release(struct wire *wire);
+void wire_drop(struct wire *wire); /* at once */
 
 /* ---- monitor.c ------------------------------------------------------------------------------------------------------------ */
 

@@ -318,6 +318,10 @@ void probe_left_session(struct conform_probe *probe, struct span client_id)
 static void remove_left(struct conform_probe *probe)
 {
     struct suite *suite = probe->suite;
+    for (uint32_t i = 0; i < probe->session_count; i++)
+        if (sweep_session(suite->target, suite->options, probe->sessions[i]))
+            journal_session_gone(suite->journal, probe->sessions[i]);
+    /* Afterwards: the end of a session may have published a will that is retained. */
     bool none_kept = suite->broker.has & CONFORM_NO_RETAIN; /* what was to be retained was refused */
     for (uint32_t i = 0; none_kept && i < probe->retained_count; i++)
         journal_retained_gone(suite->journal, probe->retained[i]);
@@ -328,9 +332,6 @@ static void remove_left(struct conform_probe *probe)
                 journal_retained_gone(suite->journal, probe->retained[i]);
         sweep_close(sweeper);
     }
-    for (uint32_t i = 0; i < probe->session_count; i++)
-        if (sweep_session(suite->target, suite->options, probe->sessions[i]))
-            journal_session_gone(suite->journal, probe->sessions[i]);
 }
 
 static void judge_monitors(struct conform_probe *probe)
@@ -363,6 +364,8 @@ void probe_run(struct suite *suite, struct conform_result *result, uint32_t row,
     }
     if (setjmp(probe->end) == 0)
         close_wires(probe);
+    for (uint32_t i = 0; i < probe->wire_count; i++) /* interrupted while they were being closed */
+        wire_drop(probe->wires[i]);
     remove_left(probe);
     judge_monitors(probe);
     result->took_us = clock_now_us() - result->began_us;

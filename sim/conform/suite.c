@@ -373,9 +373,6 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
         return false;
     if (options->packets && !(suite->packets = packets_open(options->packets, error, capacity)))
         return false;
-    if (options->journal &&
-        !(suite->journal = journal_open(options->journal, target_name(suite->target), error, capacity)))
-        return false;
     double rate = options->connects_per_s > 0         ? options->connects_per_s
                   : target_is_loopback(suite->target) ? LOOPBACK_RATE
                                                       : SHARED_RATE;
@@ -384,7 +381,23 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
     suite->prefix = prefix ? prefix : "mc5/";
     suite->patience_us = (int64_t)((double)PATIENCE_US * (options->time_scale > 0 ? options->time_scale : 1));
     name_run(suite);
+    snprintf(suite->below, sizeof(suite->below), "%s%s/#", suite->prefix, suite->run);
+    if (options->journal &&
+        !(suite->journal = journal_open(options->journal, target_name(suite->target), suite->below, error, capacity)))
+        return false;
     return true;
+}
+
+/* What nobody noted: a will that came out late, a message that a broken broker keeps for no reason. */
+static void sweep_rest(struct suite *suite)
+{
+    char id[24];
+    snprintf(id, sizeof(id), "mc5%ssweeper", suite->run);
+    uint32_t both = CONFORM_RETAIN | CONFORM_WILDCARD;
+    struct sweeper *sweeper = (suite->broker.has & both) == both ? sweep_open(suite->target, suite->options, id) : NULL;
+    if (sweeper)
+        sweep_below(sweeper, suite->below);
+    sweep_close(sweeper);
 }
 
 static void finish(struct suite *suite, struct conform_outcome *out)
@@ -412,6 +425,8 @@ bool conform_run(const struct conform_options *options, struct conform_outcome *
         snprintf(error, error_capacity, "out of memory, or of threads");
         usable = false;
     }
+    if (usable)
+        sweep_rest(&suite);
     for (uint32_t i = 0; usable && i < out->result_count; i++)
         apply_profile(options, &out->results[i]);
     finish(&suite, out);

@@ -4,12 +4,14 @@
 #include <poll.h>
 #include <stdlib.h>
 
-#define SWEEP_US (5 * US_PER_S)
+#define SWEEP_US  (5 * US_PER_S)
+#define INPUT_MAX (64u << 20)
+#define BELOW_US  (700 * US_PER_MS) /* after the last retained message: no more will come */
 
 struct sweeper {
     struct transport *transport;
-    uint8_t input[4096];
-    uint32_t length;
+    uint8_t *input;
+    uint32_t length, capacity, taken;
     uint16_t packet_id;
 };
 
@@ -27,33 +29,62 @@ static bool send_packet(struct sweeper *sweeper, const struct mq5_packet *packet
     return sent;
 }
 
+/* Room for more; retained messages of others' making may be as large as the broker allows. */
+static bool input_room(struct sweeper *sweeper)
+{
+    if (sweeper->length < sweeper->capacity)
+        return true;
+    uint32_t capacity = sweeper->capacity ? sweeper->capacity * 2 : 4096;
+    uint8_t *input = capacity <= INPUT_MAX ? realloc(sweeper->input, capacity) : NULL;
+    if (!input)
+        return false;
+    sweeper->input = input;
+    sweeper->capacity = capacity;
+    return true;
+}
+
+/* The next packet; its spans hold until the next call. false: none came in time. */
+static bool next_packet(struct sweeper *sweeper, struct mq5_packet *packet, int64_t until_us)
+{
+    if (sweeper->taken) {
+        memmove(sweeper->input, sweeper->input + sweeper->taken, sweeper->length - sweeper->taken);
+        sweeper->length -= sweeper->taken;
+        sweeper->taken = 0;
+    }
+    while (clock_now_us() < until_us) {
+        uint32_t length = 0;
+        if (mq5_frame(sweeper->input, sweeper->length, 0, &length) == MQ5_OK && length <= sweeper->length) {
+            sweeper->taken = length;
+            if (mq5_decode(MQ5_V5, MQ5_FROM_SERVER, sweeper->input, length, packet, NULL) == MQ5_OK)
+                return true;
+            return next_packet(sweeper, packet, until_us); /* not our business */
+        }
+        if (!input_room(sweeper))
+            return false;
+        struct pollfd fd = {.fd = transport_fd(sweeper->transport), .events = POLLIN};
+        if (!transport_pending(sweeper->transport))
+            poll(&fd, 1, 50);
+        ssize_t got =
+            transport_read(sweeper->transport, sweeper->input + sweeper->length, sweeper->capacity - sweeper->length);
+        if (got < 0)
+            return false;
+        sweeper->length += (uint32_t)got;
+    }
+    return false;
+}
+
 /* The next packet of that type; others are thrown away. */
 static bool await(struct sweeper *sweeper, enum mq5_type type, uint8_t *reason)
 {
     int64_t until_us = clock_now_us() + SWEEP_US;
-    while (clock_now_us() < until_us) {
-        uint32_t length = 0;
-        if (mq5_frame(sweeper->input, sweeper->length, 0, &length) == MQ5_OK && length <= sweeper->length) {
-            struct mq5_packet packet;
-            bool legal = mq5_decode(MQ5_V5, MQ5_FROM_SERVER, sweeper->input, length, &packet, NULL) == MQ5_OK;
-            if (legal && packet.type == type)
-                *reason = type == MQ5_CONNACK ? packet.connack.reason : packet.ack.reason;
-            memmove(sweeper->input, sweeper->input + length, sweeper->length - length);
-            sweeper->length -= length;
-            if (legal && packet.type == type)
-                return true;
+    struct mq5_packet packet;
+    while (next_packet(sweeper, &packet, until_us)) {
+        if (packet.type != type)
             continue;
-        }
-        if (sweeper->length == sizeof(sweeper->input))
-            return false;
-        struct pollfd fd = {.fd = transport_fd(sweeper->transport), .events = POLLIN};
-        if (!transport_pending(sweeper->transport))
-            poll(&fd, 1, 100);
-        ssize_t got = transport_read(sweeper->transport, sweeper->input + sweeper->length,
-                                     sizeof(sweeper->input) - sweeper->length);
-        if (got < 0)
-            return false;
-        sweeper->length += (uint32_t)got;
+        *reason = type == MQ5_CONNACK  ? packet.connack.reason
+                  : type == MQ5_SUBACK ? packet.suback.reasons.length ? packet.suback.reasons.data[0] : 0x80
+                                       : packet.ack.reason;
+        return true;
     }
     return false;
 }
@@ -80,6 +111,7 @@ struct sweeper *sweep_open(const struct target *target, const struct conform_opt
     if (sweeper->transport && send_packet(sweeper, &packet) && await(sweeper, MQ5_CONNACK, &reason) && reason == 0)
         return sweeper;
     transport_free(sweeper->transport);
+    free(sweeper->input);
     free(sweeper);
     return NULL;
 }
@@ -93,6 +125,45 @@ bool sweep_retained(struct sweeper *sweeper, const char *topic)
     return send_packet(sweeper, &packet) && await(sweeper, MQ5_PUBACK, &reason) && reason < 0x80;
 }
 
+struct name {
+    struct name *next;
+    char text[];
+};
+
+static bool remember(struct name **list, struct span topic)
+{
+    struct name *name = malloc(sizeof(*name) + topic.length + 1);
+    if (!name)
+        return false;
+    memcpy(name->text, topic.data, topic.length);
+    name->text[topic.length] = 0;
+    name->next = *list;
+    *list = name;
+    return true;
+}
+
+uint32_t sweep_below(struct sweeper *sweeper, const char *filter)
+{
+    struct mq5_subscription list = {.filter = span_text(filter), .qos = 0};
+    struct mq5_packet packet = {.type = MQ5_SUBSCRIBE,
+                                .subscribe = {.packet_id = ++sweeper->packet_id, .list = &list, .count = 1}};
+    uint8_t reason = 0x80;
+    struct name *names = NULL;
+    uint32_t removed = 0;
+    if (!send_packet(sweeper, &packet) || !await(sweeper, MQ5_SUBACK, &reason) || reason >= 0x80)
+        return 0; /* no wildcards: what was noted has been removed one by one */
+    while (next_packet(sweeper, &packet, clock_now_us() + BELOW_US))
+        if (packet.type == MQ5_PUBLISH && packet.publish.retain && !remember(&names, packet.publish.topic))
+            break;
+    while (names) {
+        struct name *next = names->next;
+        removed += sweep_retained(sweeper, names->text);
+        free(names);
+        names = next;
+    }
+    return removed;
+}
+
 void sweep_close(struct sweeper *sweeper)
 {
     if (!sweeper)
@@ -102,6 +173,7 @@ void sweep_close(struct sweeper *sweeper)
     poll(&fd, 1, 200);
     transport_end(sweeper->transport, WIRE_FIN);
     transport_free(sweeper->transport);
+    free(sweeper->input);
     free(sweeper);
 }
 

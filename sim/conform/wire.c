@@ -83,33 +83,99 @@ static bool names_other_version(struct span bytes)
            memcmp(bytes.data + at, name, sizeof(name)) != 0;
 }
 
+/* ---- what would be left behind -------------------------------------------------------------------------------------------- */
+
+struct alias {
+    struct alias *next;
+    uint16_t number;
+    struct span topic;
+};
+
+/* The topic of a PUBLISH; by its alias when it has no other. */
+static struct span topic_of(struct wire *wire, const struct mq5_publish *publish)
+{
+    struct alias *alias = wire->aliases;
+    if (!(publish->properties.present & MQ5_BIT(MQ5_TOPIC_ALIAS)))
+        return publish->topic;
+    while (alias && alias->number != publish->properties.topic_alias)
+        alias = alias->next;
+    if (!publish->topic.length)
+        return alias ? alias->topic : publish->topic;
+    if (!alias) {
+        alias = arena_take(&wire->probe->arena, sizeof(*alias));
+        *alias = (struct alias){wire->aliases, publish->properties.topic_alias, publish->topic};
+        wire->aliases = alias;
+    }
+    alias->topic = publish->topic;
+    return publish->topic;
+}
+
+static void note_login(struct wire *wire, const struct mq5_connect *login)
+{
+    bool expires_later =
+        login->properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) && login->properties.session_expiry_s > 0;
+    bool stays = login->version == MQ5_V311 ? !login->clean_start : expires_later;
+    bool retains = login->has_will && login->will_retain && login->will_payload.length;
+    bool delays = login->has_will && login->will_properties.present & MQ5_BIT(MQ5_WILL_DELAY_INTERVAL);
+    if (retains)
+        probe_left_retained(wire->probe, login->will_topic);
+    /* Who takes the session over knows that its will is out, and waits for no delay. */
+    if ((stays || retains || delays) && login->client_id.length)
+        probe_left_session(wire->probe, login->client_id);
+}
+
+/* Illegal on purpose, and a broker may take it all the same: the topic stands where it always does. */
+static void note_illegal(struct wire *wire, struct span bytes)
+{
+    uint32_t at = 1;
+    while (at < 4 && at < bytes.length && bytes.data[at] & 0x80)
+        at++;
+    at++;
+    if (bytes.length < at + 2 || bytes.data[0] >> 4 != MQ5_PUBLISH || !(bytes.data[0] & 1))
+        return;
+    uint32_t length = (uint32_t)bytes.data[at] << 8 | bytes.data[at + 1];
+    if (length && bytes.length >= at + 2 + length && !memchr(bytes.data + at + 2, 0, length))
+        probe_left_retained(wire->probe, (struct span){bytes.data + at + 2, length});
+}
+
 /* What the bytes would leave behind is noted before they go. */
 static void note_sent(struct wire *wire, struct span bytes)
 {
-    struct conform_probe *probe = wire->probe;
     struct mq5_packet packet;
     watch_sent(wire, bytes);
     wire->other_version |= !wire->login_sent && names_other_version(bytes);
-    if (mq5_decode(wire->version, MQ5_FROM_CLIENT, bytes.data, bytes.length, &packet, NULL) != MQ5_OK)
+    if (mq5_decode(wire->version, MQ5_FROM_CLIENT, bytes.data, bytes.length, &packet, NULL) != MQ5_OK) {
+        note_illegal(wire, bytes);
         return;
+    }
     if (packet.type == MQ5_CONNECT) {
-        const struct mq5_connect *login = &packet.connect;
         if (!wire->login_sent) {
             wire->login_sent = true;
-            wire->login = *login;
+            wire->login = packet.connect;
         }
-        if (login->has_will && login->will_retain && login->will_payload.length)
-            probe_left_retained(probe, login->will_topic);
-        bool stays = login->version == MQ5_V311 ? !login->clean_start
-                                                : login->properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) &&
-                                                      login->properties.session_expiry_s > 0;
-        if (stays && login->client_id.length)
-            probe_left_session(probe, login->client_id);
-    } else if (packet.type == MQ5_PUBLISH && packet.publish.retain && packet.publish.topic.length) {
-        if (packet.publish.payload.length)
-            probe_left_retained(probe, packet.publish.topic);
+        note_login(wire, &packet.connect);
+    } else if (packet.type == MQ5_DISCONNECT) {
+        wire->left = packet.disconnect.reason == MQ5_SUCCESS;
+    } else if (packet.type == MQ5_PUBLISH) {
+        struct span topic = topic_of(wire, &packet.publish);
+        if (packet.publish.retain && packet.publish.payload.length && topic.length)
+            probe_left_retained(wire->probe, topic);
     }
 }
+
+/* The broker may have given the client its name, or the session a longer life than was asked for. */
+static void note_connack(struct wire *wire, const struct mq5_connack *connack)
+{
+    const struct mq5_properties *told = &connack->properties, *asked = &wire->login.properties;
+    bool named = told->present & MQ5_BIT(MQ5_ASSIGNED_CLIENT_IDENTIFIER);
+    const struct mq5_properties *in_force = told->present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) ? told : asked;
+    struct span id = named ? told->assigned_client_id : wire->login.client_id;
+    if (connack->reason == MQ5_SUCCESS && id.length && in_force->present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) &&
+        in_force->session_expiry_s > 0)
+        probe_left_session(wire->probe, id);
+}
+
+/* ---- sending, on the wire -------------------------------------------------------------------------------------------------- */
 
 static void write_out(struct wire *wire, const uint8_t *data, size_t length)
 {
@@ -293,6 +359,7 @@ static void take_packet(struct wire *wire, const uint8_t *data, uint32_t length)
     if (received->packet.type == MQ5_CONNACK && !wire->connack_came) {
         wire->connack_came = true;
         wire->connack = received->packet.connack;
+        note_connack(wire, &wire->connack);
     }
     if (received->packet.type == MQ5_DISCONNECT)
         wire->disconnect_came = true;
@@ -438,13 +505,34 @@ void wire_end(struct wire *wire, enum wire_ending ending)
     watch_ended(wire);
 }
 
+/* A will that is retained would be published after everything was swept. */
+static void leave_without_will(struct wire *wire)
+{
+    struct mq5_packet packet = {.type = MQ5_DISCONNECT};
+    if (wire_is_open(wire) && wire->connack_came && wire->login_sent && wire->login.has_will && !wire->left &&
+        !wire->cut && !wire->half_closed && !wire->gathering)
+        wire_send(wire, &packet);
+}
+
 void wire_release(struct wire *wire)
 {
     if (wire->transport) {
         wire_read(wire); /* what is there is judged, too */
         while (wire_is_open(wire) && clock_now_us() <= watch_waits_until(wire))
             probe_pump(wire->probe, wire, watch_waits_until(wire) + 1);
+        leave_without_will(wire);
         wire_end(wire, WIRE_FIN);
+    }
+    free(wire->input);
+    wire->input = NULL;
+}
+
+void wire_drop(struct wire *wire)
+{
+    if (wire->transport) {
+        transport_end(wire->transport, WIRE_FIN);
+        transport_free(wire->transport);
+        wire->transport = NULL;
     }
     free(wire->input);
     wire->input = NULL;
