@@ -16,6 +16,8 @@ void conform_replay(const struct report_conform *report, const struct conform_re
 /* Why nothing is known of a statement: not observable, waived, needs what is not there, not asked for. */
 void conform_why_open(const struct conform_outcome *outcome, const struct conform_statement *statement, char *out,
                       size_t capacity);
+/* What the vehicles beside it did, in one line; "none". */
+void conform_load_text(const struct report_conform *report, char *out, size_t capacity);
 /* Ids of the checks and monitors of a statement, with spaces; rows as their check. */
 void conform_checks_of(const struct conform_statement *statement, char *out, size_t capacity);
 /* Whether anything in this result is worth a person's look. */

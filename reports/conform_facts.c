@@ -30,7 +30,19 @@ const char *report_conform_verdict(const struct report_conform *report)
     if (report_conform_count(outcome, CONFORM_FAIL) || any_monitor_failed(outcome))
         return "fail";
     bool open = report_conform_count(outcome, CONFORM_INCONCLUSIVE) || report_conform_count(outcome, CONFORM_ERROR);
+    open |= report->vehicles_shortcoming && report->vehicles_shortcoming[0];
     return open || !report_conform_count(outcome, CONFORM_PASS) ? "inconclusive" : "pass";
+}
+
+void conform_load_text(const struct report_conform *report, char *out, size_t capacity)
+{
+    const char *shortcoming = report->vehicles_shortcoming ? report->vehicles_shortcoming : "";
+    if (!report->vehicles)
+        snprintf(out, capacity, "none");
+    else
+        snprintf(out, capacity, "%u, at least %llu connected all the time, %.0f messages a second, %llu lost%s%s",
+                 report->vehicles, (unsigned long long)report->vehicles_connected, report->vehicles_publishes_per_s,
+                 (unsigned long long)report->vehicles_lost, shortcoming[0] ? "; not kept up: " : "", shortcoming);
 }
 
 const char *conform_sign(enum conform_verdict verdict)

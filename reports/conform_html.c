@@ -233,7 +233,7 @@ static void write_broker(const struct report_conform *report, struct page *page)
 
 static void write_measured(const struct report_conform *report, struct page *page)
 {
-    char text[160];
+    char text[160], load[500];
     html_section(page, "measured", "How it was measured", "");
     page_add(page, "<dl>");
     html_fact(page, "command", report->command);
@@ -244,8 +244,8 @@ static void write_measured(const struct report_conform *report, struct page *pag
              (unsigned long long)report->outcome->connections,
              (unsigned long long)(report->outcome->packets_in + report->outcome->packets_out));
     html_fact(page, "extent", text);
-    snprintf(text, sizeof(text), "%u", report->vehicles);
-    html_fact(page, "vehicles beside it", text);
+    conform_load_text(report, load, sizeof(load));
+    html_fact(page, "vehicles beside it", load);
     page_add(page, "</dl>\n</section>\n");
 }
 

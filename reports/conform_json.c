@@ -138,6 +138,21 @@ static void write_broker(const struct report_conform *report, struct page *page)
     page_add(page, "}},\n");
 }
 
+static void write_load(const struct report_conform *report, struct page *page)
+{
+    const char *shortcoming = report->vehicles_shortcoming;
+    if (!report->vehicles)
+        return;
+    page_format(page,
+                "  \"load\":{\"vehicles\":%u,\"connected_at_least\":%llu,\"publishes\":%llu,\"publishes_per_s\":%.1f,"
+                "\"lost\":%llu,",
+                report->vehicles, (unsigned long long)report->vehicles_connected,
+                (unsigned long long)report->vehicles_publishes, report->vehicles_publishes_per_s,
+                (unsigned long long)report->vehicles_lost);
+    text_member(page, "shortcoming", shortcoming && shortcoming[0] ? shortcoming : NULL);
+    page_add(page, "},\n");
+}
+
 bool report_conform_write_json(const struct report_conform *report, const char *path, char *error,
                                size_t error_capacity)
 {
@@ -165,6 +180,7 @@ bool report_conform_write_json(const struct report_conform *report, const char *
     page_add(&page, ",");
     text_member(&page, "commit", report->commit);
     page_add(&page, "},\n");
+    write_load(report, &page);
     write_broker(report, &page);
     write_statements(report, &page);
     page_add(&page, "  \"monitors\":[");

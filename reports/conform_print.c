@@ -162,6 +162,11 @@ void report_conform_print(const struct report_conform *report, const char *direc
         report_conform_print_matrix(outcome, out);
     }
     print_sums(report, out);
+    if (report->vehicles) {
+        char load[500];
+        conform_load_text(report, load, sizeof(load));
+        fprintf(out, " vehicles:        %s\n", load);
+    }
     fprintf(out, "\n %s · %.1f s · %llu connections, %llu packets%s%s%s     exit %d\n", report_conform_verdict(report),
             (double)outcome->wall_us / 1e6, (unsigned long long)outcome->connections,
             (unsigned long long)(outcome->packets_in + outcome->packets_out), directory ? " · report " : "",

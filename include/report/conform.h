@@ -15,9 +15,12 @@ struct report_conform {
     int exit_code;
     int64_t started_epoch_s;
     uint64_t peak_rss_bytes;
-    uint32_t vehicles; /* that worked beside the checks; 0: none */
-    bool matrix;       /* print every statement, not only the sums */
-    bool trace;        /* print the packets of every check */
+    uint32_t vehicles;                                              /* that worked beside the checks; 0: none */
+    uint64_t vehicles_connected, vehicles_publishes, vehicles_lost; /* the least that were connected; messages */
+    double vehicles_publishes_per_s;
+    const char *vehicles_shortcoming; /* why the load was none, in one line; "" or NULL: it was kept up */
+    bool matrix;                      /* print every statement, not only the sums */
+    bool trace;                       /* print the packets of every check */
 };
 
 /* "pass", "fail", "inconclusive", "interrupted" */

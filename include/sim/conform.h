@@ -32,7 +32,9 @@ struct conform_statement {
     const char *waiver; /* testable and without a check: why; "" when there is none */
 };
 const struct conform_statement *conform_statement_at(uint32_t index); /* NULL: past the last */
-/* NULL: there is no such statement. */
+/* The smaller catalogue of MQTT 3.1.1; its ids begin with "V3-". */
+const struct conform_statement *conform_statement_311_at(uint32_t index); /* NULL: past the last */
+/* Of either. NULL: there is no such statement. */
 const struct conform_statement *conform_statement(const char *id);
 
 /* What a check asks of a broker, or of the person who runs it. Bits of struct conform_check.needs. */

@@ -1,6 +1,7 @@
 /* cmd_conform.c: convoy conform URI|embedded: a broker held against MQTT 5. */
 #define _GNU_SOURCE /* nftw */
 #include "commands.h"
+#include "load.h"
 
 #include "cloud/pki_store.h"
 #include "cloud/serve.h"
@@ -25,6 +26,7 @@ struct conform_command {
     struct conform_options run;
     const char *out, *profile;
     struct conform_profile *known;
+    uint32_t vehicles;       /* --under-load */
     const struct door *door; /* of the embedded broker */
     bool trace, packets, matrix, list, clean_up, strict;
 };
@@ -71,6 +73,7 @@ static int usage(FILE *out)
         "  --list                 list the checks; no run\n"
         "  --lane heavy           large packets and much traffic, too\n"
         "  --own-broker           nobody else uses this broker: checks that may disturb others run, too\n"
+        "  --under-load N         N vehicles of the live world work on the same broker meanwhile\n"
         "  --strict               warnings fail\n"
         "  --out DIR              result.json, junit.xml, report.html, trace.pcapng; default runs/conform-...\n"
         "  --clean-up DIR         remove from URI what a run that was killed left there; DIR is that run's directory\n"
@@ -96,6 +99,7 @@ enum {
     OPTION_LANE,
     OPTION_OWN,
     OPTION_STRICT,
+    OPTION_UNDER_LOAD,
     OPTION_OUT,
     OPTION_CLEAN_UP,
     OPTION_CA,
@@ -122,6 +126,7 @@ static const struct option long_options[] = {
     {"list", no_argument, NULL, OPTION_LIST},
     {"lane", required_argument, NULL, OPTION_LANE},
     {"own-broker", no_argument, NULL, OPTION_OWN},
+    {"under-load", required_argument, NULL, OPTION_UNDER_LOAD},
     {"strict", no_argument, NULL, OPTION_STRICT},
     {"out", required_argument, NULL, OPTION_OUT},
     {"clean-up", required_argument, NULL, OPTION_CLEAN_UP},
@@ -191,6 +196,11 @@ static bool take(int option, const char *text, struct conform_command *command)
         run->heavy = true;
         return true;
     case OPTION_OWN: run->own_broker = true; return true;
+    case OPTION_UNDER_LOAD:
+        if (!number_option("under-load", text, 1, 1000000, &number))
+            return false;
+        command->vehicles = (uint32_t)number;
+        return true;
     case OPTION_STRICT: command->strict = true; return true;
     case OPTION_OUT: command->out = text; return true;
     case OPTION_CLEAN_UP:
@@ -420,6 +430,16 @@ static void run_name(const char *uri, char *out, size_t capacity)
             *c = '-';
 }
 
+static void tell_load(const struct load *load, struct report_conform *report)
+{
+    report->vehicles = load->vehicles;
+    report->vehicles_connected = load->connected_at_least;
+    report->vehicles_publishes = load->publishes;
+    report->vehicles_publishes_per_s = load->publishes_per_s;
+    report->vehicles_lost = load->lost;
+    report->vehicles_shortcoming = load->shortcoming;
+}
+
 static int run_checks(struct conform_command *command, const char *named, const char *directory, int argc, char **argv)
 {
     struct conform_outcome outcome;
@@ -444,7 +464,14 @@ static int run_checks(struct conform_command *command, const char *named, const 
     report.command = line;
     if (isatty(STDERR_FILENO))
         command->run.progress = show_progress;
+    struct load load = {.vehicles = 0};
+    if (command->vehicles && !load_start(&load, command->vehicles, &command->run, directory, error, sizeof(error))) {
+        cli_complain("%s", error);
+        return EXIT_ENVIRONMENT;
+    }
     bool usable = conform_run(&command->run, &outcome, error, sizeof(error));
+    load_stop(&load);
+    tell_load(&load, &report);
     if (!usable || outcome.result_count == 0) {
         if (usable)
             cli_complain("--only '%s' is no check, row or statement; convoy conform --list lists the checks",
@@ -467,6 +494,8 @@ static int run_checks(struct conform_command *command, const char *named, const 
     fflush(stdout);
     if (!written)
         cli_complain("%s", error);
+    if (load.shortcoming[0] && report.exit_code == EXIT_INCONCLUSIVE)
+        cli_complain("the load was not kept up: %s", load.shortcoming);
     if (access(journal, F_OK) == 0)
         cli_complain("not everything could be removed from the broker: convoy conform %s --clean-up %s", named,
                      directory);

@@ -58,6 +58,8 @@ bool cli_write_pem(const char *path, const char *label, const uint8_t *der, size
 /* progress.c */
 void cli_progress(void *context, const struct world_progress *progress);
 void cli_progress_clear(void);
+/* From now on a line of JSON goes there each time, for programs. false: cannot be written. */
+bool cli_progress_to(const char *path);
 
 extern const char *const convoy_version, *const convoy_commit;
 

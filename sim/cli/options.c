@@ -38,6 +38,7 @@ enum {
     OPTION_SEED,
     OPTION_SET,
     OPTION_OUT,
+    OPTION_PROGRESS,
     OPTION_JSON,
     OPTION_PKI,
     OPTION_CA,
@@ -67,6 +68,7 @@ static const struct option long_options[] = {
     {"seed", required_argument, NULL, OPTION_SEED},
     {"set", required_argument, NULL, OPTION_SET},
     {"out", required_argument, NULL, OPTION_OUT},
+    {"progress", required_argument, NULL, OPTION_PROGRESS},
     {"json", no_argument, NULL, OPTION_JSON},
     {"pki", required_argument, NULL, OPTION_PKI},
     {"ca", required_argument, NULL, OPTION_CA},
@@ -105,6 +107,7 @@ static void help(bool running)
     if (running)
         printf(
             "  --out DIR              run directory (default runs/NAME-SEED)\n"
+            "  --progress FILE        how many are connected and publish, a line of JSON a second\n"
             "  --pki DIR              live: CA hierarchy that issues the vehicles' certificates (convoy cloud --init "
             "makes one)\n"
             "  --ca FILE              live: trust this CA for the broker's certificate (default: the PKI's)\n"
@@ -112,16 +115,21 @@ static void help(bool running)
             "  --user NAME --password TEXT     live: for brokers that ask\n"
             "  --no-verify-name       live: do not check the broker's name against its certificate\n"
             "  --connect-rate R       live: new connections a second (default 500, with TLS 150)\n"
-            "  --source-addresses N   live: connect from 127.0.0.2 and up, N of them (default: as many as the ports ask for)\n"
-            "  --link-model on|off    live: hold bytes for as long as the vehicles' radios would take (default: if the scenario asks for it)\n"
+            "  --source-addresses N   live: connect from 127.0.0.2 and up, N of them (default: as many as the ports "
+            "ask for)\n"
+            "  --link-model on|off    live: hold bytes for as long as the vehicles' radios would take (default: if the "
+            "scenario asks for it)\n"
             "  --lag-bound MS         live: p99 of the rig's own lag above which the run is inconclusive (default 50)\n"
             "  --partitions N --window US      virtual: engine settings (partitions change the digest, the window does "
             "not)\n"
             "  --checkpoint D         virtual: save the run every D of scenario time (6h) in the run directory\n"
-            "  --resume DIR           virtual: go on from the checkpoint of an earlier run of this program; no SCENARIO then\n"
-            "  --memory SIZE          virtual: at most this much memory a process (900M, 20G; default: what is available);\n"
+            "  --resume DIR           virtual: go on from the checkpoint of an earlier run of this program; no "
+            "SCENARIO then\n"
+            "  --memory SIZE          virtual: at most this much memory a process (900M, 20G; default: what is "
+            "available);\n"
             "                         a run that outgrows it ends with a report\n"
-            "  -j, --jobs N           processes (MPI ranks); more hosts: mpirun convoy run ..., see docs/clusters.md\n");
+            "  -j, --jobs N           processes (MPI ranks); more hosts: mpirun convoy run ..., see "
+            "docs/clusters.md\n");
 }
 
 static bool number(const char *name, const char *text, double low, double high, double *out, int *code)
@@ -247,6 +255,15 @@ static bool link_model_option(const char *text, struct cli_options *options, int
     return false;
 }
 
+static bool progress_option(const char *path, int *code)
+{
+    if (cli_progress_to(path))
+        return true;
+    cli_complain("--progress: %s: %s", path, strerror(errno));
+    *code = EXIT_ENVIRONMENT;
+    return false;
+}
+
 static bool take(int option, char *argument, struct cli_options *options, int *code)
 {
     uint32_t count = 0;
@@ -260,6 +277,7 @@ static bool take(int option, char *argument, struct cli_options *options, int *c
     case OPTION_SEED: return seed_option(argument, options, code);
     case OPTION_SET: return set_option(argument, options, code);
     case OPTION_OUT: options->out = argument; return true;
+    case OPTION_PROGRESS: return progress_option(argument, code);
     case OPTION_JSON: options->json = true; return true;
     case OPTION_PKI: options->world.pki_directory = argument; return true;
     case OPTION_CA: options->world.ca_file = argument; return true;
@@ -329,16 +347,18 @@ static bool one_scenario(int argc, char **argv, bool running, struct cli_options
         cli_complain("--resume belongs to convoy run");
         return false;
     }
-    if (resumes && optind == argc && !options->override_count && !script->fleet && !script->duration_us && !script->has_seed &&
-        !options->world.partitions)
+    if (resumes && optind == argc && !options->override_count && !script->fleet && !script->duration_us &&
+        !script->has_seed && !options->world.partitions)
         return true;
     if (resumes) {
-        cli_complain("--resume goes on with the scenario of the checkpoint as it was: no SCENARIO, --set, --fleet, --duration, "
-                     "--seed or --partitions");
+        cli_complain(
+            "--resume goes on with the scenario of the checkpoint as it was: no SCENARIO, --set, --fleet, --duration, "
+            "--seed or --partitions");
         return false;
     }
     if (optind + 1 != argc) {
-        cli_complain(optind >= argc ? "which scenario? convoy %s SCENARIO" : "one scenario at a time; convoy %s SCENARIO",
+        cli_complain(optind >= argc ? "which scenario? convoy %s SCENARIO"
+                                    : "one scenario at a time; convoy %s SCENARIO",
                      argv[0]);
         return false;
     }

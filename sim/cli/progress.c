@@ -7,6 +7,7 @@
 #define BAR_WIDTH 24
 
 static bool shown;
+static FILE *lines; /* --progress */
 
 static void compact(double value, char *out, size_t capacity)
 {
@@ -18,9 +19,20 @@ static void compact(double value, char *out, size_t capacity)
         snprintf(out, capacity, "%.0f", value);
 }
 
+bool cli_progress_to(const char *path)
+{
+    lines = fopen(path, "w");
+    return lines != NULL;
+}
+
 void cli_progress(void *context, const struct world_progress *progress)
 {
     const struct scenario *scenario = context;
+    if (lines) {
+        fprintf(lines, "{\"wall_s\":%.3f,\"connected\":%llu,\"publishes_per_s\":%.1f}\n", progress->wall_s,
+                (unsigned long long)progress->connected, progress->publishes_per_s);
+        fflush(lines);
+    }
     if (!isatty(STDERR_FILENO))
         return;
     double share = progress->duration_us > 0 ? (double)progress->now_us / (double)progress->duration_us : 0;

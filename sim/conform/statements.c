@@ -707,5 +707,9 @@ const struct conform_statement *conform_statement(const char *id)
     for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)
         if (strcmp(statements[i].id, id) == 0)
             return &statements[i];
+    const struct conform_statement *each;
+    for (uint32_t i = 0; (each = conform_statement_311_at(i)); i++)
+        if (strcmp(each->id, id) == 0)
+            return each;
     return NULL;
 }

@@ -69,15 +69,21 @@ async function retainedMessages() {
     return found;
 }
 
+// mosquitto tells a count when it changes, and forgets it a minute later: somebody comes and goes, so that all of them are told. Its count of retained
+// messages has these in it, and goes up and down with them; what is retained has been read one by one.
 async function brokerCounts() {
     const client = await mqtt.connectAsync(url, { clientId: "foreign-look", protocolVersion: 5, reconnectPeriod: 0 });
     const found = {};
-    const wanted = ["$SYS/broker/clients/total", "$SYS/broker/clients/disconnected", "$SYS/broker/subscriptions/count", "$SYS/broker/shared_subscriptions/count",
-        "$SYS/broker/retained messages/count"];
-    client.on("message", (topic, payload) => { // counts falter for a moment while a retained message is replaced: the highest of three seconds
-        found[topic] = String(Math.max(Number(found[topic] ?? 0), Number(payload.toString())));
+    client.on("message", (topic, payload) => {
+        found[topic] = payload.toString();
     });
-    await client.subscribeAsync(wanted, { qos: 0 });
+    await client.subscribeAsync(["$SYS/broker/clients/total", "$SYS/broker/clients/disconnected", "$SYS/broker/subscriptions/count",
+        "$SYS/broker/shared_subscriptions/count"], { qos: 0 });
+    const extra = await mqtt.connectAsync(url, { clientId: "foreign-extra", protocolVersion: 5, reconnectPeriod: 0 });
+    await extra.subscribeAsync(["$share/foreign/site/none", "site/none"]);
+    const away = await mqtt.connectAsync(url, login(CLIENTS - 1));
+    await pause(3000);
+    await Promise.all([extra.endAsync(), away.endAsync()]);
     await pause(3000);
     await client.endAsync();
     return found;
