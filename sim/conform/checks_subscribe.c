@@ -435,7 +435,7 @@ static void replaced_options(struct conform_probe *probe)
     list.retain_as_published = on;
     wire_subscribe_with(wire, &list, 1, 0);
     wire_warm_up(wire, topic);
-    wire_publish_retained(probe_connect(probe, "publisher"), topic, "message", 0);
+    wire_publish_retained(probe_connect(probe, "publisher"), topic, "message", 1);
     bool retain = need_message(wire, topic, "message")->packet.publish.retain;
     want(probe, retain == on, "Retain As Published was turned %s, a message comes with RETAIN %u", on ? "on" : "off",
          retain);
