@@ -157,7 +157,7 @@ bool wire_closes(struct wire *wire, int64_t within_us);
 void wire_hold_acks(struct wire *wire, bool hold);
 void wire_ack(struct wire *wire, enum mq5_type type, uint16_t packet_id, uint8_t reason);
 
-/* Needs the granted QoS to be what was asked for. A probe message has been through before it returns (a subscription may take a moment to
+/* Skips when a lower QoS is granted than was asked for. A probe message has been through before it returns (a subscription may take a moment to
  * work) unless the filter has wildcards or is shared: then use wire_warm_up(). */
 void wire_subscribe(struct wire *wire, const char *filter, uint8_t qos);
 /* Everything chosen by hand; needs an answer, returns it. subscription_id 0: none. No warming up. */

@@ -70,10 +70,13 @@ static void want_only_id(struct conform_probe *probe, const struct received *rec
          "a second Subscription Identifier, %u beside %u", next, first);
 }
 
-static void subscribe_as(struct wire *wire, const char *filter, uint8_t qos, uint32_t id)
+static void subscribe_as(struct conform_probe *probe, struct wire *wire, const char *filter, uint8_t qos, uint32_t id)
 {
     struct mq5_subscription list = subscription(filter, qos);
-    need_granted(wire, wire_subscribe_with(wire, &list, 1, id), 1);
+    const struct mq5_suback *suback = wire_subscribe_with(wire, &list, 1, id);
+    need_granted(wire, suback, 1);
+    if (suback->reasons.data[0] < qos)
+        skip(probe, "the broker grants QoS %u where %u was asked for", suback->reasons.data[0], qos);
 }
 
 /* ---- the highest QoS -------------------------------------------------------------------------------------------------------------------- */
@@ -147,7 +150,7 @@ static struct copies overlapping(struct conform_probe *probe)
     const char *const filters[] = {topic, probe_topic(probe, "+/%s", level), probe_topic(probe, "a/#")};
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     for (uint32_t i = 0; i < ROWS(three_ids); i++)
-        subscribe_as(wire, filters[i], qos, three_ids[i]);
+        subscribe_as(probe, wire, filters[i], qos, three_ids[i]);
     wire_warm_up(wire, topic);
     wire_publish(publisher, topic, "message", qos);
     struct copies copies = all_copies(probe, wire, publisher, topic, "message", qos);
@@ -188,8 +191,8 @@ static void one_without(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "a/b");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
-    subscribe_as(wire, topic, 1, 0);
-    subscribe_as(wire, probe_topic(probe, "a/+"), 1, 7);
+    subscribe_as(probe, wire, topic, 1, 0);
+    subscribe_as(probe, wire, probe_topic(probe, "a/+"), 1, 7);
     wire_warm_up(wire, topic);
     wire_publish(publisher, topic, "message", 1);
     struct copies copies = all_copies(probe, wire, publisher, topic, "message", 1);
@@ -208,8 +211,8 @@ static void same_twice(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "a/b");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
-    subscribe_as(wire, topic, 1, 9);
-    subscribe_as(wire, probe_topic(probe, "a/+"), 1, 9);
+    subscribe_as(probe, wire, topic, 1, 9);
+    subscribe_as(probe, wire, probe_topic(probe, "a/+"), 1, 9);
     wire_warm_up(wire, topic);
     wire_publish(publisher, topic, "message", 1);
     struct copies copies = all_copies(probe, wire, publisher, topic, "message", 1);
@@ -252,7 +255,7 @@ static void id_comes(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "%s/one", ids[probe_row(probe)].own_name ? probe_client_id(probe, 1) : "x");
     bool wild = ids[probe_row(probe)].own_name && probe_has(probe, CONFORM_WILDCARD);
     struct wire *wire = probe_connect(probe, "subscriber");
-    subscribe_as(wire, wild ? probe_topic(probe, "+/one") : topic, qos, id);
+    subscribe_as(probe, wire, wild ? probe_topic(probe, "+/one") : topic, qos, id);
     wire_warm_up(wire, topic);
     wire_publish(probe_connect(probe, "publisher"), topic, "message", qos);
     want_only_id(probe, need_message(wire, topic, "message"), id);
@@ -291,8 +294,8 @@ static const struct received *id_carried(struct conform_probe *probe, enum id_wa
     }
     set_session_expiry(&login, way == ID_RETAINED || way == ID_SHARED ? 0 : 60);
     wire = probe_connect_as(probe, "subscriber", &login);
-    subscribe_as(wire, way == ID_SHARED ? probe_text(probe, "$share/%s/%s", probe_share(probe, 0), topic) : topic, 1,
-                 id);
+    subscribe_as(probe, wire,
+                 way == ID_SHARED ? probe_text(probe, "$share/%s/%s", probe_share(probe, 0), topic) : topic, 1, id);
     if (way == ID_RETAINED)
         return need_message(wire, topic, "message");
     wire_warm_up(wire, topic);
@@ -326,9 +329,9 @@ static void id_of_each(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "one");
     struct wire *one = probe_connect(probe, "one"), *other = probe_connect(probe, "other");
     struct wire *third = probe_connect(probe, "third");
-    subscribe_as(one, topic, 1, 21);
-    subscribe_as(other, topic, 1, 22);
-    subscribe_as(third, topic, 1, 0);
+    subscribe_as(probe, one, topic, 1, 21);
+    subscribe_as(probe, other, topic, 1, 22);
+    subscribe_as(probe, third, topic, 1, 0);
     wire_warm_up(one, topic);
     wire_publish(probe_connect(probe, "publisher"), topic, "message", 1);
     want_only_id(probe, need_message(one, topic, "message"), 21);
@@ -342,7 +345,7 @@ static void id_of_request(struct conform_probe *probe)
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     struct mq5_subscription list[] = {subscription(first, 1), subscription(second, 1)};
     need_granted(wire, wire_subscribe_with(wire, list, 2, 33), 2);
-    subscribe_as(wire, probe_topic(probe, "third"), 1, 34);
+    subscribe_as(probe, wire, probe_topic(probe, "third"), 1, 34);
     wire_warm_up(wire, second);
     wire_publish(publisher, second, "to the second", 1);
     want_only_id(probe, need_message(wire, second, "to the second"), 33);
@@ -357,7 +360,7 @@ static void id_replaced(struct conform_probe *probe)
     const uint32_t in_turn[] = {41, 42, 0, 43};
     for (uint32_t i = 0; i < ROWS(in_turn); i++) {
         const char *payload = probe_text(probe, "message %u", i);
-        subscribe_as(wire, topic, 1, in_turn[i]);
+        subscribe_as(probe, wire, topic, 1, in_turn[i]);
         wire_warm_up(wire, topic);
         wire_publish(publisher, topic, payload, 1);
         want_only_id(probe, need_message(wire, topic, payload), in_turn[i]);

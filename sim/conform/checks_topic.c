@@ -129,7 +129,7 @@ static void matrix(struct conform_probe *probe)
     need_granted(wire, wire_subscribe_with(wire, list, 2, 0), 2);
     wire_warm_up(wire, marker);
     if (!pair->matches)
-        wire_subscribe(control, topic, 1);
+        wire_subscribe(control, topic, 0);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, "probe", 1);
     if (pair->matches) {
@@ -246,7 +246,7 @@ static void wild_name(struct conform_probe *probe)
     uint32_t row = probe_row(probe);
     const char *other = probe_topic(probe, "%s", wild_names[row].others);
     struct wire *wire = probe_connect(probe, "subscriber"), *sender = probe_connect(probe, "publisher");
-    wire_subscribe(wire, other, 1);
+    wire_subscribe(wire, other, 0);
     struct wire *all = probe_connect(probe, "subscriber of all");
     struct mq5_subscription list = subscription(probe_topic(probe, "#"), 1);
     need_granted(all, wire_subscribe_with(all, &list, 1, 0), 1);

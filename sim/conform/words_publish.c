@@ -107,7 +107,11 @@ struct mq5_connect probe_away(struct conform_probe *probe, uint32_t number, cons
     struct mq5_connect login = probe_login(probe, number);
     set_session_expiry(&login, AWAY_S);
     struct wire *wire = probe_connect_as(probe, "before", &login);
-    need_granted(wire, wire_subscribe_with(wire, list, count, subscription_id), count);
+    const struct mq5_suback *suback = wire_subscribe_with(wire, list, count, subscription_id);
+    need_granted(wire, suback, count);
+    for (uint32_t i = 0; i < count; i++)
+        if (suback->reasons.data[i] < list[i].qos)
+            skip(probe, "the broker grants QoS %u where %u was asked for", suback->reasons.data[i], list[i].qos);
     for (uint32_t i = 0; i < count; i++) {
         struct span filter = list[i].filter;
         if (!memchr(filter.data, '+', filter.length) && !memchr(filter.data, '#', filter.length) &&
