@@ -1,7 +1,7 @@
 /* suite.c: the order in which checks run, how many at once, what is run again, and what becomes of their verdicts.
  *
  * Checks that wait for timers begin first and wait side by side; the others follow, so many at a time as the options say. What failed or was not
- * conclusive runs again alone, under other names: only what fails twice has failed.
+ * conclusive runs again, apart from all the others and at most four at a time, under other names: only what fails twice has failed.
  */
 #include "internal.h"
 #include "tables.h"
@@ -12,6 +12,7 @@
 
 #define PATIENCE_US   (10 * US_PER_S)
 #define SLOW_AT_ONCE  48
+#define AGAIN_AT_ONCE 4 /* of what failed: nearly alone */
 #define LOOPBACK_RATE 500.0
 #define SHARED_RATE   20.0
 
@@ -71,9 +72,6 @@ struct work {
     struct suite *suite;
     struct conform_outcome *out;
     struct item *items;
-    uint32_t *order; /* indices of results still to run */
-    uint32_t order_count, next;
-    pthread_mutex_t lock;
 };
 
 static bool add_result(struct work *work, uint32_t *capacity, const struct conform_check *check, uint32_t row,
@@ -227,41 +225,6 @@ static void run_item(struct work *work, uint32_t index, uint32_t attempt)
         forget_trace(result);
 }
 
-static void *worker(void *context)
-{
-    struct work *work = context;
-    const struct conform_options *options = work->suite->options;
-    for (;;) {
-        pthread_mutex_lock(&work->lock);
-        bool left = work->next < work->order_count;
-        uint32_t index = left ? work->order[work->next++] : 0;
-        pthread_mutex_unlock(&work->lock);
-        if (!left)
-            return NULL;
-        run_item(work, index, 0);
-        pthread_mutex_lock(&work->suite->lock);
-        uint32_t done = ++work->suite->done;
-        if (options->progress)
-            options->progress(options->progress_context, done, work->out->result_count, &work->out->results[index]);
-        pthread_mutex_unlock(&work->suite->lock);
-    }
-}
-
-/* Those of one kind, so many at once; returns how many threads were begun. */
-static uint32_t begin(struct work *work, bool slow, uint32_t at_once, pthread_t *threads)
-{
-    uint32_t count = 0, begun = 0;
-    for (uint32_t i = 0; i < work->out->result_count; i++)
-        if ((work->out->results[i].check->lane == CONFORM_SLOW) == slow &&
-            work->out->results[i].check->lane != CONFORM_ISOLATED)
-            work->order[count++] = i;
-    work->order_count = count;
-    work->next = 0;
-    while (begun < at_once && begun < count && pthread_create(&threads[begun], NULL, worker, work) == 0)
-        begun++;
-    return begun;
-}
-
 /* A finding of the first run that the second did not have, or the reverse, is nothing to go by. */
 static bool found_in(const struct conform_result *result, const struct conform_finding *finding)
 {
@@ -289,23 +252,97 @@ static void merge_attempts(struct conform_result *result, const struct conform_r
     result->finding_count = kept;
 }
 
-static void run_again(struct work *work)
+/* Results that are run by so many threads at a time. */
+struct lane {
+    struct work *work;
+    uint32_t *order;
+    uint32_t count, next, attempt;
+    pthread_mutex_t lock;
+};
+
+static void run_once_more(struct work *work, uint32_t index)
 {
-    struct suite *suite = work->suite;
-    for (uint32_t i = 0; i < work->out->result_count && !suite_stopped(suite); i++) {
-        struct conform_result *result = &work->out->results[i];
-        if (is_settled(result) || result->verdict == CONFORM_ERROR || result->verdict == CONFORM_NOT_RUN)
-            continue;
-        struct conform_result first = *result;
-        run_item(work, i, 1);
-        if (suite_stopped(suite)) {
-            forget_trace(result);
-            *result = first;
-            return;
-        }
-        merge_attempts(result, &first);
-        forget_trace(&first);
+    struct conform_result *result = &work->out->results[index], first = *result;
+    run_item(work, index, 1);
+    if (suite_stopped(work->suite)) {
+        forget_trace(result);
+        *result = first;
+        return;
     }
+    merge_attempts(result, &first);
+    forget_trace(&first);
+}
+
+static void *worker(void *context)
+{
+    struct lane *lane = context;
+    struct work *work = lane->work;
+    const struct conform_options *options = work->suite->options;
+    for (;;) {
+        pthread_mutex_lock(&lane->lock);
+        bool left = lane->next < lane->count && !suite_stopped(work->suite);
+        uint32_t index = left ? lane->order[lane->next++] : 0;
+        pthread_mutex_unlock(&lane->lock);
+        if (!left)
+            return NULL;
+        if (lane->attempt) {
+            run_once_more(work, index);
+            continue;
+        }
+        run_item(work, index, 0);
+        pthread_mutex_lock(&work->suite->lock);
+        uint32_t done = ++work->suite->done;
+        if (options->progress)
+            options->progress(options->progress_context, done, work->out->result_count, &work->out->results[index]);
+        pthread_mutex_unlock(&work->suite->lock);
+    }
+}
+
+static bool is_due(const struct conform_result *result, uint32_t attempt)
+{
+    return attempt == 0 ||
+           (!is_settled(result) && result->verdict != CONFORM_ERROR && result->verdict != CONFORM_NOT_RUN);
+}
+
+/* Returns how many threads were begun; *failed when there are none for work that is there. */
+static uint32_t begin(struct lane *lane, enum conform_lane first, enum conform_lane second, uint32_t at_once,
+                      pthread_t *threads, bool *failed)
+{
+    uint32_t begun = 0;
+    const struct conform_outcome *out = lane->work->out;
+    for (uint32_t i = 0; i < out->result_count; i++)
+        if ((out->results[i].check->lane == first || out->results[i].check->lane == second) &&
+            is_due(&out->results[i], lane->attempt))
+            lane->order[lane->count++] = i;
+    while (begun < at_once && begun < lane->count && pthread_create(&threads[begun], NULL, worker, lane) == 0)
+        begun++;
+    *failed |= lane->count > 0 && begun == 0;
+    return begun;
+}
+
+/* Everything that is due: checks that wait for timers side by side, the others so many at a time beside them, then those that disturb, alone. */
+static bool run_lanes(struct work *work, uint32_t attempt, uint32_t at_once, uint32_t slow_at_once)
+{
+    struct lane lanes[3] = {{.count = 0}};
+    pthread_t *threads = calloc(at_once + slow_at_once + 1, sizeof(*threads));
+    uint32_t *order = calloc(3 * (work->out->result_count + 1), sizeof(*order));
+    bool failed = !threads || !order;
+    for (int i = 0; i < 3 && !failed; i++) {
+        lanes[i] =
+            (struct lane){.work = work, .attempt = attempt, .order = order + (size_t)i * (work->out->result_count + 1)};
+        pthread_mutex_init(&lanes[i].lock, NULL);
+    }
+    if (!failed) {
+        uint32_t begun = begin(&lanes[0], CONFORM_SLOW, CONFORM_SLOW, slow_at_once, threads, &failed);
+        begun += begin(&lanes[1], CONFORM_FAST, CONFORM_HEAVY, at_once, threads + begun, &failed);
+        for (uint32_t i = 0; i < begun; i++)
+            pthread_join(threads[i], NULL);
+        if (begin(&lanes[2], CONFORM_ISOLATED, CONFORM_ISOLATED, 1, threads, &failed))
+            pthread_join(threads[0], NULL);
+    }
+    free(threads);
+    free(order);
+    return !failed;
 }
 
 static bool run_all(struct work *work)
@@ -314,28 +351,9 @@ static bool run_all(struct work *work)
     uint32_t asked =
         options->parallel ? options->parallel : (uint32_t)conform_profile_number(options->profile, "parallel");
     uint32_t parallel = asked >= 1 && asked <= 64 ? asked : 16;
-    struct work slow = *work;
-    pthread_t *threads = calloc(SLOW_AT_ONCE + parallel, sizeof(*threads));
-    slow.order = calloc(work->out->result_count + 1, sizeof(*slow.order));
-    work->order = calloc(work->out->result_count + 1, sizeof(*work->order));
-    bool usable = threads && slow.order && work->order;
-    if (usable) {
-        pthread_mutex_init(&slow.lock, NULL);
-        pthread_mutex_init(&work->lock, NULL);
-        uint32_t begun = begin(&slow, true, asked ? parallel : SLOW_AT_ONCE, threads);
-        uint32_t more = begin(work, false, parallel, threads + begun);
-        usable = (begun > 0 || slow.order_count == 0) && (more > 0 || work->order_count == 0);
-        for (uint32_t i = 0; i < begun + more; i++)
-            pthread_join(threads[i], NULL);
-        for (uint32_t i = 0; i < work->out->result_count; i++)
-            if (work->out->results[i].check->lane == CONFORM_ISOLATED)
-                run_item(work, i, 0);
-        run_again(work);
-    }
-    free(slow.order);
-    free(work->order);
-    free(threads);
-    return usable;
+    uint32_t slow = asked ? parallel : SLOW_AT_ONCE;
+    return run_lanes(work, 0, parallel, slow) &&
+           run_lanes(work, 1, parallel < AGAIN_AT_ONCE ? parallel : AGAIN_AT_ONCE, slow);
 }
 
 /* ---- deviations ---------------------------------------------------------------------------------------------------------------------------- */
