@@ -2,6 +2,8 @@
 #include "check.h"
 #include "tables.h"
 
+#include <stdio.h>
+
 static bool told(const struct mq5_properties *properties, enum mq5_property property)
 {
     return properties->present & MQ5_BIT(property);
@@ -91,6 +93,44 @@ static void accepted_code(struct conform_probe *probe)
     need(probe, wire_connack(wire) != NULL, "no CONNACK");
     want(probe, wire_connack(wire)->reason == MQ5_SUCCESS, "CONNACK 0x%02x for a good CONNECT",
          wire_connack(wire)->reason);
+}
+
+static const struct promise {
+    const char *name, *ref;
+    enum mq5_property property;
+} promises[] = {
+    {"Receive Maximum", "S3.2.2.3.3a", MQ5_RECEIVE_MAXIMUM},
+    {"Maximum QoS", "S3.2.2.3.4a", MQ5_MAXIMUM_QOS},
+    {"Retain Available", "S3.2.2.3.5a", MQ5_RETAIN_AVAILABLE},
+    {"Maximum Packet Size", "S3.2.2.3.6a", MQ5_MAXIMUM_PACKET_SIZE},
+    {"any property", "S3.2.2.3.x", MQ5_USER_PROPERTY},
+};
+
+static uint32_t promise_count(void)
+{
+    return sizeof(promises) / sizeof(promises[0]);
+}
+
+static void promise_row(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "%s in CONNACK", promises[row].name);
+    out->ref = promises[row].ref;
+}
+
+/* What cannot be decoded (a value that there is not, a property twice) the monitors judge. */
+static void promise(struct conform_probe *probe)
+{
+    const struct promise *each = &promises[probe_row(probe)];
+    const struct mq5_properties *properties = &wire_connack(probe_connect(probe, "client"))->properties;
+    if (each->property == MQ5_USER_PROPERTY ? properties->present == 0 : !told(properties, each->property))
+        skip(probe, "the broker's CONNACK has not %s", each->name);
+    uint32_t value = each->property == MQ5_RECEIVE_MAXIMUM       ? properties->receive_maximum
+                     : each->property == MQ5_MAXIMUM_QOS         ? properties->maximum_qos
+                     : each->property == MQ5_RETAIN_AVAILABLE    ? properties->retain_available
+                     : each->property == MQ5_MAXIMUM_PACKET_SIZE ? properties->maximum_packet_size
+                                                                 : 1;
+    bool flag = each->property == MQ5_MAXIMUM_QOS || each->property == MQ5_RETAIN_AVAILABLE;
+    want(probe, flag ? value <= 1 : value > 0, "%s %u", each->name, value);
 }
 
 /* ---- what is promised ---------------------------------------------------------------------------------------------------------- */
@@ -343,6 +383,13 @@ CHECK_TABLE(checks_connack,
              .refs = {"MQTT-3.2.2-8"},
              .level = CONFORM_MUST,
              .run = accepted_code},
+            {.id = "B-CONN-078",
+             .name = "what CONNACK promises has a value that there is, once",
+             .refs = {"S3.2.2.3.3a", "S3.2.2.3.4a", "S3.2.2.3.5a", "S3.2.2.3.6a", "S3.2.2.3.x"},
+             .level = CONFORM_MUST,
+             .run = promise,
+             .row_count = promise_count,
+             .row = promise_row},
             {.id = "B-CONN-062",
              .name = "QoS that is not taken is told in CONNACK",
              .refs = {"MQTT-3.2.2-9"},

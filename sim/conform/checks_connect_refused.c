@@ -13,7 +13,7 @@ static uint32_t body_at(struct span connect)
     return at + 1;
 }
 
-enum { VERSION_AT = 6, FLAGS_AT = 7 };
+enum { VERSION_AT = 6, FLAGS_AT = 7, PAYLOAD_AT = 11 /* behind no properties */ };
 
 static struct span encoded(struct conform_probe *probe, const struct mq5_connect *login)
 {
@@ -195,6 +195,24 @@ static void payload(struct conform_probe *probe)
     struct wire *wire = probe_open(probe, "client");
     wire_send_bytes(wire, bytes.data, bytes.length - cut);
     want_refused(wire, each->name, REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR, MQ5_CLIENT_IDENTIFIER_NOT_VALID));
+}
+
+/* The will before the client identifier: the length of the will's properties and the first of them, read as the length of a client identifier, lead far
+ * behind the end. */
+static void wrong_order(struct conform_probe *probe)
+{
+    struct mq5_connect login = probe_login(probe, 0);
+    login.has_user_name = login.has_password = false;
+    set_will(&login, probe_topic(probe, "will"), "will", 0, false, 5);
+    struct span bytes = encoded(probe, &login);
+    uint32_t id_at = body_at(bytes) + PAYLOAD_AT, id_length = 2 + login.client_id.length;
+    uint32_t rest = bytes.length - id_at - id_length;
+    uint8_t *changed = memcpy(probe_memory(probe, bytes.length), bytes.data, bytes.length);
+    memcpy(changed + id_at, bytes.data + id_at + id_length, rest);
+    memcpy(changed + id_at + rest, bytes.data + id_at, id_length);
+    struct wire *wire = probe_open(probe, "client");
+    wire_send_bytes(wire, changed, bytes.length);
+    want_refused(wire, "a will before the client identifier", REASONS(MQ5_MALFORMED_PACKET));
 }
 
 /* ---- strings, values ------------------------------------------------------------------------------------------------------------ */
@@ -418,6 +436,11 @@ CHECK_TABLE(checks_connect_refused,
              .run = payload,
              .row_count = payload_count,
              .row = payload_row},
+            {.id = "B-CONN-051",
+             .name = "fields of CONNECT out of their order are refused",
+             .refs = {"MQTT-3.1.3-1"},
+             .level = CONFORM_MUST,
+             .run = wrong_order},
             {.id = "B-CONN-010",
              .name = "strings of CONNECT that are not UTF-8 are refused",
              .refs = {"MQTT-3.1.3-4", "MQTT-3.1.3-11", "MQTT-3.1.3-12"},

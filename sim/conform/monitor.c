@@ -30,6 +30,7 @@ enum monitor {
     M_CONNACK_MAXIMUM_QOS,
     M_CONNACK_RETAIN,
     M_CONNACK_PACKET_SIZE,
+    M_CONNACK_PROPERTY_ONCE,
     M_PACKET_SIZE,
     M_ALIAS_MAXIMUM,
     M_NO_ALIAS,
@@ -81,7 +82,7 @@ static const struct conform_monitor monitors[M_COUNT] = {
                      "SUBACK and UNSUBACK carry the identifier of a request"},
     [M_EMPTY_PROPERTIES] = {"M-EMPTY-PROPERTIES", {"MQTT-2.2.2-1"}, "no properties are a length of zero"},
     [M_PROPERTY_LEGAL] = {"M-PROPERTY-LEGAL", {"S2.2.2.2a"}, "only properties that the packet may have"},
-    [M_PROPERTY_ONCE] = {"M-PROPERTY-ONCE", {"S2.2.2.2c", "S3.2.2.3.x"}, "no property twice but those that may be"},
+    [M_PROPERTY_ONCE] = {"M-PROPERTY-ONCE", {"S2.2.2.2c"}, "no property twice but those that may be"},
     [M_PROPERTY_LENGTH] = {"M-PROPERTY-LENGTH", {"S2.2.2.2b"}, "properties end where their length says"},
     [M_LENGTH] = {"M-LENGTH", {"S2.1.4b"}, "a packet ends where its length says"},
     [M_CONNACK_FIRST] = {"M-CONNACK-FIRST", {"MQTT-3.2.0-1"}, "nothing but AUTH before CONNACK"},
@@ -93,6 +94,9 @@ static const struct conform_monitor monitors[M_COUNT] = {
     [M_CONNACK_MAXIMUM_QOS] = {"M-CONNACK-MAXIMUM-QOS", {"S3.2.2.3.4a"}, "Maximum QoS is 0 or 1"},
     [M_CONNACK_RETAIN] = {"M-CONNACK-RETAIN", {"S3.2.2.3.5a"}, "Retain Available is 0 or 1"},
     [M_CONNACK_PACKET_SIZE] = {"M-CONNACK-PACKET-SIZE", {"S3.2.2.3.6a"}, "Maximum Packet Size is not 0"},
+    [M_CONNACK_PROPERTY_ONCE] = {"M-CONNACK-PROPERTY-ONCE",
+                                 {"S3.2.2.3.x", "S2.2.2.2c"},
+                                 "no property of CONNACK twice but User Property"},
     [M_PACKET_SIZE] = {"M-PACKET-SIZE", {"MQTT-3.1.2-24"}, "no packet above the client's Maximum Packet Size"},
     [M_ALIAS_MAXIMUM] = {"M-ALIAS-MAXIMUM",
                          {"MQTT-3.1.2-26", "MQTT-3.3.2-11"},
@@ -313,6 +317,8 @@ static void came_connack(struct wire *wire, const struct received *received)
         judge(wire, M_REFUSED_SESSION, true, received->line, "");
     if (wire->version != MQ5_V5)
         return;
+    if (connack->properties.present)
+        judge(wire, M_CONNACK_PROPERTY_ONCE, true, received->line, "");
     if (has(&connack->properties, MQ5_RECEIVE_MAXIMUM))
         judge(wire, M_CONNACK_RECEIVE_MAXIMUM, connack->properties.receive_maximum > 0, received->line,
               "Receive Maximum 0");
@@ -561,6 +567,16 @@ static enum monitor blame(const struct span bytes, const struct mq5_error *error
     if (strcmp(ref, "S2.2.2.2a") == 0 && type == MQ5_PUBLISH && error->offset < bytes.length &&
         bytes.data[error->offset] == MQ5_WILL_DELAY_INTERVAL)
         return M_WILL_DELAY;
+    if (type == MQ5_CONNACK) { /* properties that CONNECT may have as well, or that are checked like its own */
+        if (strcmp(ref, "S3.1.2.11.3a") == 0)
+            return M_CONNACK_RECEIVE_MAXIMUM;
+        if (strcmp(ref, "S3.1.2.11.4a") == 0)
+            return M_CONNACK_PACKET_SIZE;
+        if (strcmp(ref, "S2.2.2.2c") == 0)
+            return M_CONNACK_PROPERTY_ONCE;
+        if (strncmp(ref, "S3.2.2.3.1", 10) == 0)
+            return M_PROPERTY_LEGAL;
+    }
     for (int i = 0; i < M_COUNT; i++)
         for (int r = 0; r < 4 && monitors[i].refs[r]; r++)
             if (strcmp(monitors[i].refs[r], ref) == 0)
