@@ -98,10 +98,19 @@ static void dup_with_qos_0(struct conform_probe *probe)
     packet.publish.dup = true;
     wire_send(wire, &packet);
     bool closed = wire_closes(wire, US_PER_S / 2);
-    should(probe, "closes", NULL, closed, "a PUBLISH with QoS 0 and DUP 1 is accepted");
     const struct received *received = closed ? NULL : try_message(subscriber, topic, "m", 2 * US_PER_S);
     want(probe, !received || !received->packet.publish.dup, "DUP 1 with QoS 0 is passed on");
     need_alive(subscriber, "after a PUBLISH with QoS 0 and DUP 1");
+}
+
+/* A rule for who sends; that who receives it must close is said nowhere. */
+static void dup_with_qos_0_refused(struct conform_probe *probe)
+{
+    struct wire *wire = probe_connect(probe, "publisher");
+    struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(probe_topic(probe, "t"), "m", 0)};
+    packet.publish.dup = true;
+    wire_send(wire, &packet);
+    want_closed(wire, "a PUBLISH with QoS 0 and DUP 1", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
 }
 
 /* ---- unknown ------------------------------------------------------------------------------------------------------------------- */
@@ -310,6 +319,11 @@ CHECK_TABLE(checks_qos_errors,
              .refs = {"MQTT-3.3.1-2"},
              .level = CONFORM_MUST,
              .run = dup_with_qos_0},
+            {.id = "B-QOS-027",
+             .name = "a PUBLISH with QoS 0 and DUP ends the connection",
+             .refs = {"MQTT-3.3.1-2"},
+             .level = CONFORM_SHOULD,
+             .run = dup_with_qos_0_refused},
             {.id = "B-QOS-024",
              .name = "an acknowledgement of nothing is answered with 0x92",
              .refs = {"S3.4.2b", "MQTT-3.6.2-1", "MQTT-3.7.2-1"},

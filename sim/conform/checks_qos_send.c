@@ -382,6 +382,46 @@ static void dup_not_passed_on(struct conform_probe *probe)
          "published with DUP 1, delivered with DUP 1");
 }
 
+static void row_first(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "QoS %u", row + 1);
+    out->ref = row ? "MQTT-4.3.3-2" : "MQTT-4.3.2-2";
+}
+
+static void first_without_dup(struct conform_probe *probe)
+{
+    struct delivery delivery = deliver(probe, (uint8_t)(probe_row(probe) + 1));
+    want(probe, !delivery.message->packet.publish.dup, "the first PUBLISH has DUP");
+}
+
+/* QoS 0: no DUP, no packet identifier, so that properties follow the topic, and the payload them. */
+static void row_qos_0(uint32_t row, struct conform_row *out)
+{
+    static const char *const names[] = {"DUP", "packet identifier", "QoS and DUP"};
+    static const char *const refs[] = {"MQTT-3.3.1-2", "MQTT-2.2.1-2", "MQTT-4.3.1-1"};
+    snprintf(out->name, sizeof(out->name), "%s", names[row]);
+    out->ref = refs[row];
+}
+
+static void qos_0(struct conform_probe *probe)
+{
+    const char *topic = probe_topic(probe, "t");
+    struct wire *subscriber = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
+    wire_subscribe(subscriber, topic, 0);
+    for (uint8_t qos = 0; qos <= (probe_has(probe, CONFORM_QOS_2) ? 2 : 1); qos++) {
+        const char *payload = probe_text(probe, "published with QoS %u", qos);
+        wire_publish(publisher, topic, payload, qos);
+        const struct received *received = want_message(subscriber, topic, NULL);
+        const struct mq5_publish *publish = &received->packet.publish;
+        uint32_t bare = 2 + 2 + (uint32_t)strlen(topic) + 1 + (uint32_t)strlen(payload);
+        want(probe, publish->qos == 0 && !publish->dup, "QoS %u, DUP %d", publish->qos, publish->dup);
+        want(probe, span_equal(publish->payload, span_text(payload)),
+             "%u bytes of payload, which are not those that were published", publish->payload.length);
+        want(probe, publish->properties.present || received->bytes.length == bare,
+             "PUBLISH of %u bytes, where topic and payload need %u", received->bytes.length, bare);
+    }
+}
+
 /* Messages one after the other, of which the first `count` wait for an answer. */
 static void ids_in_use(struct conform_probe *probe)
 {
@@ -591,7 +631,7 @@ CHECK_TABLE(checks_qos_send,
              .row = row_refusal_of_2},
             {.id = "B-QOS-051",
              .name = "a PUBREC is answered with PUBREL of the same packet identifier",
-             .refs = {"MQTT-4.3.3-4", "MQTT-2.2.1-5", "MQTT-3.6.2-1"},
+             .refs = {"MQTT-4.3.3-4", "MQTT-2.2.1-5", "MQTT-3.6.1-1", "MQTT-3.6.2-1"},
              .level = CONFORM_MUST,
              .needs = CONFORM_QOS_2 | CONFORM_SESSION,
              .run = release_of_received},
@@ -634,4 +674,20 @@ CHECK_TABLE(checks_qos_send,
              .lane = CONFORM_SLOW,
              .run = sent_does_not_expire,
              .row_count = two,
-             .row = row_where}, )
+             .row = row_where},
+            {.id = "B-QOS-057",
+             .name = "what is sent for the first time has no DUP",
+             .refs = {"MQTT-4.3.2-2", "MQTT-4.3.3-2"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_QOS_2 | CONFORM_SESSION,
+             .run = first_without_dup,
+             .row_count = two,
+             .row = row_first},
+            {.id = "B-QOS-058",
+             .name = "what comes with QoS 0 has neither DUP nor a packet identifier",
+             .refs = {"MQTT-3.3.1-2", "MQTT-2.2.1-2", "MQTT-4.3.1-1"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_QOS_1,
+             .run = qos_0,
+             .row_count = three,
+             .row = row_qos_0}, )
