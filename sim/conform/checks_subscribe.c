@@ -282,8 +282,9 @@ static void filter_twice(struct conform_probe *probe)
     struct wire *wire = probe_connect(probe, "subscriber");
     struct mq5_subscription list[] = {subscription(topic, 1), subscription(topic, 0)};
     const struct mq5_suback *suback = wire_subscribe_with(wire, list, 2, 0);
-    need(probe, suback->reasons.length == 2 && suback->reasons.data[0] == 1 && suback->reasons.data[1] == 0,
-         "the filters were not granted as asked for");
+    need(probe, suback->reasons.length == 2 && suback->reasons.data[1] == 0, "the filters were not granted");
+    if (suback->reasons.data[0] != 1)
+        skip(probe, "the broker grants 0x%02x where QoS 1 was asked for", suback->reasons.data[0]);
     wire_warm_up(wire, topic);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, "message", 1);
@@ -642,8 +643,8 @@ static struct wire *subscribed_after(struct conform_probe *probe, const char *to
     need_alive(publisher, "after the retained message");
     struct mq5_subscription list = subscription(topic, cell.granted);
     const struct mq5_suback *suback = wire_subscribe_with(wire, &list, 1, 0);
-    need(probe, suback->reasons.length == 1 && suback->reasons.data[0] == cell.granted, "QoS %u was not granted",
-         cell.granted);
+    if (first_reason(suback) != cell.granted)
+        skip(probe, "the broker grants 0x%02x where QoS %u was asked for", first_reason(suback), cell.granted);
     return wire;
 }
 
