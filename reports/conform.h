@@ -10,6 +10,7 @@
 const char *conform_sign(enum conform_verdict verdict);            /* "✓", "✗", "!", "–", "?" */
 const char *conform_level_name(enum conform_level level);          /* "must" */
 const char *conform_testable_name(enum conform_testable testable); /* "yes", "conditional", "no" */
+const char *conform_protocol_name(enum mq5_version protocol);      /* "MQTT 5" */
 /* "convoy conform URI --only ID --trace" */
 void conform_replay(const struct report_conform *report, const struct conform_result *result, char *out,
                     size_t capacity);

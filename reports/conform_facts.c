@@ -71,10 +71,16 @@ const char *conform_testable_name(enum conform_testable testable)
     return names[testable];
 }
 
+const char *conform_protocol_name(enum mq5_version protocol)
+{
+    return protocol == MQ5_V311 ? "MQTT 3.1.1" : "MQTT 5";
+}
+
 void conform_replay(const struct report_conform *report, const struct conform_result *result, char *out,
                     size_t capacity)
 {
-    snprintf(out, capacity, "convoy conform %s --only '%s' --trace", report->target, result->id);
+    snprintf(out, capacity, "convoy conform %s%s --only '%s' --trace", report->target,
+             report->outcome->protocol == MQ5_V311 ? " --protocol 3.1.1" : "", result->id);
 }
 
 static bool has_ref(const char *const *refs, int count, const char *id)

@@ -48,7 +48,7 @@ static void write_answer(const struct report_conform *report, struct page *page)
         strftime(started, sizeof(started), "%Y-%m-%d %H:%M:%S UTC", &utc);
     page_add(page, "<header>\n<h1>");
     page_escape(page, report->target);
-    page_add(page, "</h1>\n<p class=\"sub\">held against MQTT 5.0, profile ");
+    page_format(page, "</h1>\n<p class=\"sub\">held against %s, profile ", conform_protocol_name(outcome->protocol));
     page_escape(page, report->profile);
     page_format(page, " · %s</p>\n<p class=\"answer %s\"><span class=\"sign\" aria-hidden=\"true\">%s</span><span>",
                 started,
@@ -182,7 +182,7 @@ static void write_statements(const struct report_conform *report, struct page *p
     page_add(page, "<div "
                    "class=\"scroll\"><table>\n<thead><tr><th>statement</th><th>verdict</th><th>rule</th><th>checks</"
                    "th><th>remark</th></tr></thead>\n");
-    for (uint32_t i = 0; (statement = conform_statement_at(i)); i++) {
+    for (uint32_t i = 0; (statement = conform_catalogue_at(report->outcome->protocol, i)); i++) {
         enum conform_verdict verdict = conform_statement_verdict(report->outcome, statement);
         conform_checks_of(statement, checks, sizeof(checks));
         conform_why_open(report->outcome, statement, why, sizeof(why));

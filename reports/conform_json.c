@@ -95,7 +95,7 @@ static void write_statements(const struct report_conform *report, struct page *p
     const struct conform_statement *statement;
     char checks[1200], why[400];
     page_add(page, "  \"statements\":[");
-    for (uint32_t i = 0; (statement = conform_statement_at(i)); i++) {
+    for (uint32_t i = 0; (statement = conform_catalogue_at(report->outcome->protocol, i)); i++) {
         enum conform_verdict verdict = conform_statement_verdict(report->outcome, statement);
         conform_checks_of(statement, checks, sizeof(checks));
         conform_why_open(report->outcome, statement, why, sizeof(why));
@@ -162,6 +162,8 @@ bool report_conform_write_json(const struct report_conform *report, const char *
     text_member(&page, "verdict", report_conform_verdict(report));
     page_format(&page, ",\"exit_code\":%d,", report->exit_code);
     text_member(&page, "target", report->target);
+    page_add(&page, ",");
+    text_member(&page, "protocol", outcome->protocol == MQ5_V311 ? "3.1.1" : "5.0");
     page_add(&page, ",");
     text_member(&page, "profile", report->profile);
     page_add(&page, ",");

@@ -85,12 +85,12 @@ static void print_warnings(const struct conform_outcome *outcome, FILE *out)
             checks, none, codes, other);
 }
 
-void report_conform_print_matrix(const struct conform_outcome *outcome, void *stream)
+void report_conform_print_matrix(const struct conform_outcome *outcome, enum mq5_version protocol, void *stream)
 {
     FILE *out = stream;
     const struct conform_statement *statement;
     char checks[1200], why[400];
-    for (uint32_t i = 0; (statement = conform_statement_at(i)); i++) {
+    for (uint32_t i = 0; (statement = conform_catalogue_at(protocol, i)); i++) {
         enum conform_verdict verdict = outcome ? conform_statement_verdict(outcome, statement) : CONFORM_NOT_RUN;
         conform_checks_of(statement, checks, sizeof(checks));
         conform_why_open(outcome, statement, why, sizeof(why));
@@ -125,7 +125,7 @@ static void print_sums(const struct report_conform *report, FILE *out)
     const struct conform_outcome *outcome = report->outcome;
     const struct conform_statement *statement;
     uint32_t counts[CONFORM_XPASS + 1] = {0}, hidden = 0;
-    for (uint32_t i = 0; (statement = conform_statement_at(i)); i++) {
+    for (uint32_t i = 0; (statement = conform_catalogue_at(outcome->protocol, i)); i++) {
         enum conform_verdict verdict = conform_statement_verdict(outcome, statement);
         counts[verdict]++;
         hidden += verdict == CONFORM_NOT_RUN && statement->testable == CONFORM_NOT_TESTABLE;
@@ -148,8 +148,8 @@ void report_conform_print(const struct report_conform *report, const char *direc
 {
     const struct conform_outcome *outcome = report->outcome;
     FILE *out = stream;
-    fprintf(out, "%s · MQTT 5 · profile %s · %u checks and rows\n\n", report->target, report->profile,
-            outcome->result_count);
+    fprintf(out, "%s · %s · profile %s · %u checks and rows\n\n", report->target,
+            conform_protocol_name(outcome->protocol), report->profile, outcome->result_count);
     for (uint32_t i = 0; i < outcome->result_count; i++) {
         const struct conform_result *result = &outcome->results[i];
         bool quiet = result->verdict == CONFORM_SKIP || only_warned(result) || result->verdict == CONFORM_NOT_RUN;
@@ -159,7 +159,7 @@ void report_conform_print(const struct report_conform *report, const char *direc
     print_warnings(outcome, out);
     if (report->matrix) {
         fprintf(out, "\n");
-        report_conform_print_matrix(outcome, out);
+        report_conform_print_matrix(outcome, outcome->protocol, out);
     }
     print_sums(report, out);
     if (report->vehicles) {

@@ -40,6 +40,7 @@ void report_conform_print(const struct report_conform *report, const char *direc
                           void *stream /* FILE * */);
 /* The list of checks, or of statements with the checks of each, without a run. */
 void report_conform_list(void *stream);
-void report_conform_print_matrix(const struct conform_outcome *outcome /* NULL: no run */, void *stream);
+void report_conform_print_matrix(const struct conform_outcome *outcome /* NULL: no run */, enum mq5_version protocol,
+                                 void *stream);
 
 #endif

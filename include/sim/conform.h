@@ -98,6 +98,10 @@ struct conform_check {
 /* All checks, in the order of the standard. */
 const struct conform_check *conform_check_at(uint32_t index); /* NULL: past the last */
 const struct conform_check *conform_check_find(const char *id);
+/* Which of the two catalogues a check is of: MQ5_V5, or MQ5_V311 (its statements begin with "V3-"). */
+enum mq5_version conform_check_protocol(const struct conform_check *check);
+/* The statements of one catalogue. NULL: past the last. */
+const struct conform_statement *conform_catalogue_at(enum mq5_version protocol, uint32_t index);
 
 struct conform_monitor {
     const char *id;      /* "M-FLAGS" */
@@ -181,6 +185,7 @@ struct conform_outcome {
     uint64_t connections, packets_in, packets_out;
     char run[9]; /* the run's name, in all of its topics and client ids */
     int64_t wall_us;
+    enum mq5_version protocol; /* the catalogue that was run */
     bool interrupted;
     void *memory; /* the suite's */
 };
@@ -209,6 +214,7 @@ struct conform_options {
     const struct conform_profile *profile; /* NULL: the standard and nothing else */
     const char *only;         /* ids of checks, rows or statements, with commas; may end in '*'; NULL: all */
     const char *topic_prefix; /* NULL: "mc5/" */
+    enum mq5_version protocol; /* the catalogue: 0 and MQ5_V5, or MQ5_V311 */
     bool heavy, own_broker;
     uint32_t parallel;         /* checks at the same time; 0: 16 */
     double connects_per_s;     /* 0: 20, on loopback 500 */

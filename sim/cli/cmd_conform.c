@@ -66,6 +66,7 @@ static int usage(FILE *out)
         "  URI                    mqtt://HOST:PORT, mqtts://, ws://HOST:PORT/PATH, wss:// (without a path: /mqtt);\n"
         "                         embedded: the rig's own broker, started for this run\n"
         "  --transport HOW        to the embedded one: tcp, tls, mtls (client certificate), ws, wss (tcp)\n"
+        "  --protocol 3.1.1       the smaller catalogue of MQTT 3.1.1; 5.0 is the standard's and the default\n"
         "  --only IDS             ids of checks, rows or statements, with commas; * at an end: B-CONN*, MQTT-3.1.2-24\n"
         "  --trace                print the packets of every check\n"
         "  --packets              packets.jsonl, too: every packet as it was decoded, to be held against trace.pcapng\n"
@@ -91,6 +92,7 @@ static int usage(FILE *out)
 enum {
     OPTION_PROFILE = 256,
     OPTION_TRANSPORT,
+    OPTION_PROTOCOL,
     OPTION_ONLY,
     OPTION_TRACE,
     OPTION_PACKETS,
@@ -119,6 +121,7 @@ enum {
 static const struct option long_options[] = {
     {"profile", required_argument, NULL, OPTION_PROFILE},
     {"transport", required_argument, NULL, OPTION_TRANSPORT},
+    {"protocol", required_argument, NULL, OPTION_PROTOCOL},
     {"only", required_argument, NULL, OPTION_ONLY},
     {"trace", no_argument, NULL, OPTION_TRACE},
     {"packets", no_argument, NULL, OPTION_PACKETS},
@@ -183,6 +186,12 @@ static bool take(int option, const char *text, struct conform_command *command)
     switch (option) {
     case OPTION_PROFILE: command->profile = text; return true;
     case OPTION_TRANSPORT: return transport_option(command, text);
+    case OPTION_PROTOCOL:
+        run->protocol = strcmp(text, "3.1.1") == 0 ? MQ5_V311 : MQ5_V5;
+        if (run->protocol == MQ5_V311 || strcmp(text, "5") == 0 || strcmp(text, "5.0") == 0)
+            return true;
+        cli_complain("--protocol takes 3.1.1 or 5.0, got '%s'", text);
+        return false;
     case OPTION_ONLY: run->only = text; return true;
     case OPTION_TRACE: command->trace = run->keep_traces = true; return true;
     case OPTION_PACKETS: command->packets = true; return true;
@@ -531,7 +540,7 @@ int cmd_conform(int argc, char **argv)
         if (command.list)
             report_conform_list(stdout);
         if (command.matrix)
-            report_conform_print_matrix(NULL, stdout);
+            report_conform_print_matrix(NULL, command.run.protocol, stdout);
         conform_profile_close(command.known);
         return EXIT_HOLDS;
     }

@@ -124,6 +124,7 @@ struct suite {
 /* Waits for this connection's turn. */
 void suite_connect_turn(struct suite *suite);
 bool suite_stopped(const struct suite *suite);
+enum mq5_version suite_protocol(const struct suite *suite);
 
 /* ---- probe.c ------------------------------------------------------------------------------------------------------------ */
 

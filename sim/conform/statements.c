@@ -702,6 +702,11 @@ const struct conform_statement *conform_statement_at(uint32_t index)
     return index < sizeof(statements) / sizeof(statements[0]) ? &statements[index] : NULL;
 }
 
+const struct conform_statement *conform_catalogue_at(enum mq5_version protocol, uint32_t index)
+{
+    return protocol == MQ5_V311 ? conform_statement_311_at(index) : conform_statement_at(index);
+}
+
 const struct conform_statement *conform_statement(const char *id)
 {
     for (size_t i = 0; i < sizeof(statements) / sizeof(statements[0]); i++)

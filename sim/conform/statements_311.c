@@ -30,7 +30,7 @@ static const struct conform_statement statements[] = {
     {"V3-MQTT-3.1.2-17", "server", "will", MUST, IF, "A will with Will Retain 1 is retained", "", ""},
     {"V3-MQTT-3.1.2-22", "client", "CONNECT", MUST, TESTABLE, "No password without a user name", "it is not served", ""},
     {"V3-MQTT-3.1.2-24", "server", "keep alive", MUST, TESTABLE, "A silent client is cut off after one and a half times its keep alive", "keep alive 2 s", ""},
-    {"V3-MQTT-3.1.3-5", "server", "CONNECT", MUST, TESTABLE, "Client identifiers of 1 to 23 letters and digits are taken", "1 and 23 bytes", ""},
+    {"V3-MQTT-3.1.3-5", "server", "CONNECT", MUST, TESTABLE, "Client identifiers of 1 to 23 letters and digits are taken", "23 bytes", ""},
     {"V3-MQTT-3.1.3-8", "server", "CONNECT", MUST, TESTABLE, "An empty client identifier with Clean Session 0: return code 0x02, then the end", "", ""},
     {"V3-MQTT-3.1.4-1", "server", "CONNECT", MUST, TESTABLE, "A CONNECT that is wrong ends the connection without CONNACK", "cut short, left over, no will where one is announced", ""},
     {"V3-MQTT-3.1.4-2", "server", "CONNECT", MUST, TESTABLE, "A second client with the same identifier ends the first one's connection", "", ""},

@@ -37,6 +37,11 @@ const struct conform_check *conform_check_find(const char *id)
     return NULL;
 }
 
+enum mq5_version conform_check_protocol(const struct conform_check *check)
+{
+    return strncmp(check->refs[0], "V3-", 3) == 0 ? MQ5_V311 : MQ5_V5;
+}
+
 static bool pattern_is(const char *pattern, size_t length, const char *name)
 {
     if (length && pattern[length - 1] == '*')
@@ -108,6 +113,10 @@ static bool list_results(struct work *work)
     uint32_t capacity = 0, number = 0;
     for (uint32_t i = 0; (check = conform_check_at(i)); i++) {
         uint32_t rows = check->row_count ? check->row_count() : 1;
+        if (conform_check_protocol(check) != suite_protocol(work->suite)) {
+            number += rows; /* names are the same whatever is run */
+            continue;
+        }
         for (uint32_t row = 0; row < rows; row++)
             if (!add_result(work, &capacity, check, row, ++number, work->suite->options->only))
                 return false;
@@ -174,6 +183,11 @@ static bool can_run(const struct suite *suite, const struct conform_check *check
 }
 
 /* ---- running ---------------------------------------------------------------------------------------------------------------------------- */
+
+enum mq5_version suite_protocol(const struct suite *suite)
+{
+    return suite->options->protocol == MQ5_V311 ? MQ5_V311 : MQ5_V5;
+}
 
 void suite_connect_turn(struct suite *suite)
 {
@@ -428,6 +442,7 @@ static void finish(struct suite *suite, struct conform_outcome *out)
     out->packets_in = suite->packets_in;
     out->packets_out = suite->packets_out;
     out->wall_us = clock_now_us() - suite->began_us;
+    out->protocol = suite_protocol(suite);
     out->interrupted = suite_stopped(suite);
     out->memory = suite->arena;
 }

@@ -13,6 +13,7 @@ struct sweeper {
     uint8_t *input;
     uint32_t length, capacity, taken;
     uint16_t packet_id;
+    enum mq5_version version;
 };
 
 static bool send_packet(struct sweeper *sweeper, const struct mq5_packet *packet)
@@ -20,10 +21,10 @@ static bool send_packet(struct sweeper *sweeper, const struct mq5_packet *packet
     static const struct mq5_raw plain;
     uint8_t bytes[2048];
     size_t length;
-    if (mq5_encode_raw(MQ5_V5, packet, &plain, bytes, sizeof(bytes), &length) == MQ5_OK)
+    if (mq5_encode_raw(sweeper->version, packet, &plain, bytes, sizeof(bytes), &length) == MQ5_OK)
         return transport_write(sweeper->transport, bytes, length, SWEEP_US);
     uint8_t *large = malloc(length); /* a topic may have 65,535 bytes */
-    bool sent = large && mq5_encode_raw(MQ5_V5, packet, &plain, large, length, &length) == MQ5_OK &&
+    bool sent = large && mq5_encode_raw(sweeper->version, packet, &plain, large, length, &length) == MQ5_OK &&
                 transport_write(sweeper->transport, large, length, SWEEP_US);
     free(large);
     return sent;
@@ -55,7 +56,7 @@ static bool next_packet(struct sweeper *sweeper, struct mq5_packet *packet, int6
         uint32_t length = 0;
         if (mq5_frame(sweeper->input, sweeper->length, 0, &length) == MQ5_OK && length <= sweeper->length) {
             sweeper->taken = length;
-            if (mq5_decode(MQ5_V5, MQ5_FROM_SERVER, sweeper->input, length, packet, NULL) == MQ5_OK)
+            if (mq5_decode(sweeper->version, MQ5_FROM_SERVER, sweeper->input, length, packet, NULL) == MQ5_OK)
                 return true;
             return next_packet(sweeper, packet, until_us); /* not our business */
         }
@@ -93,11 +94,13 @@ struct sweeper *sweep_open(const struct target *target, const struct conform_opt
 {
     char error[160];
     uint8_t reason = 0x80;
+    enum mq5_version version = options->protocol == MQ5_V311 ? MQ5_V311 : MQ5_V5;
     struct sweeper *sweeper = calloc(1, sizeof(*sweeper));
     if (!sweeper)
         return NULL;
+    sweeper->version = version;
     struct mq5_packet packet = {.type = MQ5_CONNECT,
-                                .connect = {.version = MQ5_V5,
+                                .connect = {.version = (uint8_t)version,
                                             .clean_start = true,
                                             .keep_alive_s = 60,
                                             .client_id = span_text(client_id),

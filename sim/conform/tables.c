@@ -32,6 +32,8 @@ extern const struct check_table checks_errors;
 extern const struct check_table checks_auth;
 extern const struct check_table checks_tls;
 extern const struct check_table checks_websocket;
+extern const struct check_table checks_311;
+extern const struct check_table checks_311_messages;
 
 /* One a line. */
 /* clang-format off */
@@ -67,6 +69,8 @@ const struct check_table *const check_tables[] = {
     &checks_auth,
     &checks_tls,
     &checks_websocket,
+    &checks_311,
+    &checks_311_messages,
 };
 /* clang-format on */
 const uint32_t check_table_count = sizeof(check_tables) / sizeof(check_tables[0]);

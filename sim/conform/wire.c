@@ -349,6 +349,10 @@ static void take_packet(struct wire *wire, const uint8_t *data, uint32_t length)
         mq5_decode(MQ5_V311, MQ5_FROM_SERVER, bytes, length, &received->packet, NULL) == MQ5_OK) {
         wire->version = MQ5_V311; /* a refusal that clients of 3.1.1 understand */
         status = MQ5_OK;
+    } else if (status != MQ5_OK && wire->version == MQ5_V311 && !wire->login_sent && !wire->connack_came &&
+               mq5_decode(MQ5_V5, MQ5_FROM_SERVER, bytes, length, &received->packet, NULL) == MQ5_OK) {
+        wire->version = MQ5_V5; /* the CONNECT named neither: a refusal in the manner of 5.0 */
+        status = MQ5_OK;
     }
     received->line = trace_bytes(probe, wire, CONFORM_IN, received->bytes, status == MQ5_OK ? &received->packet : NULL);
     if (status != MQ5_OK) {

@@ -29,6 +29,45 @@ static void statements_are_complete(void **state)
     assert_int_equal(conditional, 33);
 }
 
+static bool names_statement(const struct conform_check *check, const char *id)
+{
+    bool named = false;
+    for (int r = 0; r < 8 && check->refs[r]; r++)
+        named |= strcmp(check->refs[r], id) == 0;
+    for (uint32_t row = 0; check->row && row < check->row_count(); row++) {
+        struct conform_row out = {.ref = NULL};
+        check->row(row, &out);
+        named |= out.ref && strcmp(out.ref, id) == 0;
+    }
+    return named;
+}
+
+/* The smaller catalogue has only what is observed: a check each, and none of its ids are the other one's. */
+static void statements_of_311_are_checked(void **state)
+{
+    const struct conform_statement *each;
+    const struct conform_check *check;
+    uint32_t count = 0, checks = 0;
+    for (; (each = conform_statement_311_at(count)); count++) {
+        bool asserted = false;
+        assert_int_equal(strncmp(each->id, "V3-MQTT-", 8), 0);
+        assert_ptr_equal(conform_statement(each->id), each);
+        assert_true(each->text[0] && each->side[0] && each->packet[0]);
+        for (uint32_t i = 0; (check = conform_check_at(i)); i++)
+            asserted |= names_statement(check, each->id);
+        if (!asserted)
+            fail_msg("nothing checks %s", each->id);
+    }
+    for (uint32_t i = 0; (check = conform_check_at(i)); i++) {
+        bool smaller = conform_check_protocol(check) == MQ5_V311;
+        checks += smaller;
+        for (int r = 0; r < 8 && check->refs[r]; r++)
+            assert_int_equal(strncmp(check->refs[r], "V3-", 3) == 0, smaller);
+        assert_true(!smaller || check->version == MQ5_V311);
+    }
+    assert_true(count >= 50 && checks >= 25);
+}
+
 static enum conform_level strongest(const char *const *refs, int count)
 {
     enum conform_level level = CONFORM_NOTE;
@@ -86,6 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statements_are_complete),
+        cmocka_unit_test(statements_of_311_are_checked),
         cmocka_unit_test(checks_are_sound),
         cmocka_unit_test(monitors_are_sound),
     };
