@@ -208,10 +208,10 @@ static void short_forms(struct conform_probe *probe)
 /* Ways to make the broker say such a packet; NULL: it does not. */
 #define OCCASIONS 3
 
-static const struct received *occasion(struct conform_probe *probe, struct wire *wire, uint8_t type, uint32_t which)
+static const struct received *occasion(struct conform_probe *probe, struct wire *wire, uint8_t type, uint32_t which,
+                                       int64_t patience_us)
 {
     const char *refused = probe_told(probe, "refused_topic"), *topic = probe_topic(probe, "nobody/%u", which);
-    int64_t patience_us = which == 0 ? probe_patience(probe) : 2 * US_PER_S;
     switch (type) {
     case MQ5_PUBACK:
     case MQ5_PUBREC:
@@ -223,10 +223,10 @@ static const struct received *occasion(struct conform_probe *probe, struct wire 
         break;
     case MQ5_PUBREL:
         if (which == 0) {
+            wire_ack(wire, MQ5_PUBREC, 4321, MQ5_SUCCESS);
+        } else if (which == 1) {
             wire_subscribe(wire, topic, 2);
             publish_as(wire, topic, "m", 2, 100);
-        } else if (which == 1) {
-            wire_ack(wire, MQ5_PUBREC, 4321, MQ5_SUCCESS);
         } else {
             return NULL;
         }
@@ -270,7 +270,7 @@ static void without_words(struct conform_probe *probe)
     uint32_t length = 0, which = 0;
     struct wire *wire = probe_connect(probe, "with room");
     for (; which < OCCASIONS && length == 0 && wire_is_open(wire); which++) {
-        const struct received *received = occasion(probe, wire, type, which);
+        const struct received *received = occasion(probe, wire, type, which, 2 * US_PER_S);
         if (received && received->packet.ack.properties.present & MQ5_BIT(worded(probe_row(probe))))
             length = received->bytes.length;
     }
@@ -283,7 +283,9 @@ static void without_words(struct conform_probe *probe)
     const struct mq5_connack *connack = wire_login(wire, &login);
     if (!connack || connack->reason != MQ5_SUCCESS)
         skip(probe, "a client that takes %u bytes at most cannot connect", length - 1);
-    const struct received *received = occasion(probe, wire, type, which - 1);
+    const struct received *received = occasion(probe, wire, type, which - 1, probe_patience(probe));
+    if (!received && type == MQ5_PUBREL && which == 2)
+        skip(probe, "a client that takes %u bytes at most may have no room for the message either", length - 1);
     want(probe, received != NULL, "no %s for a client that takes %u bytes at most", mq5_type_name(type), length - 1);
     want(probe, received->bytes.length < length, "%s of %u bytes for a client that takes %u at most",
          mq5_type_name(type), received->bytes.length, length - 1);

@@ -57,6 +57,13 @@ static struct wire *begin(struct conform_probe *probe, const struct mq5_connect 
     return wire;
 }
 
+static void needs_expiry(struct conform_probe *probe, const struct wire *wire, uint32_t asked_s, uint32_t least_s)
+{
+    uint32_t granted_s = wire_granted_expiry(wire, asked_s);
+    if (granted_s < least_s)
+        skip(probe, "the broker keeps sessions for %u s only", granted_s);
+}
+
 static void expires(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
@@ -74,8 +81,7 @@ static void not_early(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 9);
     struct wire *wire = begin(probe, &login, topic);
-    need(probe, wire_granted_expiry(wire, 9) >= 9, "the broker keeps sessions for %u s only",
-         wire_granted_expiry(wire, 9));
+    needs_expiry(probe, wire, 9, 9);
     wire_disconnect(wire, MQ5_SUCCESS);
     probe_wait(probe, 6 * US_PER_S);
     want_kept(probe, &login, topic);
@@ -113,7 +119,9 @@ static void lives_while_connected(struct conform_probe *probe)
     uint32_t asked_s = probe_row(probe) ? 0 : 1;
     struct mq5_connect login = login_for(probe, asked_s);
     struct wire *wire = begin(probe, &login, topic);
-    need(probe, wire_granted_expiry(wire, asked_s) < 4, "the broker keeps sessions for longer than was asked for");
+    if (wire_granted_expiry(wire, asked_s) >= 4)
+        skip(probe, "the broker keeps sessions for %u s when %u are asked for", wire_granted_expiry(wire, asked_s),
+             asked_s);
     probe_wait(probe, 8 * US_PER_S);
     wire_publish(probe_connect(probe, "publisher"), topic, "m", 1);
     want_message(wire, topic, "m");
@@ -130,8 +138,7 @@ static void runs_from_the_end(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 6);
     struct wire *wire = begin(probe, &login, topic);
-    need(probe, wire_granted_expiry(wire, 6) >= 6, "the broker keeps sessions for %u s only",
-         wire_granted_expiry(wire, 6));
+    needs_expiry(probe, wire, 6, 6);
     probe_wait(probe, 8 * US_PER_S);
     wire_disconnect(wire, MQ5_SUCCESS);
     probe_wait(probe, 2 * US_PER_S);
@@ -151,6 +158,9 @@ static void lengthened_by_disconnect(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 2);
     struct wire *wire = begin(probe, &login, topic);
+    /* What a DISCONNECT asks for is granted without a word. */
+    if (probe_broker(probe)->session_expiry_s < 2 * (2 + GRACE_S))
+        skip(probe, "the broker keeps sessions for %u s only", probe_broker(probe)->session_expiry_s);
     disconnect_with_expiry(wire, KEPT_S, probe);
     probe_wait(probe, (2 + GRACE_S) * US_PER_S);
     want_kept(probe, &login, topic);
@@ -179,6 +189,7 @@ static void last_login_lengthens(struct conform_probe *probe)
     set_session_expiry(&login, KEPT_S);
     struct wire *wire = probe_resume(probe, "with more", &login, false);
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
+    needs_expiry(probe, wire, KEPT_S, 2 * (5 + GRACE_S));
     wire_disconnect(wire, MQ5_SUCCESS);
     probe_wait(probe, (5 + GRACE_S) * US_PER_S);
     want_kept(probe, &login, topic);
