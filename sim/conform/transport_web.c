@@ -157,6 +157,7 @@ static void control_came(struct web *web, uint8_t kind)
         remark(web, "WebSocket: a close frame, code %u%s%.*s", seen->close_code, length > 2 ? " " : "",
                length > 2 ? (int)length - 2 : 0, length > 2 ? (const char *)bytes + 2 : "");
         say_close(web->transport, length >= 2 ? seen->close_code : 0);
+        shutdown(web->transport->fd, SHUT_WR); /* some brokers wait for it */
         web->over = TRANSPORT_ENDED;
     }
 }

@@ -412,6 +412,14 @@ static void take_input(struct wire *wire)
     wire->input_length -= at;
 }
 
+/* After the packets that came with it. */
+static void trace_remark(struct wire *wire)
+{
+    const char *remark = transport_remark(wire->transport);
+    if (remark)
+        trace_event(wire->probe, wire->number, "%s", remark);
+}
+
 void wire_read(struct wire *wire)
 {
     for (int turns = 0; turns < 16 && wire->transport && !wire->ended; turns++) {
@@ -419,9 +427,8 @@ void wire_read(struct wire *wire)
             probe_end(wire->probe, CONFORM_ERROR, 0, "out of memory");
         ssize_t got = transport_read(wire->transport, wire->input + wire->input_length,
                                      wire->input_capacity - wire->input_length);
-        const char *remark = transport_remark(wire->transport);
-        if (remark)
-            trace_event(wire->probe, wire->number, "%s", remark);
+        if (got <= 0)
+            trace_remark(wire);
         if (got == TRANSPORT_NOTHING)
             return;
         if (got < 0) {
@@ -433,6 +440,7 @@ void wire_read(struct wire *wire)
                           (struct span){wire->input + wire->input_length, (uint32_t)got});
         wire->input_length += (uint32_t)got;
         take_input(wire);
+        trace_remark(wire);
     }
 }
 

@@ -3,22 +3,6 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
-# The Erlang machine directly, because ejabberdctl insists on the package's user, and on a node name: without one nothing is
-# distributed, no port mapper (epmd) is started, and nothing listens but the MQTT port.
-start_ejabberd() {
-    mkdir -p "$work/ejabberd/spool"
-    sed "s/@PORT@/$1/" "$source_tree/tests/e2e/ejabberd.yml.in" >"$work/ejabberd/ejabberd.yml"
-    start ejabberd env HOME="$work/ejabberd" EJABBERD_CONFIG_PATH="$work/ejabberd/ejabberd.yml" \
-        EJABBERD_LOG_PATH="$work/ejabberd/ejabberd.log" ERL_LIBS="$erl_libs" ERL_CRASH_DUMP="$work/ejabberd/crash" \
-        erl +K true -noinput -mnesia dir "\"$work/ejabberd/spool\"" -s ejabberd
-    wait_port "$1" "$started"
-}
-
-command -v erl >/dev/null || fail "erl is missing: install the Debian package ejabberd (./dev test does)"
-erl_libs=$(dirname "$(dirname "$(find /usr/lib -path '*/ejabberd-*/ebin/ejabberd.app' | head -n 1)")" 2>/dev/null)
-erl_libs=$(dirname "$erl_libs")
-[ -d "$erl_libs" ] || fail "ejabberd's files are missing: install the Debian package ejabberd (./dev test does)"
-
 port=$(free_port)
 start_ejabberd "$port"
 ejabberd=$started

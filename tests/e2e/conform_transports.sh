@@ -60,3 +60,12 @@ expect_one_line 'TLS with wss'
 expect_exit 3 "$convoy" conform "ws://127.0.0.1:$tcp" --only B-CONN-003 --out "$work/none"
 expect_one_line 'WebSocket with ws'
 ok "mosquitto"
+
+# ejabberd serves text frames and names whatever subprotocol it is offered.
+port=$(free_port) web=$(free_port)
+start_ejabberd "$port" "$web"
+expect_exit 0 "$convoy" conform "ws://127.0.0.1:$web/mqtt" --user probe --password probe --only "$ours" --out "$work/ejabberd-ws"
+[ "$(checks "$work/ejabberd-ws")" -ge 12 ] || fail "checks of ejabberd over ws"
+expect_exit 3 "$convoy" conform "ws://127.0.0.1:$web/nowhere" --user probe --password probe --only B-CONN-003 --out "$work/none"
+expect_one_line 'the answer is "HTTP/1.1 404'
+ok "ejabberd"

@@ -91,6 +91,27 @@ wait_text() {
     fail "'$1' did not appear in $(basename "$2")"
 }
 
+# start_ejabberd PORT [WS_PORT]: ejabberd's MQTT 5 listener, and one for WebSocket at /mqtt, as the current user in the scratch directory.
+# The Erlang machine directly, because ejabberdctl insists on the package's user, and on a node name: without one nothing is
+# distributed, no port mapper (epmd) is started, and nothing else listens.
+start_ejabberd() {
+    local libs web=''
+    command -v erl >/dev/null || fail "erl is missing: install the Debian package ejabberd (./dev test does)"
+    libs=$(find /usr/lib -path '*/ejabberd-*/ebin/ejabberd.app' 2>/dev/null | head -n 1)
+    [ -n "$libs" ] || fail "ejabberd's files are missing: install the Debian package ejabberd (./dev test does)"
+    libs=$(dirname "$(dirname "$(dirname "$libs")")")
+    mkdir -p "$work/ejabberd/spool"
+    if [ $# -gt 1 ]; then
+        web="  - port: $2\n    ip: \"127.0.0.1\"\n    module: ejabberd_http\n    request_handlers:\n      /mqtt: mod_mqtt\n"
+    fi
+    sed -e "s/@PORT@/$1/" -e "s|^modules:|${web}modules:|" "$source_tree/tests/e2e/ejabberd.yml.in" >"$work/ejabberd/ejabberd.yml"
+    start ejabberd env HOME="$work/ejabberd" EJABBERD_CONFIG_PATH="$work/ejabberd/ejabberd.yml" \
+        EJABBERD_LOG_PATH="$work/ejabberd/ejabberd.log" ERL_LIBS="$libs" ERL_CRASH_DUMP="$work/ejabberd/crash" \
+        erl +K true -noinput -mnesia dir "\"$work/ejabberd/spool\"" -s ejabberd
+    wait_port "${2:-$1}" "$started"
+    wait_port "$1" "$started"
+}
+
 # ---- expectations ------------------------------------------------------------------------------------------------------
 
 # expect_exit CODE COMMAND...: output in $work/out and $work/out.err.
