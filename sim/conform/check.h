@@ -214,6 +214,8 @@ struct wire *probe_connect_holding(struct conform_probe *probe, const char *name
 struct wire *probe_resume_holding(struct conform_probe *probe, const char *name, const struct mq5_connect *login);
 /* The Session Expiry Interval that is in force: the broker's, if it named one. */
 uint32_t wire_granted_expiry(const struct wire *wire, uint32_t asked_s);
+/* probe_wait() with a PINGREQ a second over every connection that is up: a broker may shorten the Keep Alive to a few seconds. */
+void probe_wait_connected(struct conform_probe *probe, int64_t us);
 /* Publishes `count` messages with the payloads "first", "first + 1"..., as many at a time as the broker takes; needs every handshake to be
  * finished and none refused. */
 void wire_publish_many(struct wire *wire, const char *topic, uint32_t first, uint32_t count, uint8_t qos);

@@ -409,7 +409,7 @@ static void expired_between(struct conform_probe *probe)
     SET_PROPERTY(publish.properties, message_expiry_s, MQ5_MESSAGE_EXPIRY_INTERVAL, 1);
     publish_as(wire, publish, 9, false);
     need(probe, need_packet(wire, MQ5_PUBREC, "PUBREC")->packet.ack.reason < 0x80, "the message is refused");
-    probe_wait(probe, 5 * US_PER_S);
+    probe_wait_connected(probe, 5 * US_PER_S);
     const struct mq5_ack *ack;
     if (probe_row(probe) == 1) {
         publish_as(wire, publish, 9, true);

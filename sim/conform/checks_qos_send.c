@@ -256,7 +256,7 @@ static void once_while_connected(struct conform_probe *probe, int64_t for_us)
     if (other)
         wire_ack(delivery.wire, MQ5_PUBACK, other->packet.publish.packet_id, MQ5_SUCCESS);
     need_alive(delivery.wire, "with a message unanswered");
-    probe_wait(probe, for_us);
+    probe_wait_connected(probe, for_us);
     need_alive(delivery.wire, "with a message unanswered");
     want(probe, wire_count_messages(delivery.wire, delivery.topic, "m") == 1, "PUBLISH comes %u times",
          wire_count_messages(delivery.wire, delivery.topic, "m"));
@@ -527,7 +527,7 @@ static void sent_does_not_expire(struct conform_probe *probe)
     uint16_t id = need_message(wire, topic, "m")->packet.publish.packet_id;
     if (probe_row(probe) == 1)
         wire_end(wire, WIRE_FIN);
-    probe_wait(probe, 7 * US_PER_S);
+    probe_wait_connected(probe, 7 * US_PER_S);
     if (probe_row(probe) == 1) {
         wire = probe_resume_holding(probe, "subscriber again", &login);
         uint16_t again = want_message(wire, topic, "m")->packet.publish.packet_id;

@@ -72,7 +72,7 @@ static void expires(struct conform_probe *probe)
     if (wire_granted_expiry(wire, 2) > 8)
         skip(probe, "the broker keeps sessions for %u s when 2 are asked for", wire_granted_expiry(wire, 2));
     wire_disconnect(wire, MQ5_SUCCESS);
-    probe_wait(probe, (wire_granted_expiry(wire, 2) + GRACE_S) * US_PER_S);
+    probe_wait_connected(probe, (wire_granted_expiry(wire, 2) + GRACE_S) * US_PER_S);
     want_forgotten(probe, &login, topic);
 }
 
@@ -83,7 +83,7 @@ static void not_early(struct conform_probe *probe)
     struct wire *wire = begin(probe, &login, topic);
     needs_expiry(probe, wire, 9, 9);
     wire_disconnect(wire, MQ5_SUCCESS);
-    probe_wait(probe, 6 * US_PER_S);
+    probe_wait_connected(probe, 6 * US_PER_S);
     want_kept(probe, &login, topic);
 }
 
@@ -122,7 +122,7 @@ static void lives_while_connected(struct conform_probe *probe)
     if (wire_granted_expiry(wire, asked_s) >= 4)
         skip(probe, "the broker keeps sessions for %u s when %u are asked for", wire_granted_expiry(wire, asked_s),
              asked_s);
-    probe_wait(probe, 8 * US_PER_S);
+    probe_wait_connected(probe, 8 * US_PER_S);
     wire_publish(probe_connect(probe, "publisher"), topic, "m", 1);
     want_message(wire, topic, "m");
     want_alive(wire, "after the Session Expiry Interval");
@@ -139,9 +139,9 @@ static void runs_from_the_end(struct conform_probe *probe)
     struct mq5_connect login = login_for(probe, 6);
     struct wire *wire = begin(probe, &login, topic);
     needs_expiry(probe, wire, 6, 6);
-    probe_wait(probe, 8 * US_PER_S);
+    probe_wait_connected(probe, 8 * US_PER_S);
     wire_disconnect(wire, MQ5_SUCCESS);
-    probe_wait(probe, 2 * US_PER_S);
+    probe_wait_connected(probe, 2 * US_PER_S);
     want_kept(probe, &login, topic);
 }
 
@@ -162,7 +162,7 @@ static void lengthened_by_disconnect(struct conform_probe *probe)
     if (probe_broker(probe)->session_expiry_s < 2 * (2 + GRACE_S))
         skip(probe, "the broker keeps sessions for %u s only", probe_broker(probe)->session_expiry_s);
     disconnect_with_expiry(wire, KEPT_S, probe);
-    probe_wait(probe, (2 + GRACE_S) * US_PER_S);
+    probe_wait_connected(probe, (2 + GRACE_S) * US_PER_S);
     want_kept(probe, &login, topic);
 }
 
@@ -191,7 +191,7 @@ static void last_login_lengthens(struct conform_probe *probe)
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
     needs_expiry(probe, wire, KEPT_S, 2 * (5 + GRACE_S));
     wire_disconnect(wire, MQ5_SUCCESS);
-    probe_wait(probe, (5 + GRACE_S) * US_PER_S);
+    probe_wait_connected(probe, (5 + GRACE_S) * US_PER_S);
     want_kept(probe, &login, topic);
 }
 
@@ -209,7 +209,7 @@ static void queue_expires(struct conform_probe *probe)
     need_message(wire, topic, "in flight");
     wire_disconnect(wire, MQ5_SUCCESS);
     wire_publish(publisher, topic, "queued", 1);
-    probe_wait(probe, (wire_granted_expiry(wire, 2) + GRACE_S) * US_PER_S);
+    probe_wait_connected(probe, (wire_granted_expiry(wire, 2) + GRACE_S) * US_PER_S);
     want_forgotten(probe, &login, topic);
 }
 

@@ -37,6 +37,18 @@ uint32_t wire_granted_expiry(const struct wire *wire, uint32_t asked_s)
     return told->present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) ? told->session_expiry_s : asked_s;
 }
 
+void probe_wait_connected(struct conform_probe *probe, int64_t us)
+{
+    int64_t until_us = probe_now(probe) + us;
+    while (probe_now(probe) < until_us) {
+        int64_t left_us = until_us - probe_now(probe);
+        probe_wait(probe, left_us < US_PER_S ? left_us : US_PER_S);
+        for (uint32_t i = 0; i < probe->wire_count; i++)
+            if (wire_is_open(probe->wires[i]) && wire_connack(probe->wires[i]) && !probe->wires[i]->half_closed)
+                need_alive(probe->wires[i], "while waiting");
+    }
+}
+
 /* ---- many messages ------------------------------------------------------------------------------------------------------------ */
 
 #define WINDOW 20
