@@ -230,17 +230,23 @@ static void (*const offences[])(struct conform_probe *, struct wire *) = {second
 static struct wire *disconnected(struct conform_probe *probe,
                                  void (*under_way)(struct conform_probe *, struct wire *, bool before))
 {
-    for (int i = 0; offences[i]; i++) {
-        struct wire *wire = probe_connect(probe, "offender");
-        if (under_way)
-            under_way(probe, wire, true);
-        wire_gather(wire);
-        offences[i](probe, wire);
-        if (under_way)
-            under_way(probe, wire, false);
-        wire_flush(wire);
-        if (try_packet(wire, MQ5_DISCONNECT, 3 * US_PER_S))
-            return wire;
+    /* A broker that closes with our bytes unread resets the connection, and its DISCONNECT goes with it: then again, with nothing sent behind. */
+    bool lost = true;
+    for (int round = 0; round < 3 && lost; round++) {
+        lost = false;
+        for (int i = 0; offences[i]; i++) {
+            struct wire *wire = probe_connect(probe, "offender");
+            if (under_way)
+                under_way(probe, wire, true);
+            wire_gather(wire);
+            offences[i](probe, wire);
+            if (under_way && round == 0)
+                under_way(probe, wire, false);
+            wire_flush(wire);
+            if (try_packet(wire, MQ5_DISCONNECT, 3 * US_PER_S))
+                return wire;
+            lost |= wire_was_reset(wire);
+        }
     }
     skip(probe, "the broker sends no DISCONNECT for a second CONNECT, nor for a SUBSCRIBE without a filter");
 }

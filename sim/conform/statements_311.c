@@ -37,7 +37,7 @@ static const struct conform_statement statements[] = {
     {"V3-MQTT-3.2.0-1", "server", "CONNACK", MUST, TESTABLE, "The first packet of the server is CONNACK", "a session with messages waiting", ""},
     {"V3-MQTT-3.2.2-1", "server", "CONNACK", MUST, TESTABLE, "Clean Session 1: Session Present 0", "", ""},
     {"V3-MQTT-3.2.2-2", "server", "CONNACK", MUST, TESTABLE, "Clean Session 0: Session Present says whether there was one", "", ""},
-    {"V3-MQTT-3.3.1-2", "both", "PUBLISH", MUST, TESTABLE, "DUP is 0 with QoS 0", "what comes; a DUP with QoS 0 sent", ""},
+    {"V3-MQTT-3.3.1-2", "both", "PUBLISH", MUST, TESTABLE, "DUP is 0 with QoS 0", "what comes; that a client's would have to end the connection is not said", ""},
     {"V3-MQTT-3.3.1-4", "both", "PUBLISH", MUST, TESTABLE, "QoS 3 ends the connection", "", ""},
     {"V3-MQTT-3.3.1-6", "server", "PUBLISH", MUST, IF, "A new subscription is sent the retained message", "", ""},
     {"V3-MQTT-3.3.1-8", "server", "PUBLISH", MUST, IF, "RETAIN is 1 on what a new subscription is sent", "", ""},
