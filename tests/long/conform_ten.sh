@@ -2,7 +2,7 @@
 # conform_ten.sh: the same broker, held against the standard ten times in a row, two of them on a machine whose every core is busy: each check must say the
 # same each time. Prints what differs; exit 1 when anything does. By hand: it takes ten times as long as a run.
 #
-#   CONVOY=build/convoy tests/long/conform_ten.sh [--runs N] [--keep DIR] [--protocol 3.1.1] URI|embedded ...
+#   CONVOY=build/convoy tests/long/conform_ten.sh [--runs N] [--keep DIR] [--protocol 3.1.1] [--user NAME --password WORD] [--profile NAME] URI|embedded ...
 set -euo pipefail
 convoy=${CONVOY:-build/convoy}
 runs=10
@@ -12,8 +12,8 @@ while [ $# -gt 0 ]; do
     case $1 in
     --runs) runs=$2 && shift 2 ;;
     --keep) keep=$2 && shift 2 ;;
-    --protocol) more+=(--protocol "$2") && shift 2 ;;
-    -*) echo "usage: conform_ten.sh [--runs N] [--keep DIR] [--protocol 3.1.1] URI|embedded ..." >&2 && exit 2 ;;
+    --protocol | --user | --password | --profile) more+=("$1" "$2") && shift 2 ;;
+    -*) echo "usage: conform_ten.sh [--runs N] [--keep DIR] [--protocol 3.1.1] [--user NAME --password WORD] [--profile NAME] URI|embedded ..." >&2 && exit 2 ;;
     *) break ;;
     esac
 done
