@@ -225,6 +225,7 @@ struct conform_options {
     bool keep_traces;          /* of checks that passed, too */
     uint64_t seed;             /* of the run's name; 0: from the system */
     const volatile bool *stop; /* NULL, or set from outside to end early */
+    /* After each check, and again after its second run (last->first says so); from one thread at a time. */
     void (*progress)(void *context, uint32_t done, uint32_t total, const struct conform_result *last);
     void *progress_context;
 };

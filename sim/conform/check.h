@@ -40,6 +40,10 @@ const char *probe_told(const struct conform_probe *probe, const char *key);
 
 /* The statement, in words of what was expected; the text is of what came instead. Ends the check when false. */
 void want(struct conform_probe *probe, bool holds, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* From here on it is this one of the check's statements that is asserted: a failure counts against it. Without, it is the first. */
+void judge_as(struct conform_probe *probe, const char *ref);
+/* What a monitor ("M-FLAGS") has found in this check so far; NULL: nothing. */
+const char *probe_hit(const struct conform_probe *probe, const char *monitor);
 /* A part at the level of SHOULD; goes on either way. `part` is a short name, `ref` its statement or NULL for the check's. */
 void should(struct conform_probe *probe, const char *part, const char *ref, bool holds, const char *format, ...)
     __attribute__((format(printf, 5, 6)));

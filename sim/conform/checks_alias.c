@@ -90,7 +90,10 @@ static void alias_used(struct conform_probe *probe)
                                            : probe_topic(probe, "long/name/of/a/topic");
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     wire_subscribe(wire, topic, uses[row].qos);
-    tell_alias(probe, publisher, topic, alias);
+    struct mq5_packet first = {.type = MQ5_PUBLISH, .publish = aliased(topic, "told", 1, alias)};
+    first.publish.packet_id = wire_packet_id(publisher);
+    wire_send(publisher, &first);
+    want_packet(publisher, MQ5_PUBACK, probe_text(probe, "PUBACK for a message with Topic Alias %u", alias));
     want_on(probe, wire, topic, "told");
     for (int i = 0; i < 3; i++) {
         const char *payload = probe_text(probe, "by alias %d", i);

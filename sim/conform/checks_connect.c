@@ -190,6 +190,11 @@ static void assigned(struct conform_probe *probe)
 {
     struct wire *wire = connect_nameless(probe, "nameless", 0);
     want(probe, assigned_id(wire).length > 0, "CONNACK 0x00 for an empty client identifier, and none is assigned");
+    struct wire *other = connect_nameless(probe, "nameless, too", 0);
+    judge_as(probe, "MQTT-3.1.3-6");
+    want(probe, !span_equal(assigned_id(wire), assigned_id(other)),
+         "two clients without an identifier are given the same");
+    want_alive(wire, "when another client without an identifier has come");
 }
 
 static void assigned_distinct(struct conform_probe *probe)
@@ -231,6 +236,7 @@ static void assigned_used(struct conform_probe *probe)
     set_session_expiry(&login, 30);
     wire_disconnect(wire, MQ5_SUCCESS);
     wire = probe_resume(probe, "again, by name", &login, false);
+    judge_as(probe, "MQTT-3.1.3-7");
     want(probe, wire_connack(wire)->session_present, "Session Present 0 for the client identifier that was assigned");
 }
 
@@ -267,6 +273,7 @@ static void session_present(struct conform_probe *probe)
     want(probe, wire_connack(wire)->session_present, "Session Present 0 for a session that was to be kept for 60 s");
     wire_disconnect(wire, MQ5_SUCCESS);
     wire = probe_resume(probe, "clean", &login, true);
+    judge_as(probe, "MQTT-3.2.2-2");
     want(probe, !wire_connack(wire)->session_present, "Session Present 1 after a clean start");
 }
 
@@ -321,6 +328,7 @@ static void cleaned(struct conform_probe *probe)
     wire_publish(publisher, marked, "marker", 1);
     need_message(wire, marked, "marker");
     want(probe, wire_count_messages(wire, topic, "waiting") == 0, "a message of the old session after a clean start");
+    judge_as(probe, "MQTT-3.1.4-4");
     want(probe, wire_count_messages(wire, topic, NULL) == 0, "a subscription of the old session after a clean start");
 }
 

@@ -44,7 +44,9 @@ static void want_none_above(struct conform_probe *probe, const struct wire *wire
 static void size_of_messages(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "size");
-    uint32_t limit = (uint32_t)strlen(topic) + ROOM;
+    uint32_t limit = (uint32_t)strlen(topic) + ROOM, most = probe_broker(probe)->maximum_packet_size;
+    if (most && most < limit + 1600)
+        skip(probe, "the broker takes packets of %u bytes at most", most);
     struct wire *wire = connect_limited(probe, limit);
     uint8_t qos = probe_has(probe, CONFORM_QOS_1) ? 1 : 0;
     wire_subscribe(wire, topic, qos);

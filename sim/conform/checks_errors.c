@@ -136,6 +136,8 @@ static uint32_t offences_count(void)
 static void offences_row(uint32_t row, struct conform_row *out)
 {
     snprintf(out->name, sizeof(out->name), "%s", offences[row].name);
+    if (offences[row].make == qos_3)
+        out->ref = "MQTT-3.3.1-4";
 }
 
 static void ends_connection(struct conform_probe *probe)

@@ -588,6 +588,10 @@ static enum monitor blame(const struct span bytes, const struct mq5_error *error
         return type == MQ5_PUBREL ? M_PUBREL_FLAGS : M_FLAGS;
     if (strcmp(ref, "MQTT-2.2.1-3") == 0)
         return M_ID_FREE;
+    if (strcmp(ref, "S3.1.2.11.3a") == 0)
+        return M_CONNACK_RECEIVE_MAXIMUM;
+    if (strcmp(ref, "S3.1.2.11.4a") == 0)
+        return M_CONNACK_PACKET_SIZE;
     if (strcmp(ref, "S2.2.2.2a") == 0 && type == MQ5_PUBLISH && error->offset < bytes.length &&
         bytes.data[error->offset] == MQ5_WILL_DELAY_INTERVAL)
         return M_WILL_DELAY;
@@ -617,13 +621,25 @@ static bool answers_illegal_request(const struct wire *wire, struct span bytes, 
            wire->watch->filters_sent[two_bytes(bytes.data + 2)] == 0;
 }
 
+/* An answer with one byte a filter behind its identifier has left out the byte that says how long its properties are. */
+static bool lacks_property_length(const struct wire *wire, struct span bytes)
+{
+    uint8_t type = bytes.length >= 4 ? bytes.data[0] >> 4 : 0;
+    uint16_t filters = type && wire->watch->sent ? wire->watch->filters_sent[two_bytes(bytes.data + 2)] : 0;
+    return wire->version == MQ5_V5 && (type == MQ5_SUBACK || type == MQ5_UNSUBACK) && filters &&
+           bytes.length == 4u + filters;
+}
+
 void watch_undecodable(struct wire *wire, struct span bytes, const struct mq5_error *error, uint32_t line)
 {
     if (answers_illegal_request(wire, bytes, error)) {
         trace_event(wire->probe, wire->number, "%s", error->what);
         return;
     }
-    judge(wire, blame(bytes, error), false, line, error->what ? error->what : "not a legal packet");
+    if (lacks_property_length(wire, bytes))
+        judge(wire, M_EMPTY_PROPERTIES, false, line, "no properties, and no length of 0 that says so");
+    else
+        judge(wire, blame(bytes, error), false, line, error->what ? error->what : "not a legal packet");
 }
 
 /* How long a broker may take to close after its last word. */

@@ -133,6 +133,31 @@ void want(struct conform_probe *probe, bool holds, const char *format, ...)
     probe_end_arguments(probe, CONFORM_FAIL, last_line(probe), format, arguments);
 }
 
+/* The statement that the check asserts unless it says otherwise. */
+static const char *own_statement(const struct conform_result *result)
+{
+    return result->row.ref ? result->row.ref : result->check->refs[0];
+}
+
+void judge_as(struct conform_probe *probe, const char *ref)
+{
+    bool known = strcmp(own_statement(probe->result), ref) == 0;
+    for (int i = 0; i < 8 && probe->check->refs[i]; i++)
+        known |= strcmp(probe->check->refs[i], ref) == 0;
+    if (!known)
+        probe_end(probe, CONFORM_ERROR, last_line(probe), "%s is no statement of this check", ref);
+    probe->result->ref = ref;
+}
+
+const char *probe_hit(const struct conform_probe *probe, const char *monitor)
+{
+    const char *text = NULL;
+    for (uint32_t i = 0; i < probe->finding_count; i++)
+        if (probe->findings[i].verdict == CONFORM_FAIL && strcmp(probe->findings[i].id, monitor) == 0)
+            text = probe->findings[i].text;
+    return text;
+}
+
 void need(struct conform_probe *probe, bool holds, const char *format, ...)
 {
     if (holds)
@@ -356,11 +381,13 @@ void probe_run(struct suite *suite, struct conform_result *result, uint32_t row,
     probe->deadline_us = result->began_us + CHECK_MAX_US;
     result->verdict = CONFORM_NOT_RUN;
     result->why[0] = 0;
+    result->ref = own_statement(result);
     if (setjmp(probe->end) == 0) {
         result->check->run(probe);
         if (probe->wanted == 0)
             probe_end(probe, CONFORM_ERROR, last_line(probe), "the check asserted nothing");
         result->verdict = CONFORM_PASS;
+        result->ref = own_statement(result);
     }
     if (setjmp(probe->end) == 0)
         close_wires(probe);

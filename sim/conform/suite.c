@@ -285,6 +285,11 @@ static void run_once_more(struct work *work, uint32_t index)
     }
     merge_attempts(result, &first);
     forget_trace(&first);
+    pthread_mutex_lock(&work->suite->lock);
+    const struct conform_options *options = work->suite->options;
+    if (options->progress)
+        options->progress(options->progress_context, work->suite->done, work->out->result_count, result);
+    pthread_mutex_unlock(&work->suite->lock);
 }
 
 static void *worker(void *context)

@@ -4,6 +4,7 @@
 extern const struct check_table rows_wire;
 extern const struct check_table rows_text;
 extern const struct check_table rows_properties;
+extern const struct check_table checks_seen;
 extern const struct check_table checks_connect;
 extern const struct check_table checks_connect_refused;
 extern const struct check_table checks_will;
@@ -41,6 +42,7 @@ const struct check_table *const check_tables[] = {
     &rows_wire,
     &rows_text,
     &rows_properties,
+    &checks_seen,
     &checks_connect,
     &checks_connect_refused,
     &checks_will,

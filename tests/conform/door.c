@@ -480,6 +480,7 @@ static void read_turn(struct socket *socket)
             continue;
         if (!append(&socket->input, &socket->input_length, &socket->input_capacity, chunk, (size_t)got))
             abort();
+        socket->link.segment++;
         take_input(socket);
     }
 }

@@ -35,6 +35,7 @@ struct link {
     enum mq5_version version;
     struct mq5_connect login; /* as the client sent it */
     uint32_t in_flight;       /* PUBLISH of QoS 1 and 2 to the client that it has not acknowledged */
+    uint32_t segment;         /* which one this packet came in */
     uint32_t n[4];            /* the mutant's own */
     uint8_t *ids;             /* the mutant's own: one for each packet identifier */
 };

@@ -34,80 +34,7 @@ static const struct mutant unmutated = {.name = "the broker as it is"};
 
 /* Not found yet, or not quiet yet: their checks are still being written. */
 static const char *const waiting[] = {
-    "Maximum QoS 0",
-    "Maximum QoS 1",
-    "who is refused gets no CONNACK",
-    "QoS 1 is the most that is granted",
-    "PUBACK and PUBREC always say 0x10",
-    "Maximum Packet Size 2,048",
-    "QoS 0 is not retained",
-    "a will is lost on takeover",
-    "sessions of at most 10 s",
-    "a will is lost when Keep Alive runs out",
-    "the client's Keep Alive is not the one that counts",
-    "a takeover publishes the will before its delay",
-    "the highest topic alias is refused",
-    "reason strings and user properties wherever they may be",
-    "all clients without an id are one",
-    "every message has a Payload Format Indicator",
-    "Server Keep Alive of 2 to 10 s",
-    "large payloads lose their last byte",
-    "another id is told than was assigned",
-    "what follows a DISCONNECT is done",
-    "topics are in small letters",
-    "CONNACK has a reason code that is none",
-    "Session Present is set after a clean start",
-    "an expiry raised from 0 by DISCONNECT is overlooked",
-    "a client that comes again is turned away",
-    "Clean Start is looked at for its answer only",
-    "Retain As Published is lost when a session is resumed",
-    "topic alias 0 comes",
-    "an alias comes that was never told",
-    "DUP comes with QoS 0",
-    "0x10 in an acknowledgement is an error",
-    "PINGREQ is not answered while messages are in flight",
-    "reason codes of SUBACK are turned round",
-    "UNSUBACK always has 0x00",
-    "a message goes to the first session only",
-    "Payload Format Indicator 2 is overlooked",
-    "CONNECT fields in any order are accepted",
-    "topic names may have wildcards",
-    "DUP with QoS 0 is overlooked",
-    "wildcards in response topics are overlooked",
-    "PUBREL comes without its flag",
-    "a reserved acknowledge flag is set",
-    "CONNACK has Receive Maximum 0",
-    "CONNACK has Maximum QoS 2",
-    "CONNACK has Retain Available 2",
-    "CONNACK has Maximum Packet Size 0",
-    "QoS 0 comes with DUP",
-    "QoS 3 comes",
-    "ill-formed UTF-8 in a PUBLISH is overlooked",
-    "ill-formed UTF-8 in a CONNECT is overlooked, but in its client id",
-    "wrong header flags are overlooked",
-    "U+0000 in strings is overlooked",
-    "packet type 0 is overlooked",
-    "wrong flags of all but SUBSCRIBE are overlooked",
-    "foreign and unknown properties are overlooked",
-    "packets longer or shorter than what is in them are overlooked",
-    "properties given twice are overlooked",
-    "properties that run past their packet are overlooked",
-    "Remaining Length in any form is read",
-    "QoS 3 is overlooked",
-    "PINGRESP has a long form of its length",
-    "Remaining Length of five bytes is read",
-    "QoS 0 comes with a packet identifier",
-    "SUBACK has a reserved flag",
-    "UNSUBACK is longer than what is in it",
-    "no properties are not written as a length of 0",
-    "SUBACK has a property twice",
-    "SUBACK has a property that is not its own",
-    "a reason string is no UTF-8",
-    "a property of SUBACK runs past its end",
-    "a reason string has a U+0000",
-    "CONNACK has a property twice",
-    "Retain Handling 0 sends nothing",
-    "QoS 0 is the most that is granted",
+    "",
 };
 
 static bool waits(const struct mutant *mutant)
@@ -121,7 +48,8 @@ static bool waits(const struct mutant *mutant)
 struct job {
     const struct mutant *mutant;
     struct served *served;
-    bool done, good;
+    bool good;
+    volatile bool stop;
     uint32_t checks;
     int64_t took_us;
     char why[600];
@@ -216,25 +144,37 @@ static bool same(const char *a, const char *b)
     return a && b && strcmp(a, b) == 0;
 }
 
+/* The text of a failure of this statement, twice; NULL: it is none. */
+static const char *failure_of(const struct conform_result *result, const char *statement)
+{
+    if (result->first == CONFORM_NOT_RUN)
+        return NULL;
+    if (result->verdict == CONFORM_FAIL && same(result->ref, statement))
+        return result->why;
+    for (uint32_t f = 0; f < result->finding_count; f++)
+        if (result->findings[f].verdict == CONFORM_FAIL && same(result->findings[f].ref, statement))
+            return result->findings[f].text;
+    return NULL;
+}
+
+/* One failure is enough: the others' second runs are not waited for. */
+static void look(void *context, uint32_t done, uint32_t total, const struct conform_result *last)
+{
+    struct job *job = context;
+    const char *why = job->mutant->statement && !job->good ? failure_of(last, job->mutant->statement) : NULL;
+    if (!why)
+        return;
+    job->good = true;
+    snprintf(job->why, sizeof(job->why), "%s: %s", last->id, why);
+    job->stop = true;
+}
+
 static void judge_mutant(struct job *job, const struct conform_outcome *outcome)
 {
     const char *statement = job->mutant->statement;
     size_t used = 0;
-    job->why[0] = 0;
-    for (uint32_t i = 0; i < outcome->result_count; i++) {
+    for (uint32_t i = 0; i < outcome->result_count && !job->good; i++) {
         const struct conform_result *result = &outcome->results[i];
-        bool found = result->verdict == CONFORM_FAIL && same(result->ref, statement);
-        const char *why = result->why;
-        for (uint32_t f = 0; f < result->finding_count; f++)
-            if (result->findings[f].verdict == CONFORM_FAIL && same(result->findings[f].ref, statement)) {
-                found = true;
-                why = result->findings[f].text;
-            }
-        if (found) {
-            job->good = true;
-            snprintf(job->why, sizeof(job->why), "%s: %s", result->id, why);
-            return;
-        }
         if (used < sizeof(job->why))
             used += (size_t)snprintf(job->why + used, sizeof(job->why) - used, "%s%s %s%s%.150s", used ? "; " : "",
                                      result->id, conform_verdict_name(result->verdict), result->why[0] ? ": " : "",
@@ -282,7 +222,10 @@ static void run_job(struct job *job)
                                       .own_broker = true,
                                       .heavy = !whole,
                                       .connects_per_s = 2000,
-                                      .time_scale = whole ? 1 : asked.scale};
+                                      .time_scale = whole ? 1 : asked.scale,
+                                      .stop = &job->stop,
+                                      .progress = look,
+                                      .progress_context = job};
     if (!conform_run(&options, &outcome, error, sizeof(error))) {
         snprintf(job->why, sizeof(job->why), "nothing could be judged: %s", error);
         conform_release(&outcome);
@@ -314,7 +257,6 @@ static void *worker(void *context)
             fflush(stdout);
             pthread_mutex_unlock(&jobs.lock);
         }
-        job->done = true;
     }
 }
 

@@ -7,9 +7,10 @@
 
 /* ---- CONNACK as it should not be ------------------------------------------------------------------------------------------ */
 
+/* Who says nothing in the properties of CONNECT is not answered. */
 static bool no_connack(struct link *link, struct seen *seen)
 {
-    return !is(seen, MQ5_CONNACK);
+    return !(is(seen, MQ5_CONNACK) && !link->login.properties.present && !link->login.has_will);
 }
 
 static bool connack_twice(struct link *link, struct seen *seen)
@@ -223,13 +224,6 @@ static bool no_word_of_takeover(struct link *link, struct seen *seen)
     return !(is(seen, MQ5_DISCONNECT) && seen->packet.disconnect.reason == MQ5_SESSION_TAKEN_OVER);
 }
 
-/* The new one is turned away instead of the old one. */
-static bool new_one_goes(struct link *link, struct seen *seen)
-{
-    struct link *old = is(seen, MQ5_CONNECT) ? link_of(link->served, seen->packet.connect.client_id) : NULL;
-    return old && old != link ? refuse(link, MQ5_CLIENT_IDENTIFIER_NOT_VALID) : true;
-}
-
 static void end_it(struct link *link, struct span bytes)
 {
     hang_up(link);
@@ -293,7 +287,11 @@ static bool keeps_wanted_quiet(struct link *link, struct seen *seen)
     }
 
 MUTANT_TABLE(
-    mutants_connect, {.name = "CONNACK does not come", .statement = "MQTT-3.1.4-5", .late = true, .out = no_connack},
+    mutants_connect,
+    {.name = "CONNACK does not come for a CONNECT without properties",
+     .statement = "MQTT-3.1.4-5",
+     .late = true,
+     .out = no_connack},
     {.name = "CONNACK has a reason code that is none",
      .statement = "MQTT-3.2.2-8",
      .late = true,
@@ -342,7 +340,6 @@ MUTANT_TABLE(
      .statement = "MQTT-3.1.4-3",
      .out = no_word_of_takeover,
      .closing = old_one_stays},
-    {.name = "a client that comes again is turned away", .statement = "MQTT-3.1.4-3", .in = new_one_goes},
     {.name = "what follows a refused CONNECT is done", .statement = "MQTT-3.1.4-6", .in = goes_on_after_refusal},
     {.name = "Keep Alive is not enforced", .statement = "MQTT-3.1.2-22", .in = stretched_keep_alive},
     {.name = "four times the Keep Alive passes", .statement = "MQTT-3.1.2-22", .in = stretched_keep_alive, .number = 4},

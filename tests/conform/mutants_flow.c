@@ -1,6 +1,8 @@
 /* mutants_flow.c: brokers that do not keep to the client's windows and sizes. */
 #include "mutant.h"
 
+#define BIT(type) (UINT32_C(1) << (type))
+
 static bool forgets_property(struct link *link, struct seen *seen)
 {
     enum mq5_property property = (enum mq5_property)mutant_of(link)->property;
@@ -75,9 +77,15 @@ static bool refused_keeps_its_place(struct link *link, struct seen *seen)
     return !(is(seen, MQ5_PUBREC) && seen->packet.ack.reason >= 0x80);
 }
 
-static bool no_pong_while_busy(struct link *link, struct seen *seen)
+/* Of what comes in one segment the first packet is read. number: of these types only. */
+static bool first_of_a_segment(struct link *link, struct seen *seen)
 {
-    return !(is(seen, MQ5_PINGRESP) && link->in_flight > 0);
+    const struct mutant *mutant = mutant_of(link);
+    if (mutant->types && !(mutant->types >> seen->type & 1))
+        return true;
+    bool first = link->n[3] != link->segment;
+    link->n[3] = link->segment;
+    return first;
 }
 
 MUTANT_TABLE(mutants_flow,
@@ -102,9 +110,18 @@ MUTANT_TABLE(mutants_flow,
              {.name = "with a quota of 0 nothing is answered",
               .statement = "MQTT-4.9.0-3",
               .out = full_window_holds_up},
-             {.name = "PINGREQ is not answered while messages are in flight",
+             {.name = "of several PINGREQ in one segment one is answered",
               .statement = "MQTT-3.12.4-1",
-              .out = no_pong_while_busy},
+              .in = first_of_a_segment,
+              .types = BIT(MQ5_PINGREQ)},
+             {.name = "of what comes in one segment the first packet is read",
+              .statement = "S4.2a",
+              .late = true,
+              .in = first_of_a_segment},
+             {.name = "of a segment the first packet is read, and the others are lost",
+              .statement = "MQTT-4.2-1",
+              .late = true,
+              .in = first_of_a_segment},
              {.name = "Maximum Packet Size is not kept",
               .statement = "MQTT-3.1.2-24",
               .in = forgets_property,

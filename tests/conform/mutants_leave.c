@@ -36,20 +36,6 @@ static bool stays_open(struct link *link, enum cloud_close_reason reason)
     return !link->accepted || reason == CLOUD_CLOSED_BY_CLIENT;
 }
 
-/* What comes behind DISCONNECT is done before it. */
-static void leave(struct link *link, struct span bytes)
-{
-    to_core_bytes(link, bytes);
-}
-
-static bool goes_on_after_disconnect(struct link *link, struct seen *seen)
-{
-    if (!is(seen, MQ5_DISCONNECT))
-        return true;
-    later(link, 50 * US_PER_MS, leave, seen->bytes);
-    return false;
-}
-
 /* types: the packets; property: MQ5_REASON_STRING or MQ5_USER_PROPERTY. */
 static bool says_much(struct link *link, struct seen *seen)
 {
@@ -84,9 +70,6 @@ MUTANT_TABLE(mutants_leave,
               .number = MQ5_DISCONNECT_WITH_WILL},
              {.name = "DISCONNECT tells a Session Expiry Interval", .statement = "MQTT-3.14.2-2", .out = expiry_told},
              {.name = "PINGRESP comes after DISCONNECT", .statement = "MQTT-3.14.4-1", .out = word_after_disconnect},
-             {.name = "what follows a DISCONNECT is done",
-              .statement = "MQTT-3.14.4-1",
-              .in = goes_on_after_disconnect},
              {.name = "after DISCONNECT the connection stays", .statement = "MQTT-3.14.4-2", .closing = stays_open},
              {.name = "an error does not end the connection", .statement = "MQTT-4.13.2-1", .closing = stays_open},
              SAYS_MUCH("PUBACK has any reason string", "MQTT-3.4.2-2", MQ5_PUBACK, MQ5_REASON_STRING),

@@ -89,8 +89,9 @@ static bool no_property_length(struct link *link, struct seen *seen)
 
 static bool bytes_too_many(struct link *link, struct seen *seen)
 {
-    static const struct mq5_raw more = {.trailing = {(const uint8_t *)"\0\0", 2}};
-    return is(seen, MQ5_UNSUBACK) ? edited_raw(link, seen, &more) : true;
+    if (seen->type == MQ5_PINGRESP)
+        seen->bytes = scratch_copy(link->served, span_of("\xD0\2\0", 4));
+    return true;
 }
 
 /* Bytes of a property block that no encoder would write. */
@@ -116,7 +117,8 @@ static bool property_twice(struct link *link, struct seen *seen)
 
 static bool property_too_long(struct link *link, struct seen *seen)
 {
-    return is(seen, MQ5_SUBACK) ? with_properties(link, seen, "\x1F\0\x09z", 4) : true;
+    static const struct mq5_raw raw = {.set_property_length = true, .property_length = 100};
+    return is(seen, MQ5_SUBACK) ? edited_raw(link, seen, &raw) : true;
 }
 
 static bool text_not_utf8(struct link *link, struct seen *seen)
@@ -199,16 +201,13 @@ MUTANT_TABLE(
      .late = true,
      .out = no_property_length,
      .types = BIT(MQ5_PUBLISH) | BIT(MQ5_SUBACK) | BIT(MQ5_UNSUBACK)},
-    {.name = "UNSUBACK is longer than what is in it", .statement = "S2.1.4b", .out = bytes_too_many},
+    {.name = "PINGRESP has bytes in it", .statement = "S2.1.4b", .late = true, .out = bytes_too_many},
     {.name = "SUBACK has a property that is not its own",
      .statement = "S2.2.2.2a",
      .late = true,
      .out = foreign_property},
     {.name = "SUBACK has a property twice", .statement = "S2.2.2.2c", .late = true, .out = property_twice},
-    {.name = "a property of SUBACK runs past its end",
-     .statement = "S2.2.2.2b",
-     .late = true,
-     .out = property_too_long},
+    {.name = "properties of SUBACK run past its end", .statement = "S2.2.2.2b", .late = true, .out = property_too_long},
     {.name = "a reason string is no UTF-8", .statement = "MQTT-1.5.4-1", .late = true, .out = text_not_utf8},
     {.name = "a reason string has a U+0000", .statement = "MQTT-1.5.4-2", .late = true, .out = text_with_nul},
     {.name = "CONNACK has a property twice", .statement = "S3.2.2.3.x", .late = true, .out = connack_property_twice},
@@ -217,4 +216,4 @@ MUTANT_TABLE(
      .statement = "S3.4.2a",
      .late = true,
      .in = short_acks},
-    {.name = "large payloads lose their last byte", .statement = "MQTT-4.2-1", .out = cut_payload}, )
+    {.name = "large payloads lose their last byte", .statement = "S4.2a", .out = cut_payload}, )

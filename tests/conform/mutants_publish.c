@@ -14,11 +14,11 @@ static bool drops_property(struct link *link, struct seen *seen)
     return edited(link, seen);
 }
 
-static bool format_always(struct link *link, struct seen *seen)
+static bool format_unspecified(struct link *link, struct seen *seen)
 {
-    if (!is(seen, MQ5_PUBLISH) || link->version != MQ5_V5)
+    if (!is(seen, MQ5_PUBLISH) || !has(&seen->packet.publish.properties, MQ5_PAYLOAD_FORMAT_INDICATOR))
         return true;
-    seen->packet.publish.properties.present |= MQ5_BIT(MQ5_PAYLOAD_FORMAT_INDICATOR);
+    seen->packet.publish.properties.payload_format = 0;
     return edited(link, seen);
 }
 
@@ -79,14 +79,36 @@ static bool other_topic_too(struct link *link, struct seen *seen)
     return true;
 }
 
+static struct span lowered(struct link *link, struct span text)
+{
+    struct span out = scratch_copy(link->served, text);
+    for (uint32_t i = 0; i < out.length; i++)
+        ((uint8_t *)out.data)[i] = (uint8_t)tolower(out.data[i]);
+    return out;
+}
+
 static bool lower_case(struct link *link, struct seen *seen)
 {
+    if (is(seen, MQ5_SUBSCRIBE) || is(seen, MQ5_UNSUBSCRIBE)) {
+        struct mq5_subscription *list = filters_of(link, seen);
+        for (uint32_t i = 0; i < seen->packet.subscribe.count; i++)
+            list[i].filter = lowered(link, list[i].filter);
+        return edited(link, seen);
+    }
     if (!is(seen, MQ5_PUBLISH))
         return true;
-    struct span topic = scratch_copy(link->served, seen->packet.publish.topic);
-    for (uint32_t i = 0; i < topic.length; i++)
-        ((uint8_t *)topic.data)[i] = (uint8_t)tolower(topic.data[i]);
+    struct span topic = lowered(link, seen->packet.publish.topic);
+    note_bytes(note_make(link->served, 'l', topic), seen->packet.publish.topic);
     seen->packet.publish.topic = topic;
+    return edited(link, seen);
+}
+
+static bool upper_case(struct link *link, struct seen *seen)
+{
+    struct note *note = is(seen, MQ5_PUBLISH) ? note_find(link->served, 'l', seen->packet.publish.topic) : NULL;
+    if (!note)
+        return true;
+    seen->packet.publish.topic = note->bytes;
     return edited(link, seen);
 }
 
@@ -332,12 +354,12 @@ MUTANT_TABLE(
     DROPS("Content Type is not forwarded", "MQTT-3.3.2-20", MQ5_CONTENT_TYPE),
     DROPS("Message Expiry Interval is not forwarded", "MQTT-3.3.2-6", MQ5_MESSAGE_EXPIRY_INTERVAL),
     DROPS("requests lose their Correlation Data", "S4.10a", MQ5_CORRELATION_DATA),
-    {.name = "every message has a Payload Format Indicator", .statement = "MQTT-3.3.2-4", .out = format_always},
+    {.name = "Payload Format Indicator is always 0", .statement = "MQTT-3.3.2-4", .out = format_unspecified},
     {.name = "Correlation Data ends at its first zero", .statement = "MQTT-3.3.2-16", .out = correlation_ends_at_nul},
     {.name = "user properties are turned round", .statement = "MQTT-3.3.2-18", .out = users_reversed},
     {.name = "of user properties with one name one is kept", .statement = "MQTT-3.3.2-17", .out = names_once},
     {.name = "another topic comes, too", .statement = "MQTT-3.3.2-3", .late = true, .out = other_topic_too},
-    {.name = "topics are in small letters", .statement = "MQTT-4.7.3-4", .in = lower_case},
+    {.name = "capitals in topics are small letters", .statement = "MQTT-4.7.3-4", .in = lower_case, .out = upper_case},
     {.name = "topics lose empty levels", .statement = "MQTT-4.7.3-4", .in = tidy_topics},
     {.name = "characters in topics are composed", .statement = "MQTT-4.7.3-4", .in = composes_characters},
     {.name = "wildcards match topics that begin with $", .statement = "MQTT-4.7.2-1", .in = dollar_is_matched},

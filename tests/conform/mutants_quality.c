@@ -308,12 +308,34 @@ static bool refusal_is_not_heard(struct link *link, struct seen *seen)
     return !((is(seen, MQ5_PUBACK) || is(seen, MQ5_PUBREC)) && seen->packet.ack.reason >= 0x80);
 }
 
-static bool success_with_a_code_closes(struct link *link, struct seen *seen)
+/* Code 0x10 or 0x11 is taken for an error, and the connection ended after it. */
+static bool small_codes_close(struct link *link, struct seen *seen)
 {
-    if ((is(seen, MQ5_PUBACK) || is(seen, MQ5_PUBREC)) && seen->packet.ack.reason == MQ5_NO_MATCHING_SUBSCRIBERS) {
-        to_client(link, &(struct mq5_packet){.type = MQ5_DISCONNECT, .disconnect = {.reason = MQ5_PROTOCOL_ERROR}});
-        return hang_up(link);
-    }
+    uint8_t reason = is(seen, MQ5_PUBACK) || is(seen, MQ5_PUBREC) ? seen->packet.ack.reason
+                     : is(seen, MQ5_UNSUBACK)                     ? seen->packet.suback.reasons.data[0]
+                                                                  : 0;
+    if (reason != MQ5_NO_MATCHING_SUBSCRIBERS && reason != MQ5_NO_SUBSCRIPTION_EXISTED)
+        return true;
+    to_client_bytes(link, seen->bytes);
+    return hang_up(link);
+}
+
+/* What DUP says with QoS 0 is kept for those who read it. */
+static bool hide_dup_0(struct link *link, struct seen *seen)
+{
+    if (seen->type != MQ5_PUBLISH || (seen->bytes.data[0] & 0x0E) != 0x08)
+        return true;
+    own_bytes(link, seen)[0] &= 0xF7;
+    note_make(link->served, 'd', span_of(seen->bytes.data + seen->bytes.length - 1, 1));
+    return true;
+}
+
+static bool show_dup_0(struct link *link, struct seen *seen)
+{
+    const struct mq5_publish *publish = &seen->packet.publish;
+    if (is_publish(seen, 0) && publish->payload.length &&
+        note_find(link->served, 'd', span_of(publish->payload.data + publish->payload.length - 1, 1)))
+        own_bytes(link, seen)[0] |= 0x08;
     return true;
 }
 
@@ -364,6 +386,11 @@ MUTANT_TABLE(
      .late = true,
      .out = always_dup,
      .number = 2},
+    {.name = "DUP with QoS 0 is passed on",
+     .statement = "MQTT-3.3.1-2",
+     .late = true,
+     .in = hide_dup_0,
+     .out = show_dup_0},
     {.name = "DUP is not set when a message is sent again", .statement = "MQTT-3.3.1-1", .out = never_dup},
     {.name = "DUP is forwarded", .statement = "MQTT-3.3.1-3", .in = note_dup, .out = dup_is_copied},
     {.name = "QoS 3 comes", .statement = "MQTT-3.3.1-4", .late = true, .out = qos_3},
@@ -407,4 +434,7 @@ MUTANT_TABLE(
     {.name = "messages are sent again over the same connection", .statement = "MQTT-4.4.0-1", .out = impatient},
     {.name = "messages are sent again with other identifiers", .statement = "MQTT-4.4.0-1", .out = other_ids_on_resend},
     {.name = "refused messages are sent again", .statement = "MQTT-4.4.0-2", .in = refusal_is_not_heard},
-    {.name = "0x10 in an acknowledgement is an error", .statement = "S4.13.2a", .in = success_with_a_code_closes}, )
+    {.name = "0x10 in an acknowledgement is an error",
+     .statement = "S4.13.2a",
+     .late = true,
+     .out = small_codes_close}, )

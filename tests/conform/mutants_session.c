@@ -179,12 +179,32 @@ static bool queue_lost(struct link *link, struct seen *seen)
     return true;
 }
 
+static void turn_is_over(struct link *link, struct span bytes)
+{
+    link->n[1] = 0;
+}
+
+/* What waits comes in the same turn as CONNACK. */
+static bool no_queue_after_clean_start(struct link *link, struct seen *seen)
+{
+    if (is(seen, MQ5_CONNACK) && link->login.clean_start) {
+        link->n[1] = 1;
+        later(link, 0, turn_is_over, (struct span){0});
+    }
+    if (is(seen, MQ5_PUBLISH) && link->n[1])
+        return swallow(link, seen);
+    return hide_presence_after_clean_start(link, seen);
+}
+
 /* To every second client a message does not go. */
 static bool some_are_left_out(struct link *link, struct seen *seen)
 {
     if (!is(seen, MQ5_PUBLISH))
         return true;
-    struct note *note = note_make(link->served, 'p', seen->packet.publish.payload);
+    struct span topic = seen->packet.publish.topic, payload = seen->packet.publish.payload;
+    struct note *note = note_make(link->served, 'p',
+                                  scratch_text(link->served, "%.*s %.*s", (int)topic.length, (const char *)topic.data,
+                                               (int)payload.length, (const char *)payload.data));
     if (note->value == 0)
         note->value = link->number;
     return note->value == link->number ? true : swallow(link, seen);
@@ -197,11 +217,11 @@ MUTANT_TABLE(
      .late = true,
      .in = never_clean,
      .out = hide_presence_after_clean_start},
-    {.name = "Clean Start is looked at for its answer only",
+    {.name = "subscriptions outlive a clean start",
      .statement = "MQTT-3.1.4-4",
      .late = true,
      .in = never_clean,
-     .out = hide_presence_after_clean_start},
+     .out = no_queue_after_clean_start},
     {.name = "a session is resumed without what was in it",
      .statement = "MQTT-3.1.2-5",
      .in = always_clean,

@@ -124,12 +124,31 @@ static bool grants_less(struct link *link, struct seen *seen)
     return edited(link, seen);
 }
 
-static bool qos_0_is_not_retained(struct link *link, struct seen *seen)
+/* A retained message of QoS 0 ends the one before, and goes to who is there; nobody is given it later. */
+static bool note_retained(struct link *link, struct seen *seen)
 {
-    if (!is(seen, MQ5_PUBLISH) || seen->packet.publish.qos || !seen->packet.publish.retain ||
-        seen->packet.publish.payload.length == 0)
+    if (is(seen, MQ5_PUBLISH) && seen->packet.publish.retain)
+        note_make(link->served, 'q', seen->packet.publish.topic)->value = seen->packet.publish.qos ? 0 : now_us();
+    return true;
+}
+
+static bool qos_0_is_not_kept(struct link *link, struct seen *seen)
+{
+    struct note *note = is(seen, MQ5_PUBLISH) && seen->packet.publish.retain
+                            ? note_find(link->served, 'q', seen->packet.publish.topic)
+                            : NULL;
+    return note && note->value && now_us() - note->value > 20 * US_PER_MS ? swallow(link, seen) : true;
+}
+
+static bool always_unsubscribed(struct link *link, struct seen *seen)
+{
+    if (!is(seen, MQ5_UNSUBACK) || link->version != MQ5_V5)
         return true;
-    seen->packet.publish.retain = false;
+    struct span reasons = scratch_copy(link->served, seen->packet.suback.reasons);
+    for (uint32_t i = 0; i < reasons.length; i++)
+        if (reasons.data[i] == MQ5_NO_SUBSCRIPTION_EXISTED)
+            ((uint8_t *)reasons.data)[i] = MQ5_SUCCESS;
+    seen->packet.suback.reasons = reasons;
     return edited(link, seen);
 }
 
@@ -311,7 +330,8 @@ MUTANT_TABLE(oddities, {.name = "connections end without a DISCONNECT", .out = n
              {.name = "sessions of at most 10 s", .options = short_sessions},
              {.name = "sessions of at most 1 s", .options = hardly_any_sessions},
              {.name = "no empty client ids, no 3.1.1, no topics with $", .options = strict_ids},
-             {.name = "QoS 0 is not retained", .in = qos_0_is_not_retained},
+             {.name = "QoS 0 is not retained", .in = note_retained, .out = qos_0_is_not_kept},
+             {.name = "UNSUBACK never says 0x11", .out = always_unsubscribed},
              {.name = "reason strings and user properties wherever they may be", .out = talkative},
              {.name = "acknowledgements in their longest form", .out = long_forms},
              {.name = "CONNACK says what goes without saying", .out = says_defaults},
