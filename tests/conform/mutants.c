@@ -2,7 +2,7 @@
  *
  * Each mutant, a broker that breaks one statement, is held against the checks of that statement: one of them has to fail. Each oddity, a broker that
  * is unusual and right, and the broker as it is, are held against the whole suite: nothing may fail, and everything has to be concluded.
- *   test_conform_mutants [--only TEXT] [--jobs N] [--scale X] [--waiting] [--quick] [--verbose]
+ *   test_conform_mutants [--only TEXT] [--jobs N] [--scale X] [--waiting] [--quick|--odd] [--verbose]
  */
 #define _GNU_SOURCE /* strcasestr */
 #include "mutant.h"
@@ -59,7 +59,7 @@ static struct {
     const char *only;
     uint32_t at_once;
     double scale;
-    bool waiting, verbose, quick;
+    bool waiting, verbose, quick, odd; /* quick: mutants only; odd: oddities only */
 } asked = {.at_once = JOBS, .scale = SCALE};
 
 static struct {
@@ -100,7 +100,7 @@ static bool table_is_sound(void)
 
 static bool is_asked_for(const struct mutant *mutant)
 {
-    if (waits(mutant) != asked.waiting || (asked.quick && !mutant->statement))
+    if (waits(mutant) != asked.waiting || (asked.quick && !mutant->statement) || (asked.odd && mutant->statement))
         return false;
     return !asked.only || strcasestr(mutant->name, asked.only) ||
            (mutant->statement && strcmp(mutant->statement, asked.only) == 0);
@@ -277,19 +277,18 @@ static bool count_links_before(struct doors *doors, struct served *clean)
 
 static bool options_taken(int count, char **words)
 {
-    static const struct option names[] = {{"only", required_argument, NULL, 'o'},
-                                          {"jobs", required_argument, NULL, 'j'},
-                                          {"scale", required_argument, NULL, 's'},
-                                          {"waiting", no_argument, NULL, 'w'},
-                                          {"quick", no_argument, NULL, 'q'},
-                                          {"verbose", no_argument, NULL, 'v'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option names[] = {
+        {"only", required_argument, NULL, 'o'},  {"jobs", required_argument, NULL, 'j'},
+        {"scale", required_argument, NULL, 's'}, {"waiting", no_argument, NULL, 'w'},
+        {"quick", no_argument, NULL, 'q'},       {"odd", no_argument, NULL, 'd'},
+        {"verbose", no_argument, NULL, 'v'},     {NULL, 0, NULL, 0}};
     for (int option; (option = getopt_long(count, words, "", names, NULL)) != -1;) {
         switch (option) {
         case 'o': asked.only = optarg; break;
         case 'j': asked.at_once = (uint32_t)atoi(optarg); break;
         case 's': asked.scale = atof(optarg); break;
         case 'w': asked.waiting = true; break;
+        case 'd': asked.odd = true; break;
         case 'q': asked.quick = true; break;
         case 'v': asked.verbose = true; break;
         default: return false;
