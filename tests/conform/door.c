@@ -119,11 +119,6 @@ uint32_t served_links(const struct served *served)
     return __atomic_load_n(&served->count, __ATOMIC_RELAXED);
 }
 
-struct link *links_of(struct served *served)
-{
-    return served->links;
-}
-
 struct link *link_of(struct served *served, struct span client_id)
 {
     for (struct link *link = served->links; link; link = link->next)

@@ -119,7 +119,6 @@ bool accept_as_ghost(struct link *link);
 void later(struct link *link, int64_t us, void (*act)(struct link *link, struct span bytes), struct span bytes);
 /* A link of the same broker whose client has this id; NULL: none is connected. */
 struct link *link_of(struct served *served, struct span client_id);
-struct link *links_of(struct served *served);
 int64_t now_us(void);
 
 /* ---- remembering ------------------------------------------------------------------------------------------------------------- */

@@ -72,11 +72,14 @@ static bool refused_goes_on(struct link *link, struct seen *seen)
     return true;
 }
 
+/* A connected member of some share. */
 static struct link *another(struct link *link)
 {
-    for (struct link *each = links_of(link->served); each; each = each->next)
-        if (each != link && each->accepted && link_of(link->served, each->login.client_id) == each)
-            return each;
+    for (struct subscribed *each = subscribed_first(link->served); each; each = each->next) {
+        struct link *member = starts_with(each->filter, "$share/") ? link_of(link->served, each->client_id) : NULL;
+        if (member && member != link)
+            return member;
+    }
     return NULL;
 }
 
