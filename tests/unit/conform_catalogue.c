@@ -112,6 +112,32 @@ static void checks_are_sound(void **state)
     assert_true(count > 0);
 }
 
+static bool is_looked_at(const char *id)
+{
+    const struct conform_check *check;
+    const struct conform_monitor *monitor;
+    for (uint32_t i = 0; (check = conform_check_at(i)); i++)
+        if (names_statement(check, id))
+            return true;
+    for (uint32_t i = 0; (monitor = conform_monitor_at(i)); i++)
+        for (int r = 0; r < 4 && monitor->refs[r]; r++)
+            if (strcmp(monitor->refs[r], id) == 0)
+                return true;
+    return false;
+}
+
+static void statements_are_checked_or_waived(void **state)
+{
+    const struct conform_statement *each;
+    for (uint32_t i = 0; (each = conform_statement_at(i)); i++) {
+        bool looked_at = is_looked_at(each->id);
+        if (each->testable != CONFORM_NOT_TESTABLE && !looked_at && !each->waiver[0])
+            fail_msg("%s can be seen on a broker's wire, and nothing looks", each->id);
+        if (looked_at && each->waiver[0])
+            fail_msg("%s is waived, and yet something looks", each->id);
+    }
+}
+
 static void monitors_are_sound(void **state)
 {
     const struct conform_monitor *monitor;
@@ -124,9 +150,8 @@ static void monitors_are_sound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statements_are_complete),
-        cmocka_unit_test(statements_of_311_are_checked),
-        cmocka_unit_test(checks_are_sound),
+        cmocka_unit_test(statements_are_complete), cmocka_unit_test(statements_of_311_are_checked),
+        cmocka_unit_test(checks_are_sound),        cmocka_unit_test(statements_are_checked_or_waived),
         cmocka_unit_test(monitors_are_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
