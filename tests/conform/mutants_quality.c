@@ -320,6 +320,15 @@ static bool small_codes_close(struct link *link, struct seen *seen)
     return hang_up(link);
 }
 
+/* A message that nobody subscribed to is refused. */
+static bool nobody_is_an_error(struct link *link, struct seen *seen)
+{
+    if ((!is(seen, MQ5_PUBACK) && !is(seen, MQ5_PUBREC)) || seen->packet.ack.reason != MQ5_NO_MATCHING_SUBSCRIBERS)
+        return true;
+    seen->packet.ack.reason = MQ5_UNSPECIFIED_ERROR;
+    return edited(link, seen);
+}
+
 /* What DUP says with QoS 0 is kept for those who read it. */
 static bool hide_dup_0(struct link *link, struct seen *seen)
 {
@@ -386,6 +395,10 @@ MUTANT_TABLE(
      .late = true,
      .out = always_dup,
      .number = 2},
+    {.name = "a message without a subscriber is refused",
+     .statement = "S4.3.2a",
+     .late = true,
+     .out = nobody_is_an_error},
     {.name = "DUP with QoS 0 is passed on",
      .statement = "MQTT-3.3.1-2",
      .late = true,

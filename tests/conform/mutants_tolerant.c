@@ -410,6 +410,7 @@ MUTANT_TABLE(
      .types = BIT(MQ5_SUBSCRIBE),
      .refs = "MQTT-3.8.3-2"},
     TOLERATES("SUBSCRIBE without a filter is overlooked", "S3.8.3a", BIT(MQ5_SUBSCRIBE), "MQTT-3.8.3-2"),
+    TOLERATES("an empty filter is overlooked", "MQTT-4.7.3-1", BIT(MQ5_SUBSCRIBE), "MQTT-4.7.3-1"),
     TOLERATES("No Local on a shared subscription is overlooked", "MQTT-3.8.3-4", BIT(MQ5_SUBSCRIBE), "MQTT-3.8.3-4"),
     TOLERATES("reserved subscription options are overlooked", "MQTT-3.8.3-5", BIT(MQ5_SUBSCRIBE), "MQTT-3.8.3-5"),
     TOLERATES("a subscription with QoS 3 is overlooked", "S3.8.3.1a", BIT(MQ5_SUBSCRIBE), "S3.8.3.1a"),

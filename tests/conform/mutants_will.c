@@ -100,6 +100,17 @@ static bool will_comes_again(struct link *link, struct seen *seen)
     return edited(link, seen);
 }
 
+/* The payload of the will is read before its topic. */
+static bool topic_and_payload_swapped(struct link *link, struct seen *seen)
+{
+    if (!is(seen, MQ5_CONNECT) || !seen->packet.connect.has_will || !seen->packet.connect.will_payload.length)
+        return true;
+    struct span topic = seen->packet.connect.will_topic;
+    seen->packet.connect.will_topic = seen->packet.connect.will_payload;
+    seen->packet.connect.will_payload = topic;
+    return edited(link, seen);
+}
+
 static bool published_twice(struct link *link, enum cloud_close_reason reason)
 {
     struct mq5_publish publish = will_of(link);
@@ -237,6 +248,9 @@ MUTANT_TABLE(
      .statement = "MQTT-3.1.2-22",
      .out = held_back,
      .closing = lost_on_silence},
+    {.name = "fields of CONNECT are read in another order",
+     .statement = "MQTT-3.1.3-1",
+     .in = topic_and_payload_swapped},
     {.name = "a will is published twice",
      .statement = "MQTT-3.1.2-10",
      .closing = published_twice,
