@@ -72,12 +72,13 @@ static bool refused_goes_on(struct link *link, struct seen *seen)
     return true;
 }
 
-/* A connected member of some share. */
+/* Another member of the same share, connected. */
 static struct link *another(struct link *link)
 {
     for (struct subscribed *each = subscribed_first(link->served); each; each = each->next) {
-        struct link *member = starts_with(each->filter, "$share/") ? link_of(link->served, each->client_id) : NULL;
-        if (member && member != link)
+        struct link *member = link_of(link->served, each->client_id);
+        if (starts_with(each->filter, "$share/") && member && member != link &&
+            subscribed_find(link->served, link->login.client_id, each->filter))
             return member;
     }
     return NULL;
