@@ -1,7 +1,7 @@
 /* suite.c: the order in which checks run, how many at once, what is run again, and what becomes of their verdicts.
  *
  * Checks that wait for timers begin first and wait side by side; the others follow, so many at a time as the options say. What failed or was not
- * conclusive runs again, apart from all the others and at most four at a time, under other names: only what fails twice has failed.
+ * conclusive runs again, apart from all the others and at most eight at a time, under other names: only what fails twice has failed.
  */
 #include "internal.h"
 #include "tables.h"
@@ -12,7 +12,7 @@
 
 #define PATIENCE_US   (10 * US_PER_S)
 #define SLOW_AT_ONCE  48
-#define AGAIN_AT_ONCE 4 /* of what failed: nearly alone */
+#define AGAIN_AT_ONCE 8 /* of what failed: nearly alone */
 #define LOOPBACK_RATE 500.0
 #define SHARED_RATE   20.0
 
