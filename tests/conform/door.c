@@ -119,6 +119,11 @@ uint32_t served_links(const struct served *served)
     return __atomic_load_n(&served->count, __ATOMIC_RELAXED);
 }
 
+void served_begin_again(struct served *served)
+{
+    __atomic_store_n(&served->count, 0, __ATOMIC_RELAXED);
+}
+
 struct link *link_of(struct served *served, struct span client_id)
 {
     for (struct link *link = served->links; link; link = link->next)

@@ -158,6 +158,7 @@ struct doors *doors_create(void);
 struct served *doors_add(struct doors *doors, const struct mutant *mutant);
 int served_port(const struct served *served);
 uint32_t served_links(const struct served *served); /* so far */
+void served_begin_again(struct served *served);     /* for a second run: links are counted from 0 */
 /* How many links come before a late mutant begins. */
 void doors_late_after(struct doors *doors, uint32_t links);
 bool doors_run(struct doors *doors); /* begins the thread */

@@ -35,7 +35,7 @@ static const struct mutant unmutated = {.name = "the broker as it is"};
 struct job {
     const struct mutant *mutant;
     struct served *served;
-    bool good;
+    bool good, accused; /* accused: an oddity of which something failed */
     volatile bool stop;
     uint32_t checks;
     int64_t took_us;
@@ -189,6 +189,7 @@ static void judge_oddity(struct job *job, const struct conform_outcome *outcome)
         if (!bad)
             continue;
         job->good = false;
+        job->accused |= result->verdict == CONFORM_FAIL || why != result->why;
         if (asked.verbose)
             printf("    %s: %s %s (%s): %s\n", job->mutant->name, result->id, conform_verdict_name(result->verdict),
                    ref, why);
@@ -225,6 +226,30 @@ static void run_job(struct job *job)
     else
         judge_mutant(job, &outcome);
     conform_release(&outcome);
+}
+
+/* A machine that is too busy to serve everybody in time has shown nothing: what was not judged is held against the suite once more, alone and with all
+ * of its patience. What was judged stays so: an oddity that failed has failed. */
+static bool deserves_calm(const struct job *job)
+{
+    return !job->good && (job->mutant->statement || !job->accused);
+}
+
+static void run_calmly(void)
+{
+    asked.scale = 1;
+    for (uint32_t i = 0; i < jobs.count; i++) {
+        struct job *job = &jobs.list[i];
+        if (!deserves_calm(job))
+            continue;
+        served_begin_again(job->served);
+        job->why[0] = 0;
+        job->stop = false;
+        run_job(job);
+        printf("again, alone: %s \"%s\" %s %s\n", job->mutant->statement ? job->mutant->statement : "(oddity)",
+               job->mutant->name, job->good ? "is as it should be" : "IS NOT:", job->good ? "" : job->why);
+        fflush(stdout);
+    }
 }
 
 static void *worker(void *context)
@@ -331,6 +356,7 @@ int main(int count, char **words)
         begun++;
     for (uint32_t i = 0; i < begun; i++)
         pthread_join(threads[i], NULL);
+    run_calmly();
     int status = report();
     doors_destroy(doors);
     free(jobs.list);
