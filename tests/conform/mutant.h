@@ -96,6 +96,7 @@ bool edited_raw(struct link *link, struct seen *seen, const struct mq5_raw *raw)
 struct mq5_subscription *filters_of(struct link *link, struct seen *seen);
 /* The user properties as a list that can be changed. */
 struct mq5_user_property *users_of(struct link *link, struct mq5_properties *properties);
+void users_turned(struct link *link, struct mq5_properties *properties); /* last to first */
 void without(struct mq5_properties *properties, enum mq5_property property);
 /* A copy of the bytes, to be changed one by one. */
 uint8_t *own_bytes(struct link *link, struct seen *seen);

@@ -37,13 +37,7 @@ static bool users_reversed(struct link *link, struct seen *seen)
 {
     if (!is(seen, MQ5_PUBLISH) || !has(&seen->packet.publish.properties, MQ5_USER_PROPERTY))
         return true;
-    struct mq5_properties *properties = &seen->packet.publish.properties;
-    struct mq5_user_property *users = users_of(link, properties);
-    for (uint32_t i = 0, j = properties->user_count; i + 1 < j; i++) {
-        struct mq5_user_property last = users[--j];
-        users[j] = users[i];
-        users[i] = last;
-    }
+    users_turned(link, &seen->packet.publish.properties);
     return edited(link, seen);
 }
 

@@ -225,6 +225,16 @@ struct mq5_user_property *users_of(struct link *link, struct mq5_properties *pro
     return list;
 }
 
+void users_turned(struct link *link, struct mq5_properties *properties)
+{
+    struct mq5_user_property *users = users_of(link, properties);
+    for (uint32_t i = 0, j = properties->user_count; i + 1 < j; i++) {
+        struct mq5_user_property last = users[--j];
+        users[j] = users[i];
+        users[i] = last;
+    }
+}
+
 void without(struct mq5_properties *properties, enum mq5_property property)
 {
     properties->present &= ~MQ5_BIT(property);
