@@ -186,6 +186,15 @@ uint8_t first_reason(const struct mq5_suback *suback);
 uint8_t wrong_flags(uint32_t row, uint8_t right);
 uint32_t wrong_flags_count(void);
 void wrong_flags_row(struct conform_row *out, uint8_t flags);
+/* Rows of texts that are none, in the four bytes before the last `behind` of the packet; the connection must end. */
+uint32_t bad_texts_count(void);
+void bad_texts_row(uint32_t row, struct conform_row *out);
+void want_bad_text_refused(struct conform_probe *probe, const struct mq5_packet *packet, uint32_t behind,
+                           const char *what);
+/* Rows of SUBSCRIBE and UNSUBSCRIBE without a filter; the row's statement is the caller's. */
+uint32_t no_filter_count(void);
+void no_filter_row(uint32_t row, struct conform_row *out);
+void want_no_filter_refused(struct conform_probe *probe, enum mq5_type type);
 /* Bytes of a packet, to be changed. */
 struct bytes {
     uint8_t *data;

@@ -33,61 +33,21 @@ static void flags(struct conform_probe *probe)
     want_closed(wire, "SUBSCRIBE with wrong flags", REASONS(MQ5_MALFORMED_PACKET));
 }
 
-static const struct {
-    const char *name;
-    uint8_t bytes[4];
-} bad_texts[] = {
-    {"a byte that no text has", {0xFF, 'x', 'x', 'x'}},
-    {"a lone continuation byte", {'x', 0x80, 'x', 'x'}},
-    {"a form that is too long", {0xC0, 0xAF, 'x', 'x'}},
-    {"a surrogate", {0xED, 0xA0, 0x80, 'x'}},
-    {"a character that is cut", {'x', 'x', 0xE2, 0x82}},
-    {"beyond U+10FFFF", {0xF4, 0x90, 0x80, 0x80}},
-    {"U+0000", {'x', 0x00, 'x', 'x'}},
-};
-
-static uint32_t texts_count(void)
-{
-    return sizeof(bad_texts) / sizeof(bad_texts[0]);
-}
-
-static void texts_row(uint32_t row, struct conform_row *out)
-{
-    snprintf(out->name, sizeof(out->name), "%s", bad_texts[row].name);
-}
-
 static void texts(struct conform_probe *probe)
 {
-    struct wire *wire = probe_connect(probe, "client");
     struct mq5_packet packet = subscribe_packet(probe, probe_topic(probe, "text/????"), 0);
-    struct bytes bytes = probe_change(probe, &packet);
-    memcpy(bytes.data + bytes.length - 5, bad_texts[probe_row(probe)].bytes, 4);
-    wire_send_bytes(wire, bytes.data, bytes.length);
-    want_closed(wire, "SUBSCRIBE with a filter that is no UTF-8", REASONS(MQ5_MALFORMED_PACKET));
-}
-
-/* The end of the packet is the end of its properties. */
-static uint32_t empty_count(void)
-{
-    return 2;
+    want_bad_text_refused(probe, &packet, 1, "SUBSCRIBE with a filter that is no UTF-8");
 }
 
 static void empty_row(uint32_t row, struct conform_row *out)
 {
-    snprintf(out->name, sizeof(out->name), "%s", row ? "no payload behind a user property" : "no payload");
+    no_filter_row(row, out);
     out->ref = row ? "S3.8.3a" : "MQTT-3.8.3-2";
 }
 
 static void empty(struct conform_probe *probe)
 {
-    static const uint8_t plain[] = {0x82, 3, 0, 7, 0};
-    static const uint8_t worded[] = {0x82, 10, 0, 7, 7, MQ5_USER_PROPERTY, 0, 1, 'a', 0, 1, 'b'};
-    struct wire *wire = probe_connect(probe, "client");
-    if (probe_row(probe) == 0)
-        wire_send_bytes(wire, plain, sizeof(plain));
-    else
-        wire_send_bytes(wire, worded, sizeof(worded));
-    want_closed(wire, "SUBSCRIBE without a filter", REASONS(MQ5_PROTOCOL_ERROR));
+    want_no_filter_refused(probe, MQ5_SUBSCRIBE);
 }
 
 static void bad_options(struct conform_probe *probe, uint8_t options, const char *what, const uint8_t *reasons)
@@ -681,14 +641,14 @@ CHECK_TABLE(checks_subscribe,
              .refs = {"MQTT-3.8.3-1"},
              .level = CONFORM_MUST,
              .run = texts,
-             .row_count = texts_count,
-             .row = texts_row},
+             .row_count = bad_texts_count,
+             .row = bad_texts_row},
             {.id = "B-SUB-003",
              .name = "SUBSCRIBE without a filter ends the connection",
              .refs = {"MQTT-3.8.3-2", "S3.8.3a"},
              .level = CONFORM_MUST,
              .run = empty,
-             .row_count = empty_count,
+             .row_count = no_filter_count,
              .row = empty_row},
             {.id = "B-SUB-004",
              .name = "SUBSCRIBE for QoS 3 ends the connection",

@@ -146,3 +146,58 @@ uint32_t subscription_ids(const struct received *received, uint32_t *first)
     }
     return count;
 }
+
+/* ---- filters that are none ---------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    uint8_t bytes[4];
+} bad_texts[] = {
+    {"a byte that no text has", {0xFF, 'x', 'x', 'x'}},  {"a lone continuation byte", {'x', 0x80, 'x', 'x'}},
+    {"a form that is too long", {0xC0, 0xAF, 'x', 'x'}}, {"a surrogate", {0xED, 0xA0, 0x80, 'x'}},
+    {"a character that is cut", {'x', 'x', 0xE2, 0x82}}, {"U+0000", {'x', 0x00, 'x', 'x'}},
+};
+
+uint32_t bad_texts_count(void)
+{
+    return sizeof(bad_texts) / sizeof(bad_texts[0]);
+}
+
+void bad_texts_row(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "%s", bad_texts[row].name);
+}
+
+void want_bad_text_refused(struct conform_probe *probe, const struct mq5_packet *packet, uint32_t behind,
+                           const char *what)
+{
+    struct wire *wire = probe_connect(probe, "client");
+    struct bytes bytes = probe_change(probe, packet);
+    memcpy(bytes.data + bytes.length - 4 - behind, bad_texts[probe_row(probe)].bytes, 4);
+    wire_send_bytes(wire, bytes.data, bytes.length);
+    want_closed(wire, what, REASONS(MQ5_MALFORMED_PACKET));
+}
+
+uint32_t no_filter_count(void)
+{
+    return 2;
+}
+
+void no_filter_row(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "%s", row ? "no payload behind a user property" : "no payload");
+}
+
+/* The end of the packet is the end of its properties. */
+void want_no_filter_refused(struct conform_probe *probe, enum mq5_type type)
+{
+    uint8_t plain[] = {(uint8_t)(type << 4 | 2), 3, 0, 7, 0};
+    uint8_t worded[] = {(uint8_t)(type << 4 | 2), 10, 0, 7, 7, MQ5_USER_PROPERTY, 0, 1, 'a', 0, 1, 'b'};
+    struct wire *wire = probe_connect(probe, "client");
+    if (probe_row(probe) == 0)
+        wire_send_bytes(wire, plain, sizeof(plain));
+    else
+        wire_send_bytes(wire, worded, sizeof(worded));
+    want_closed(wire, probe_text(probe, "%s without a filter", mq5_type_name((uint8_t)type)),
+                REASONS(MQ5_PROTOCOL_ERROR));
+}
