@@ -40,7 +40,7 @@ one() {
     local name=$1 fault=$2 run=$out/$world-$1-$2 code=0 begun=$SECONDS options=() verdict=ok
     eval "options=($3)" # The arguments are lines of ours, with quotes in them.
     [ "$fault" = clean ] || options+=(--set "$fault=on")
-    if [ "$world" = live ]; then options+=(--world live --fleet 200 --lag-bound 1000); else options+=(--fleet 100000); fi
+    if [ "$world" = live ]; then options+=(--world live --fleet 200 --lag-bound 300); else options+=(--fleet 100000); fi
     "$convoy" run "$root/scenarios/$name.lua" "${options[@]}" --out "$run" >"$run.log" 2>&1 || code=$?
     local named failed
     named=$("$convoy" check "$root/scenarios/$name.lua" --json | node -e '
