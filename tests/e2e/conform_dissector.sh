@@ -7,7 +7,7 @@ if ! command -v tshark >/dev/null; then
     echo "skipped: tshark is not installed"
     exit 77
 fi
-expect_exit 0 "$convoy" conform embedded --lane heavy --packets --out "$work/run"
+expect_exit 0 "$convoy" conform embedded --packets --out "$work/run"
 dissect() { tshark -r "$work/run/trace.pcapng" -T pdml -J "mqtt _ws.malformed" 2>"$work/tshark.err"; }
 against() { node "$source_tree/tests/tools/conform_dissector.mjs" "$1"; }
 dissect | against "$work/run/packets.jsonl" >"$work/agreed" || fail "the dissector differs: $(grep -A1 '^differs' "$work/agreed" | head -c 3000)"
