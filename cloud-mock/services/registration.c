@@ -370,17 +370,18 @@ struct cloud_registration *cloud_registration_create(const struct cloud_registra
 
 void cloud_registration_destroy(struct cloud_registration *registration)
 {
+    /* The others that are due are in a bucket, too. */
+    for (uint32_t i = 0; i < registration->heap.count; i++) {
+        struct pending *pending = registration->heap.entries[i].item;
+        if (pending->forgotten)
+            memory_free(pending);
+    }
     for (uint32_t b = 0; b < registration->bucket_count; b++)
         while (registration->bucket[b]) {
             struct pending *pending = registration->bucket[b];
             registration->bucket[b] = pending->next;
             memory_free(pending);
         }
-    for (uint32_t i = 0; i < registration->heap.count; i++) {
-        struct pending *pending = registration->heap.entries[i].item;
-        if (pending->forgotten)
-            memory_free(pending);
-    }
     memory_free(registration->bucket);
     memory_free(registration->heap.entries);
     memory_free(registration);
