@@ -6,7 +6,6 @@
 
 #include "report/conform.h"
 
-/* The name of a library's version; see versions.c. */
 const char *conform_sign(enum conform_verdict verdict);            /* "✓", "✗", "!", "–", "?" */
 const char *conform_level_name(enum conform_level level);          /* "must" */
 const char *conform_testable_name(enum conform_testable testable); /* "yes", "conditional", "no" */
