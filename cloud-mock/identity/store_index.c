@@ -60,6 +60,26 @@ static void close_database(struct pki_store *store)
     store->handle = NULL;
 }
 
+/* SQLite's own waiting does not cover the change of a journal's mode: whoever comes second while the first does it is told "locked" at once. */
+static bool write_ahead(sqlite3 *handle)
+{
+    enum { STEP_MS = 10 };
+    int result, waited_ms = 0;
+    while ((result = sqlite3_exec(handle, "PRAGMA journal_mode=WAL", NULL, NULL, NULL)) == SQLITE_BUSY &&
+           waited_ms < BUSY_TIMEOUT_MS)
+        waited_ms += sqlite3_sleep(STEP_MS);
+    return result == SQLITE_OK;
+}
+
+/* Several processes may begin on a directory at the same moment: one makes the tables, the others wait for it. */
+static bool bring_up(sqlite3 *handle)
+{
+    return write_ahead(handle) &&
+           sqlite3_exec(handle, "PRAGMA synchronous=NORMAL; BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK &&
+           sqlite3_exec(handle, schema, NULL, NULL, NULL) == SQLITE_OK &&
+           sqlite3_exec(handle, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+}
+
 static bool open_database(struct pki_store *store, char *error, size_t error_capacity)
 {
     char path[600];
@@ -67,9 +87,7 @@ static bool open_database(struct pki_store *store, char *error, size_t error_cap
     bool good = sqlite3_open(path, &store->handle) == SQLITE_OK;
     if (good) {
         sqlite3_busy_timeout(store->handle, BUSY_TIMEOUT_MS);
-        good = sqlite3_exec(store->handle, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;", NULL, NULL, NULL) ==
-                   SQLITE_OK &&
-               sqlite3_exec(store->handle, schema, NULL, NULL, NULL) == SQLITE_OK;
+        good = bring_up(store->handle);
     }
     for (int i = 0; good && i < STORE_STATEMENTS; i++)
         good = sqlite3_prepare_v2(store->handle, texts[i], -1, &store->statement[i], NULL) == SQLITE_OK;

@@ -2,6 +2,7 @@
 #include "cloud/pki_store.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,7 +20,6 @@ static char error[256];
 #define NOW_S  INT64_C(1790000000)
 #define DAY_S  INT64_C(86400)
 #define YEAR_S (365 * DAY_S)
-
 
 static struct cloud_pki *open_pki(void)
 {
@@ -247,6 +247,43 @@ static void urls_are_stated_when_known(void **state)
     cloud_pki_close(pki);
 }
 
+/* Four at the same moment, on a directory that has no index yet: the processes of one run begin like that. */
+#define AT_ONCE 4
+static pthread_barrier_t barrier;
+
+static void *write_lists(void *context)
+{
+    char *wrong = context;
+    struct cloud_pki *pki = cloud_pki_open(directory, false, wrong, sizeof(error));
+    pthread_barrier_wait(&barrier);
+    if (pki)
+        cloud_pki_write_crls(pki, NOW_S, wrong, sizeof(error));
+    cloud_pki_close(pki);
+    return NULL;
+}
+
+static void several_begin_at_once(void **state)
+{
+    static const char *const files[] = {"index.db", "index.db-wal", "index.db-shm"};
+    cloud_pki_close(open_pki());
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, AT_ONCE), 0);
+    for (int round = 0; round < 20; round++) {
+        pthread_t threads[AT_ONCE];
+        char wrong[AT_ONCE][sizeof(error)] = {{0}}, path[100];
+        for (int i = 0; i < 3; i++) {
+            snprintf(path, sizeof(path), "%s/%s", directory, files[i]);
+            unlink(path);
+        }
+        for (int i = 0; i < AT_ONCE; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, write_lists, wrong[i]), 0);
+        for (int i = 0; i < AT_ONCE; i++)
+            pthread_join(threads[i], NULL);
+        for (int i = 0; i < AT_ONCE; i++)
+            assert_string_equal(wrong[i], "");
+    }
+    pthread_barrier_destroy(&barrier);
+}
+
 static void modelled_hierarchies_have_none(void **state)
 {
     struct cloud_pki *pki = cloud_pki_modelled(3);
@@ -266,6 +303,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_processes_see_each_other, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(responder_answers_by_the_index, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(urls_are_stated_when_known, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(several_begin_at_once, make_directory, remove_directory),
         cmocka_unit_test(modelled_hierarchies_have_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
