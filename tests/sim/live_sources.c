@@ -64,11 +64,14 @@ static uint32_t own_sockets(unsigned long *inodes, uint32_t most)
     return count;
 }
 
-static bool is_among(const unsigned long *inodes, uint32_t count, unsigned long inode)
+/* Each once: the table is given out in pieces, and what others open and close in between moves its rows. */
+static bool take(unsigned long *inodes, uint32_t *count, unsigned long inode)
 {
-    for (uint32_t i = 0; i < count; i++)
-        if (inodes[i] == inode)
+    for (uint32_t i = 0; i < *count; i++)
+        if (inodes[i] == inode) {
+            inodes[i] = inodes[--*count];
             return true;
+        }
     return false;
 }
 
@@ -86,7 +89,7 @@ static void look(void *context, const struct world_progress *progress)
         unsigned local, local_port, remote, remote_port, state;
         if (sscanf(row, " %*d: %8x:%4x %8x:%4x %2x %*s %*s %*s %*s %*s %lu", &local, &local_port, &remote, &remote_port,
                    &state, &inode) != 6 ||
-            !is_among(inodes, owned, inode))
+            !take(inodes, &owned, inode))
             continue;
         uint8_t bytes[4];
         memcpy(bytes, &local, 4);
