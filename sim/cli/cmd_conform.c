@@ -449,6 +449,14 @@ static void tell_load(const struct load *load, struct report_conform *report)
     report->vehicles_shortcoming = load->shortcoming;
 }
 
+/* What a run that is there still knows to be at its broker is not written over. */
+static bool has_journal(const char *directory)
+{
+    char path[700];
+    snprintf(path, sizeof(path), "%s/journal", directory);
+    return access(path, F_OK) == 0;
+}
+
 static int run_checks(struct conform_command *command, const char *named, const char *directory, int argc, char **argv)
 {
     struct conform_outcome outcome;
@@ -505,7 +513,7 @@ static int run_checks(struct conform_command *command, const char *named, const 
         cli_complain("%s", error);
     if (load.shortcoming[0] && report.exit_code == EXIT_INCONCLUSIVE)
         cli_complain("the load was not kept up: %s", load.shortcoming);
-    if (access(journal, F_OK) == 0)
+    if (has_journal(directory))
         cli_complain("not everything could be removed from the broker: convoy conform %s --clean-up %s", named,
                      directory);
     conform_release(&outcome);
@@ -555,6 +563,11 @@ int cmd_conform(int argc, char **argv)
     cli_choose_directory(name, command.out, directory, sizeof(directory));
     if (!cli_prepare_directory(directory))
         return EXIT_ENVIRONMENT;
+    if (has_journal(directory)) {
+        cli_complain("%s has the journal of a run that was killed: convoy conform URI --clean-up %s, or another --out",
+                     directory, directory);
+        return EXIT_USAGE;
+    }
     if (strcmp(named, "embedded") == 0) {
         if (!start_embedded(&embedded, command.door ? command.door : doors, &command.run, error, sizeof(error))) {
             cli_complain("%s", error);

@@ -216,6 +216,9 @@ uint8_t wire_publish_retained(struct wire *wire, const char *topic, const char *
 uint8_t wire_publish_packet(struct wire *wire, const struct mq5_publish *publish);
 struct mq5_publish message(const char *topic, const char *payload, uint8_t qos);
 
+/* A client with Receive Maximum 1 that acknowledges by hand, and two messages for it: "first" has come with *packet_id, "second" waits. */
+struct wire *probe_one_in_flight(struct conform_probe *probe, const char *topic, uint8_t qos, uint16_t *packet_id);
+
 /* ---- sessions left and taken up again (words_session.c) ------------------------------------------------------------------- */
 
 /* The CONNECT of a client that resumes its session, or begins one, which is kept for KEPT_S. */

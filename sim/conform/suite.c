@@ -406,10 +406,6 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
     suite->target = target_create(options, error, capacity);
     if (!suite->target)
         return false;
-    if (options->capture && !(suite->capture = capture_open(options->capture, suite->target, error, capacity)))
-        return false;
-    if (options->packets && !(suite->packets = packets_open(options->packets, error, capacity)))
-        return false;
     double rate = options->connects_per_s > 0         ? options->connects_per_s
                   : target_is_loopback(suite->target) ? LOOPBACK_RATE
                                                       : SHARED_RATE;
@@ -421,6 +417,10 @@ static bool prepare(struct suite *suite, char *error, size_t capacity)
     snprintf(suite->below, sizeof(suite->below), "%s%s/#", suite->prefix, suite->run);
     if (options->journal &&
         !(suite->journal = journal_open(options->journal, target_name(suite->target), suite->below, error, capacity)))
+        return false;
+    if (options->capture && !(suite->capture = capture_open(options->capture, suite->target, error, capacity)))
+        return false;
+    if (options->packets && !(suite->packets = packets_open(options->packets, error, capacity)))
         return false;
     return true;
 }

@@ -77,14 +77,17 @@ uint32_t trace_event(struct conform_probe *probe, uint8_t wire, const char *form
         probe, (struct conform_trace_line){.direction = CONFORM_EVENT, .wire = wire, .text = keep_text(probe, text)});
 }
 
-/* The password the run was given, wherever it stands in the bytes. */
+/* The password the run was given: as a field, behind its length; also anywhere else, unless it is so short that it may be there by chance. */
 static void mask(const struct conform_probe *probe, uint8_t *bytes, size_t length)
 {
+    enum { BY_CHANCE = 8 };
     const char *secret = probe->suite->options->password;
     size_t secret_length = secret ? strlen(secret) : 0;
-    for (size_t at = 0; secret_length && at + secret_length <= length; at++)
-        if (memcmp(bytes + at, secret, secret_length) == 0)
+    for (size_t at = 0; secret_length && at + secret_length <= length; at++) {
+        bool is_field = at >= 2 && (size_t)(bytes[at - 2] << 8 | bytes[at - 1]) == secret_length;
+        if ((is_field || secret_length >= BY_CHANCE) && memcmp(bytes + at, secret, secret_length) == 0)
             memset(bytes + at, '*', secret_length);
+    }
 }
 
 uint32_t trace_bytes(struct conform_probe *probe, const struct wire *wire, enum conform_direction direction,

@@ -60,6 +60,20 @@ static const struct received *message_on(const struct wire *wire, const char *to
     return found;
 }
 
+struct wire *probe_one_in_flight(struct conform_probe *probe, const char *topic, uint8_t qos, uint16_t *packet_id)
+{
+    struct mq5_connect login = probe_login(probe, 0);
+    set_receive_maximum(&login, 1);
+    struct wire *wire = probe_connect_as(probe, "subscriber", &login);
+    wire_subscribe(wire, topic, qos);
+    wire_hold_acks(wire, true);
+    struct wire *publisher = probe_connect(probe, "publisher");
+    wire_publish(publisher, topic, "first", qos);
+    wire_publish(publisher, topic, "second", qos);
+    *packet_id = need_message(wire, topic, "first")->packet.publish.packet_id;
+    return wire;
+}
+
 void need_granted(struct wire *wire, const struct mq5_suback *suback, uint32_t count)
 {
     need(wire->probe, suback->reasons.length == count, "SUBACK has %u reason codes for %u filters",

@@ -152,6 +152,23 @@ static bool always_unsubscribed(struct link *link, struct seen *seen)
     return edited(link, seen);
 }
 
+/* A client may not send a PUBLISH again over the connection that it went over before (4.4.0-1). */
+static bool ends_on_repetition(struct link *link, struct seen *seen)
+{
+    if (is(seen, MQ5_PUBREL))
+        *id_byte(link, seen->packet.ack.packet_id) = 0;
+    if (!is(seen, MQ5_PUBLISH) || seen->packet.publish.qos != 2)
+        return true;
+    uint8_t *open = id_byte(link, seen->packet.publish.packet_id);
+    if (!*open) {
+        *open = 1;
+        return true;
+    }
+    if (link->version == MQ5_V5)
+        to_client(link, &(struct mq5_packet){.type = MQ5_DISCONNECT, .disconnect = {.reason = MQ5_PROTOCOL_ERROR}});
+    return hang_up(link);
+}
+
 /* Reason strings and user properties wherever they may be. */
 static bool talkative(struct link *link, struct seen *seen)
 {
@@ -318,6 +335,7 @@ MUTANT_TABLE(oddities, {.name = "connections end without a DISCONNECT", .out = n
              {.name = "bad filters end the connection", .out = closes_on_bad_filters},
              {.name = "QoS 1 is the most that is granted", .in = grants_less, .number = 1},
              {.name = "QoS 0 is the most that is granted", .in = grants_less, .number = 0},
+             {.name = "a PUBLISH that is sent again over its connection ends it", .in = ends_on_repetition},
              {.name = "Server Keep Alive of 2 to 10 s", .options = server_keep_alive},
              {.name = "Receive Maximum 2", .options = small_window},
              {.name = "Maximum Packet Size 2,048", .options = small_packets},

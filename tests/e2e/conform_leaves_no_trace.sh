@@ -36,6 +36,9 @@ kill -KILL \$pid
 wait \$pid 2>/dev/null
 echo "killed with \$(left) names in the journal"
 [ "\$(left)" -gt 0 ] || exit 1
+code=0
+"$convoy" conform mqtt://127.0.0.1:$port --out "$work/killed.run" --only B-CONN-003 >"$work/again.log" 2>&1 || code=\$?
+[ \$code -eq 2 ] && grep -q 'clean-up' "$work/again.log" || { echo "the journal is not looked after"; exit 1; }
 sleep 2
 "$convoy" conform mqtt://127.0.0.1:$port --cleanup "$work/killed.run" || exit 1
 [ ! -e "$work/killed.run/journal" ] || exit 1
