@@ -84,6 +84,8 @@ static void free_session(struct cloud_broker *broker, struct session *session)
 static void free_tables(struct cloud_broker *broker)
 {
     broker_memory_put(broker, broker->session_table, broker->session_table_size * sizeof(*broker->session_table));
+    broker_memory_put(broker, broker->authentications,
+                      broker->authentication_capacity * sizeof(struct authentication *));
     broker_memory_put(broker, broker->timers, broker->timer_capacity * sizeof(*broker->timers));
     broker_memory_put(broker, broker->matches, broker->match_capacity * sizeof(*broker->matches));
     broker_memory_put(broker, broker->match_ids, broker->match_id_capacity * sizeof(*broker->match_ids));

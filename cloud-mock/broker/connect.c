@@ -67,7 +67,7 @@ static uint8_t check(const struct cloud_broker *broker, const struct mq5_connect
     const struct cloud_broker_options *options = &broker->options;
     if (connect->version == MQ5_V311 && !options->allow_v311)
         return MQ5_UNSUPPORTED_PROTOCOL_VERSION;
-    if (given(connect, MQ5_AUTHENTICATION_METHOD)) {
+    if (given(connect, MQ5_AUTHENTICATION_METHOD) && !broker->ops.authenticate) {
         *what = "extended authentication is not offered";
         return MQ5_BAD_AUTHENTICATION_METHOD;
     }
@@ -196,11 +196,14 @@ static void announce(const struct cloud_broker *broker, const struct cloud_conne
 }
 
 static void accept_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
-                           const struct mq5_connect *connect, struct span assigned, bool resumed)
+                           const struct mq5_connect *connect, const struct mq5_properties *proof, struct span assigned,
+                           bool resumed)
 {
     struct session *session = connection->session;
     struct mq5_packet packet = {.type = MQ5_CONNACK};
     packet.connack.session_present = resumed;
+    if (proof)
+        packet.connack.properties = *proof;
     if (connection->flags & LINK_V5)
         announce(broker, connection, connect, assigned, &packet.connack.properties);
     if (!broker_send(broker, connection, &packet)) {
@@ -253,18 +256,26 @@ static bool authorised(struct cloud_broker *broker, struct cloud_connection *con
 }
 
 void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
-                           const struct mq5_packet *packet)
+                           const struct mq5_connect *connect, struct span bytes)
 {
-    const struct mq5_connect *connect = &packet->connect;
     const char *what = NULL;
-    char assigned_text[32];
-    struct span client_id = connect->client_id, assigned = {NULL, 0};
     learn_limits(broker, connection, connect);
     uint8_t reason = check(broker, connect, &what);
     if (reason != MQ5_SUCCESS) {
         broker_refuse_connect(broker, connection, now_us, connect->version, reason, what, CLOUD_CLOSED_CLIENT_ERROR);
         return;
     }
+    if (given(connect, MQ5_AUTHENTICATION_METHOD))
+        broker_authentication_begin(broker, connection, now_us, connect, bytes);
+    else
+        broker_admit(broker, connection, now_us, connect, NULL);
+}
+
+void broker_admit(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                  const struct mq5_connect *connect, const struct mq5_properties *proof)
+{
+    char assigned_text[32];
+    struct span client_id = connect->client_id, assigned = {NULL, 0};
     if (!authorised(broker, connection, now_us, connect))
         return;
     if (client_id.length == 0)
@@ -279,5 +290,5 @@ void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection 
                                   CLOUD_CLOSED_LIMIT);
         return;
     }
-    accept_connect(broker, connection, now_us, connect, assigned, resumed);
+    accept_connect(broker, connection, now_us, connect, proof, assigned, resumed);
 }

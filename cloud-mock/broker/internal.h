@@ -192,6 +192,16 @@ struct link_more {
     struct alias_table *aliases_in; /* topics that are no pattern */
     struct alias_table *aliases_out;
     uint16_t alias_maximum_out;
+    uint32_t authentication; /* its place in the broker's list, plus one; 0: CONNECT named no method */
+};
+
+/* Of a link whose CONNECT named a method. */
+struct authentication {
+    struct cloud_connection *connection;
+    uint8_t *connect; /* the packet, until it is admitted; NULL: it has been */
+    uint32_t connect_length, method_length;
+    bool under_way; /* AUTH 0x18 may come */
+    char method[];
 };
 
 enum { LINK_DEAD = 1, LINK_V5 = 2, LINK_NO_PROBLEM_INFORMATION = 4, LINK_EXPIRY_ZERO = 8, LINK_DRAINING = 16 };
@@ -276,6 +286,9 @@ struct cloud_broker {
 
     struct retained_node *retained_root, **retained_table;
     uint32_t retained_table_size, retained_node_count, retained_serial, retained_count;
+
+    struct authentication **authentications;
+    uint32_t authentication_count, authentication_capacity;
 
     struct timer_entry *timers;
     uint32_t timer_count, timer_capacity;
@@ -518,12 +531,28 @@ static inline struct subscription *broker_subscriptions_of(const struct session 
 
 /* connect.c */
 void broker_handle_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
-                           const struct mq5_packet *packet);
+                           const struct mq5_connect *connect, struct span bytes);
+/* Whoever it is has shown it, if there was a method: what CONNACK is to say of that is in `proof`. */
+void broker_admit(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                  const struct mq5_connect *connect, const struct mq5_properties *proof);
 void broker_refuse_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                            uint8_t version, uint8_t reason, const char *what, enum cloud_close_reason close_reason);
 /* `reference`: of the server to go to, with 0x9C and 0x9D; may be empty. */
 void broker_redirect_connect(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
                              uint8_t version, uint8_t reason, struct span reference);
+
+/* authentication.c */
+void broker_authentication_begin(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                                 const struct mq5_connect *connect, struct span bytes);
+/* CONNECT has come and waits. */
+bool broker_authentication_waits(const struct cloud_broker *broker, const struct cloud_connection *connection);
+/* Whatever comes while it waits. */
+void broker_handle_within(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                          const struct mq5_packet *packet);
+void broker_handle_auth(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
+                        const struct mq5_disconnect *auth);
+void broker_authentication_over(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us);
+void broker_authentication_free(struct cloud_broker *broker, struct cloud_connection *connection);
 
 /* link.c: the life of a link, and its bytes */
 void broker_link_input(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,

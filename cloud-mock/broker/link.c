@@ -38,6 +38,7 @@ void broker_link_free(struct cloud_broker *broker, struct cloud_connection *conn
 {
     struct link_more *more = connection->more;
     if (more) {
+        broker_authentication_free(broker, connection);
         free_cut(broker, more->cut);
         broker_alias_free(broker, more->aliases_in);
         broker_alias_free(broker, more->aliases_out);
@@ -57,7 +58,8 @@ struct link_more *broker_link_more(struct cloud_broker *broker, struct cloud_con
 static void give_back_more(struct cloud_broker *broker, struct cloud_connection *connection)
 {
     struct link_more *more = connection->more;
-    if (!more || more->peer || more->cut || more->aliases_in || more->aliases_out || more->alias_maximum_out)
+    if (!more || more->peer || more->cut || more->aliases_in || more->aliases_out || more->alias_maximum_out ||
+        more->authentication)
         return;
     broker_memory_put(broker, more, sizeof(*more));
     connection->more = NULL;
@@ -96,6 +98,7 @@ void broker_link_end(struct cloud_broker *broker, struct cloud_connection *conne
     if (connection->flags & LINK_DEAD)
         return;
     let_go(broker, connection);
+    broker_authentication_over(broker, connection, now_us);
     if (tell_door)
         broker->ops.close(broker->context, connection->link, reason);
     tell_gone(broker, connection, now_us, reason);
@@ -121,8 +124,10 @@ struct cloud_connection *broker_link_drop_all(struct cloud_broker *broker)
 void broker_link_tell_dropped(struct cloud_broker *broker, struct cloud_connection *last,
                               const struct cloud_connection *earlier, int64_t now_us, enum cloud_close_reason reason)
 {
-    for (struct cloud_connection *at = last; at != earlier; at = at->next_dead)
+    for (struct cloud_connection *at = last; at != earlier; at = at->next_dead) {
+        broker_authentication_over(broker, at, now_us);
         tell_gone(broker, at, now_us, reason);
+    }
 }
 
 static void send_disconnect(struct cloud_broker *broker, struct cloud_connection *connection, uint8_t reason,
@@ -195,18 +200,19 @@ static void handle(struct cloud_broker *broker, struct cloud_connection *connect
     case MQ5_UNSUBSCRIBE: broker_handle_unsubscribe(broker, connection, now_us, packet); break;
     case MQ5_PINGREQ: broker_send_pong(broker, connection); break;
     case MQ5_DISCONNECT: handle_disconnect(broker, connection, now_us, &packet->disconnect); break;
-    default: /* a second CONNECT (3.1.0-2), or AUTH although no method was agreed upon (4.12.0-7) */
-        broker_link_fail(broker, connection, now_us, MQ5_PROTOCOL_ERROR,
-                         packet->type == MQ5_AUTH ? "AUTH without an authentication method" : "second CONNECT",
-                         CLOUD_CLOSED_CLIENT_ERROR);
+    case MQ5_AUTH: broker_handle_auth(broker, connection, now_us, &packet->auth); break;
+    default: /* 3.1.0-2 */
+        broker_link_fail(broker, connection, now_us, MQ5_PROTOCOL_ERROR, "second CONNECT", CLOUD_CLOSED_CLIENT_ERROR);
     }
 }
 
 static void handle_first(struct cloud_broker *broker, struct cloud_connection *connection, int64_t now_us,
-                         const struct mq5_packet *packet)
+                         const struct mq5_packet *packet, struct span bytes)
 {
-    if (packet->type == MQ5_CONNECT)
-        broker_handle_connect(broker, connection, now_us, packet);
+    if (broker_authentication_waits(broker, connection))
+        broker_handle_within(broker, connection, now_us, packet);
+    else if (packet->type == MQ5_CONNECT)
+        broker_handle_connect(broker, connection, now_us, &packet->connect, bytes);
     else
         broker_link_end(broker, connection, now_us, CLOUD_CLOSED_CLIENT_ERROR, true); /* 3.1.0-1 */
 }
@@ -235,6 +241,10 @@ static void handle_error(struct cloud_broker *broker, struct cloud_connection *c
         broker_link_fail(broker, connection, now_us, reason, error->what, why);
         return;
     }
+    if (broker_authentication_waits(broker, connection)) {
+        broker_refuse_connect(broker, connection, now_us, MQ5_V5, reason, error->what, why);
+        return;
+    }
     uint8_t version = version_named(mq5_stream_packet_bytes(stream));
     if (version >= MQ5_V5 ||
         (version && (reason == MQ5_CLIENT_IDENTIFIER_NOT_VALID || reason == MQ5_UNSUPPORTED_PROTOCOL_VERSION)))
@@ -254,12 +264,13 @@ static bool step(struct cloud_broker *broker, struct cloud_connection *connectio
     if (status == MQ5_MORE)
         return false;
     broker->counts.packets_in++;
-    connection->last_input_us = now_us;
     if (status != MQ5_OK) {
         error.status = status;
         handle_error(broker, connection, now_us, stream, &error);
         return false;
     }
+    if (connection->session || packet.type == MQ5_CONNECT) /* what comes between CONNECT and CONNACK buys no time */
+        connection->last_input_us = now_us;
     if (broker->ops.inbound && !broker->ops.inbound(broker->context, now_us,
                                                     connection->session          ? broker_client_id(connection->session)
                                                     : packet.type == MQ5_CONNECT ? packet.connect.client_id
@@ -271,7 +282,7 @@ static bool step(struct cloud_broker *broker, struct cloud_connection *connectio
     if (connection->session)
         handle(broker, connection, now_us, &packet);
     else
-        handle_first(broker, connection, now_us, &packet);
+        handle_first(broker, connection, now_us, &packet, mq5_stream_packet_bytes(stream));
     return !(connection->flags & LINK_DEAD);
 }
 

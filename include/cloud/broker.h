@@ -48,6 +48,20 @@ struct cloud_authorisation {
     struct span server_reference; /* of CONNACK 0x9C and 0x9D; empty: none */
 };
 
+/* Enhanced authentication (4.12). Steps of one client, in this order: it begins, it goes on as often as it is asked to; later it may begin again. */
+enum cloud_authentication_step {
+    CLOUD_AUTHENTICATION_BEGINS,  /* CONNECT names a method: not admitted before the exchange has succeeded */
+    CLOUD_AUTHENTICATION_GOES_ON, /* AUTH 0x18 */
+    CLOUD_AUTHENTICATION_AGAIN,   /* AUTH 0x19, by the same method: the client goes on as it is meanwhile */
+    CLOUD_AUTHENTICATION_OVER,    /* the link has gone, once for each that began; the answer is not looked at */
+};
+struct cloud_authentication {
+    uint8_t
+        reason; /* MQ5_CONTINUE_AUTHENTICATION: AUTH; MQ5_SUCCESS: CONNACK, or AUTH after the first time; else why not: the link ends */
+    struct span data; /* of that packet, lent until the next step of this link; .data NULL: none */
+    const char *what; /* a Reason String for AUTH or a refusal; NULL: none */
+};
+
 struct cloud_broker_ops {
     /* Bytes for a link; copies. */
     void (*send)(void *context, void *link, const uint8_t *data, size_t length);
@@ -56,6 +70,11 @@ struct cloud_broker_ops {
     /* Hooks; NULL: everything is allowed, nothing is told. */
     struct cloud_authorisation (*authorise_connect)(void *context, int64_t now_us, const struct mq5_connect *connect,
                                                     const struct cloud_peer *peer);
+    /* NULL, or an unknown method: refused with 0x8C. A CONNECT waits for its exchange (30 s) before authorise_connect is asked: one that names a method is
+     * authenticated by then. */
+    struct cloud_authentication (*authenticate)(void *context, int64_t now_us, void *link,
+                                                enum cloud_authentication_step step, struct span method,
+                                                struct span data);
     uint8_t (*authorise_publish)(void *context, struct span client_id, const struct cloud_peer *peer,
                                  const struct mq5_publish *publish);
     uint8_t (*authorise_subscribe)(void *context, struct span client_id, const struct cloud_peer *peer,

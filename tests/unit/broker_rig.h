@@ -10,10 +10,12 @@
  *   kick x 98, shutdown, deny topic, refuse id reason [server reference]
  *   redirect x reference [for_good], forget x; restart, restart lose: every link is gone, without a word
  *   retained 3, sessions 2           so many there are now
- *   hook receive, hook reserved      hooks that are not there otherwise (before the first other line)
+ *   hook receive, hook reserved, hook authenticate    hooks that are not there otherwise (before the first other line)
  *   mute topic                       no client may receive it
  *   reserve 83                       what the service behind "$..." answers; R< x q1 $t=payload is what it gets from client x;
  *                                    what comes on $echo goes back to the client, on $echo/accepted
+ *   a> CONNECT id=x auth=ask data=ok    method "ask" does as the data says: ok, more, no (0x87), words (more, with a reason
+ *                                    in 40 letters), kick; H< a over is when it is told that link a has gone
  *   D> DELIVER x q1 t=payload        straight to client x
  *
  * The same text is run in several ways: whole, cut at every byte, and with each allocation failing.
@@ -153,6 +155,8 @@ static void rig_put_properties(struct rig_link *link, const struct mq5_propertie
     rig_put_number(link, p, MQ5_MAXIMUM_PACKET_SIZE, "max", p->maximum_packet_size);
     rig_put_text(link, p, MQ5_ASSIGNED_CLIENT_IDENTIFIER, "assigned", p->assigned_client_id);
     rig_put_number(link, p, MQ5_TOPIC_ALIAS_MAXIMUM, "tam", p->topic_alias_maximum);
+    rig_put_text(link, p, MQ5_AUTHENTICATION_METHOD, "auth", p->authentication_method);
+    rig_put_text(link, p, MQ5_AUTHENTICATION_DATA, "data", p->authentication_data);
     rig_put_text(link, p, MQ5_REASON_STRING, "why", p->reason_string);
     rig_put_text(link, p, MQ5_SERVER_REFERENCE, "ref", p->server_reference);
     rig_put_number(link, p, MQ5_WILDCARD_SUBSCRIPTION_AVAILABLE, "wa", p->wildcard_available);
@@ -216,6 +220,10 @@ static void rig_put_packet(struct rig_link *link, const struct mq5_packet *packe
         rig_put(link, " %02X", packet->disconnect.reason);
         rig_put_text(link, &packet->disconnect.properties, MQ5_SERVER_REFERENCE, "ref",
                      packet->disconnect.properties.server_reference);
+        break;
+    case MQ5_AUTH:
+        rig_put(link, " %02X", packet->auth.reason);
+        rig_put_properties(link, &packet->auth.properties);
         break;
     default: break;
     }
@@ -304,6 +312,34 @@ static uint8_t rig_reserved(void *context, int64_t now_us, struct span client_id
         cloud_broker_deliver(rig->broker, now_us, client_id, &answer) != MQ5_SUCCESS)
         rig_fail(rig, "no answer from the reserved topic");
     return rig->reserve_reason;
+}
+
+static bool rig_is(struct span span, const char *text)
+{
+    return span_equal(span, span_text(text));
+}
+
+static struct cloud_authentication rig_authenticate(void *context, int64_t now_us, void *link_handle,
+                                                    enum cloud_authentication_step step, struct span method,
+                                                    struct span data)
+{
+    static const struct span answers[] = {SPAN_LITERAL("begun"), SPAN_LITERAL("on"), SPAN_LITERAL("again")};
+    struct rig *rig = context;
+    struct rig_link *link = link_handle;
+    if (step == CLOUD_AUTHENTICATION_OVER) {
+        rig_put(&rig->link[RIG_LINKS + 'H' - 'A'], "%c over\n", link->name);
+        return (struct cloud_authentication){0};
+    }
+    if (!rig_is(method, "ask"))
+        return (struct cloud_authentication){.reason = MQ5_BAD_AUTHENTICATION_METHOD, .what = "ask"};
+    if (rig_is(data, "kick"))
+        cloud_broker_cut(rig->broker, link->connection, now_us, MQ5_ADMINISTRATIVE_ACTION);
+    if (rig_is(data, "no"))
+        return (struct cloud_authentication){.reason = MQ5_NOT_AUTHORIZED};
+    return (struct cloud_authentication){
+        .reason = rig_is(data, "more") || rig_is(data, "words") ? MQ5_CONTINUE_AUTHENTICATION : MQ5_SUCCESS,
+        .data = data.data ? answers[step] : data,
+        .what = rig_is(data, "words") ? "a reason in forty letters, no more no less" : NULL};
 }
 
 static void rig_connected(void *context, int64_t now_us, struct span client_id, const struct cloud_peer *peer,
@@ -605,6 +641,8 @@ static bool rig_line(struct rig *rig, const char *line)
     if (strncmp(line, "hook ", 5) == 0) {
         if (strcmp(line + 5, "receive") == 0)
             rig->ops.authorise_receive = rig_authorise_receive;
+        else if (strcmp(line + 5, "authenticate") == 0)
+            rig->ops.authenticate = rig_authenticate;
         else
             rig->ops.reserved = rig_reserved;
         return true;

@@ -1,9 +1,9 @@
 /* broker_rig_words.h: packets out of words; the half of broker_rig.h that reads a line, and included by it alone.
  *
- *   CONNECT id= v=4|5 clean ka= expiry= rm= max= tam= rpi= rri= auth= user= will=topic:payload wq= wr wd=
+ *   CONNECT id= v=4|5 clean ka= expiry= rm= max= tam= rpi= rri= auth= data= user= will=topic:payload wq= wr wd=
  *   PUBLISH q1 #7 dup retain topic=payload exp= pf= alias= ct= rt= cd= up=name:value    ("*400" is a payload of 400 bytes)
  *   SUBSCRIBE #1 filter:qos,nl,rap,rh1 ... sid=     UNSUBSCRIBE #1 filter ...
- *   PUBACK #7 [reason]   DISCONNECT [reason] expiry=   RAW hex
+ *   PUBACK #7 [reason]   DISCONNECT [reason] expiry=   AUTH reason auth= data=   RAW hex
  */
 #ifndef BROKER_RIG_WORDS_H
 #define BROKER_RIG_WORDS_H
@@ -120,6 +120,7 @@ static void rig_make_connect(const struct rig_words *words, struct mq5_connect *
     RIG_NUMBER("rpi", MQ5_REQUEST_PROBLEM_INFORMATION, request_problem_information);
     RIG_NUMBER("rri", MQ5_REQUEST_RESPONSE_INFORMATION, request_response_information);
     RIG_TEXT("auth", MQ5_AUTHENTICATION_METHOD, authentication_method);
+    RIG_TEXT("data", MQ5_AUTHENTICATION_DATA, authentication_data);
     if (!will)
         return;
     char *equals = strchr(will, ':');
@@ -206,6 +207,7 @@ static void rig_make_disconnect(const struct rig_words *words, struct mq5_discon
         disconnect->reason = (uint8_t)strtoul(words->word[1], NULL, 16);
     RIG_NUMBER("expiry", MQ5_SESSION_EXPIRY_INTERVAL, session_expiry_s);
     RIG_TEXT("auth", MQ5_AUTHENTICATION_METHOD, authentication_method);
+    RIG_TEXT("data", MQ5_AUTHENTICATION_DATA, authentication_data);
 }
 
 static size_t rig_raw(const struct rig_words *words, uint8_t *out)
