@@ -309,7 +309,7 @@ int transport_fd(const struct transport *transport)
 
 bool transport_pending(const struct transport *transport)
 {
-    return (transport->web && web_pending(transport->web)) || (transport->ssl && SSL_has_pending(transport->ssl));
+    return (transport->web && web_pending(transport->web)) || (transport->ssl && SSL_pending(transport->ssl) > 0);
 }
 
 const struct web_seen *transport_web(const struct transport *transport)

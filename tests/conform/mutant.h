@@ -49,6 +49,7 @@ struct mutant {
     bool (*out)(struct link *link, struct seen *seen);
     bool (*closing)(struct link *link, enum cloud_close_reason reason); /* false: stays open, as a ghost */
     void (*lost)(struct link *link);                                    /* the client's end came, without DISCONNECT */
+    const char *told; /* what the suite is told of it: "told" of its profile, JSON; NULL: nothing */
     /* What hooks shared by several mutants are told. */
     uint32_t types;   /* bits 1 << MQ5_PUBLISH ...; 0: all */
     const char *refs; /* of the codec, with blanks */

@@ -12,6 +12,7 @@ dissect() { tshark -r "$work/run/trace.pcapng" -T pdml -J "mqtt _ws.malformed" 2
 against() { node "$source_tree/tests/tools/conform_dissector.mjs" "$1"; }
 dissect | against "$work/run/packets.jsonl" >"$work/agreed" || fail "the dissector differs: $(grep -A1 '^differs' "$work/agreed" | head -c 3000)"
 cat "$work/agreed"
+sed -n 's/^\([0-9]* of [0-9]* packets agree\).*/figure: of a whole run Wireshark and the trace: \1/p' "$work/agreed"
 packets=$(json "$work/run/result.json" "it.packets_in + it.packets_out")
 lines=$(wc -l <"$work/run/packets.jsonl")
 equal "$lines" "$packets" "lines of packets.jsonl"
