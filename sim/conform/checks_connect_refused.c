@@ -318,7 +318,8 @@ static void refused_id(struct conform_probe *probe)
     struct mq5_packet packet = {.type = MQ5_CONNECT, .connect = probe_login(probe, 0)};
     packet.connect.client_id = span_text(probe_told(probe, "refused_id"));
     wire_send(wire, &packet);
-    want_refused(wire, "a client identifier that is refused", REASONS(MQ5_CLIENT_IDENTIFIER_NOT_VALID));
+    want_refused(wire, "a client identifier that is refused",
+                 REASONS(MQ5_CLIENT_IDENTIFIER_NOT_VALID, MQ5_NOT_AUTHORIZED)); /* not valid, or not for this user */
 }
 
 static void set_refused_login(struct conform_probe *probe, struct mq5_connect *login)

@@ -278,11 +278,11 @@ static void window_resumed(struct conform_probe *probe)
 
 /* ---- towards the broker ------------------------------------------------------------------------------------------------------------------- */
 
-static void send_without_release(struct wire *wire, const char *topic, uint32_t first, uint32_t count)
+static void send_without_release(struct wire *wire, const char *topic, uint8_t qos, uint32_t first, uint32_t count)
 {
     wire_gather(wire);
     for (uint32_t i = first; i < first + count; i++) {
-        struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(topic, "m", 2)};
+        struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(topic, "m", qos)};
         packet.publish.packet_id = (uint16_t)i;
         wire_send(wire, &packet);
     }
@@ -293,7 +293,7 @@ static void send_without_release(struct wire *wire, const char *topic, uint32_t 
 static uint32_t fill_broker(struct conform_probe *probe, struct wire *wire, const char *topic, bool wanted)
 {
     uint32_t maximum = probe_broker(probe)->receive_maximum;
-    send_without_release(wire, topic, 1, maximum);
+    send_without_release(wire, topic, 2, 1, maximum);
     for (uint32_t i = 0; i < maximum; i++) {
         const struct received *received =
             wanted ? want_packet(wire, MQ5_PUBREC, "PUBREC") : need_packet(wire, MQ5_PUBREC, "PUBREC");
@@ -310,7 +310,7 @@ static void one_too_many(struct conform_probe *probe)
     struct wire *wire = probe_connect(probe, "publisher");
     uint32_t maximum = fill_broker(probe, wire, topic, false);
     need_alive(wire, "with as many in flight as the broker takes");
-    send_without_release(wire, topic, maximum + 1, 1);
+    send_without_release(wire, topic, 2, maximum + 1, 1);
     want_closed(wire, "one PUBLISH more than the broker's Receive Maximum", REASONS(MQ5_RECEIVE_MAXIMUM_EXCEEDED));
 }
 
@@ -347,6 +347,35 @@ static void as_many(struct conform_probe *probe)
             want_packet(wire, MQ5_PUBCOMP, "PUBCOMP");
     }
     want_alive(wire, "with nothing in flight any more");
+}
+
+static void row_refused(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "QoS %u", row + 1);
+}
+
+/* An answer of 0x80 or above is the end of a message: the next may take its place, and its packet identifier. */
+static void refused_makes_room(struct conform_probe *probe)
+{
+    uint8_t qos = (uint8_t)(probe_row(probe) + 1);
+    enum mq5_type type = qos == 1 ? MQ5_PUBACK : MQ5_PUBREC;
+    uint32_t maximum = probe_broker(probe)->receive_maximum;
+    struct wire *wire = probe_connect(probe, "publisher");
+    if (maximum > MANAGEABLE)
+        skip(probe, "the broker's Receive Maximum is %u", maximum);
+    for (uint32_t i = 0; i < 3 * maximum; i++) {
+        if (i % maximum == 0)
+            send_without_release(wire, probe_told(probe, "refused_topic"), qos, 1, maximum);
+        const struct received *answer = want_answer_or_end(wire, type, "an answer to a message that is refused");
+        const struct received *last = answer ? NULL : try_packet(wire, MQ5_DISCONNECT, 0);
+        want(probe, !last || last->packet.disconnect.reason != MQ5_RECEIVE_MAXIMUM_EXCEEDED,
+             "DISCONNECT 0x93 to message %u: those that were refused are counted as in flight", i + 1);
+        if (!answer)
+            skip(probe, "the broker ends the connection of who publishes what it refuses");
+        if (answer->packet.ack.reason < 0x80)
+            skip(probe, "the broker does not say that it refuses: 0x%02x", answer->packet.ack.reason);
+    }
+    want_alive(wire, "after messages that were refused");
 }
 
 CHECK_TABLE(checks_flow,
@@ -408,4 +437,12 @@ CHECK_TABLE(checks_flow,
              .level = CONFORM_MUST,
              .needs = CONFORM_QOS_2,
              .lane = CONFORM_HEAVY,
-             .run = very_many}, )
+             .run = very_many},
+            {.id = "B-FLOW-009",
+             .name = "messages that are refused take no room of the broker's Receive Maximum",
+             .refs = {"S3.3.4a"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_QOS_2 | CONFORM_REFUSED_TOPIC,
+             .run = refused_makes_room,
+             .row_count = two,
+             .row = row_refused}, )

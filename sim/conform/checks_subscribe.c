@@ -257,19 +257,19 @@ static void filter_twice(struct conform_probe *probe)
          wire_count_messages(wire, topic, "message"));
 }
 
-static void bad_among_good(struct conform_probe *probe)
+/* One filter between two good ones is not taken, for one reason or another; as many codes as filters, its own in the middle. */
+static void want_others_served(struct conform_probe *probe, const char *bad, const char *what)
 {
     struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
     const char *first = probe_topic(probe, "good/1"), *last = probe_topic(probe, "good/2");
     wire_subscribe(publisher, probe_topic(probe, "good/3"), 0); /* such filters are granted */
-    struct mq5_subscription list[] = {subscription(first, 0), subscription(probe_topic(probe, "bad/#/more"), 0),
-                                      subscription(last, 0)};
+    struct mq5_subscription list[] = {subscription(first, 0), subscription(bad, 0), subscription(last, 0)};
     wire_send_subscribe(wire, list, 3, 0);
     const struct received *answer = want_answer_or_end(wire, MQ5_SUBACK, "SUBACK or the end of the connection");
     if (!answer)
-        skip(probe, "the broker ends the connection for an invalid filter");
+        skip(probe, "the broker ends the connection for %s", what);
     struct span reasons = answer->packet.suback.reasons;
-    need(probe, reasons.length == 3 && reasons.data[1] >= 0x80, "the invalid filter is not refused");
+    need(probe, reasons.length == 3 && reasons.data[1] >= 0x80, "%s is not refused", what);
     want(probe, reasons.data[0] < 0x80 && reasons.data[2] < 0x80,
          "the good filters are refused as well: 0x%02x, 0x%02x", reasons.data[0], reasons.data[2]);
     wire_warm_up(wire, first);
@@ -278,6 +278,41 @@ static void bad_among_good(struct conform_probe *probe)
     wire_publish(publisher, last, "message", 0);
     want_message(wire, first, "message");
     want_message(wire, last, "message");
+}
+
+static void bad_among_good(struct conform_probe *probe)
+{
+    want_others_served(probe, probe_topic(probe, "bad/#/more"), "an invalid filter");
+}
+
+static void refused_among_good(struct conform_probe *probe)
+{
+    want_others_served(probe, probe_told(probe, "refused_filter"), "the profile's refused_filter");
+}
+
+/* Last, first, and in the middle: its code stands where it stood. */
+static void refused_in_its_place(struct conform_probe *probe)
+{
+    const char *refused = probe_told(probe, "refused_filter");
+    struct wire *wire = probe_connect(probe, "client");
+    struct mq5_subscription list[4] = {subscription(refused, 0)};
+    wire_send_subscribe(wire, list, 1, 0);
+    const struct received *alone = want_answer_or_end(wire, MQ5_SUBACK, "SUBACK or the end of the connection");
+    if (!alone)
+        skip(probe, "the broker ends the connection for the profile's refused_filter");
+    need(probe, first_reason(&alone->packet.suback) >= 0x80, "the profile's refused_filter is granted");
+    for (uint32_t place = 4; place-- > 0;) {
+        for (uint32_t i = 0; i < 4; i++)
+            list[i] = subscription(i == place ? refused : probe_topic(probe, "good/%u", i), 0);
+        struct span reasons = wire_subscribe_with(wire, list, 4, 0)->reasons;
+        want(probe, reasons.length == 4, "%u reason codes for 4 filters", reasons.length);
+        uint32_t bad = 0, count = 0;
+        for (uint32_t i = 0; i < 4; i++)
+            if (reasons.data[i] >= 0x80)
+                bad = i, count++;
+        need(probe, count == 1, "of 4 filters one is refused_filter, %u are refused", count);
+        want(probe, bad == place, "filter %u of 4 is the one that is refused, code %u says so", place + 1, bad + 1);
+    }
 }
 
 /* ---- what is said in words ------------------------------------------------------------------------------------------------------ */
@@ -726,6 +761,18 @@ CHECK_TABLE(checks_subscribe,
              .level = CONFORM_MUST,
              .needs = CONFORM_WILDCARD,
              .run = bad_among_good},
+            {.id = "B-SUB-028",
+             .name = "good filters beside one that is refused are served",
+             .refs = {"MQTT-3.8.4-5"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_REFUSED_FILTER,
+             .run = refused_among_good},
+            {.id = "B-SUB-029",
+             .name = "the reason code of a filter that is refused stands in its place",
+             .refs = {"MQTT-3.9.3-1", "MQTT-3.8.4-6"},
+             .level = CONFORM_MUST,
+             .needs = CONFORM_REFUSED_FILTER,
+             .run = refused_in_its_place},
             {.id = "B-SUB-017",
              .name = "SUBACK leaves its Reason String out where it would be too large",
              .refs = {"MQTT-3.9.2-1"},

@@ -83,7 +83,9 @@ static struct span kept(struct suite *suite, struct span text)
 static void ask_connack(struct conform_probe *probe)
 {
     struct suite *suite = probe->suite;
-    struct mq5_connect login = probe_login(probe, 0);
+    struct mq5_connect login = probe_login(probe, 1);
+    wire_end(probe_connect(probe, "first of all"),
+             WIRE_FIN); /* who is not let in has asked for nothing that may stay */
     set_session_expiry(&login, SESSION_ASKED_S);
     set_alias_maximum(&login, 10);
     set_problem_information(&login, 1);

@@ -61,11 +61,13 @@ struct trace {
 #define TRACE_LINES 20000
 uint32_t trace_event(struct conform_probe *probe, uint8_t wire, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* The bytes as they may be shown: the run's password, and the one that the profile says is refused, are stars. Theirs when there is none, else a copy. */
+struct span trace_masked(struct conform_probe *probe, struct span bytes);
 /* A packet, or (decoded NULL) bytes that are none. Masks what is secret. */
 uint32_t trace_bytes(struct conform_probe *probe, const struct wire *wire, enum conform_direction direction,
                      struct span bytes, const struct mq5_packet *decoded);
 
-/* capture.c: pcapng with made-up IP and TCP headers. Threads may share one. */
+/* capture.c: pcapng with made-up IP and TCP headers. Threads may share one. The caller has masked what is secret. */
 struct capture;
 struct capture *capture_open(const char *path, const struct target *target, char *error, size_t error_capacity);
 void capture_bytes(struct capture *capture, uint32_t connection, bool outbound, int64_t at_us, struct span bytes);
@@ -166,6 +168,8 @@ struct wire {
     int64_t closed_us;
     uint8_t *input;
     uint32_t input_length, input_capacity;
+    struct span announced; /* what frames sent by hand carry */
+    const uint8_t *announced_shown;
     uint8_t *output; /* while gathering */
     uint32_t output_length, output_capacity;
     struct received **inbox;

@@ -77,33 +77,57 @@ uint32_t trace_event(struct conform_probe *probe, uint8_t wire, const char *form
         probe, (struct conform_trace_line){.direction = CONFORM_EVENT, .wire = wire, .text = keep_text(probe, text)});
 }
 
-/* The password the run was given: as a field, behind its length; also anywhere else, unless it is so short that it may be there by chance. */
-static void mask(const struct conform_probe *probe, uint8_t *bytes, size_t length)
+/* ---- secrets ---------------------------------------------------------------------------------------------------------------- */
+
+/* As a field, behind its length; also anywhere else, unless it is so short that it may be there by chance. */
+static bool stands_at(struct span bytes, uint32_t at, struct span secret)
 {
     enum { BY_CHANCE = 8 };
-    const char *secret = probe->suite->options->password;
-    size_t secret_length = secret ? strlen(secret) : 0;
-    for (size_t at = 0; secret_length && at + secret_length <= length; at++) {
-        bool is_field = at >= 2 && (size_t)(bytes[at - 2] << 8 | bytes[at - 1]) == secret_length;
-        if ((is_field || secret_length >= BY_CHANCE) && memcmp(bytes + at, secret, secret_length) == 0)
-            memset(bytes + at, '*', secret_length);
-    }
+    bool is_field = at >= 2 && (uint32_t)(bytes.data[at - 2] << 8 | bytes.data[at - 1]) == secret.length;
+    return (is_field || secret.length >= BY_CHANCE) && secret.length <= bytes.length - at &&
+           memcmp(bytes.data + at, secret.data, secret.length) == 0;
 }
+
+static struct span mask_one(struct conform_probe *probe, struct span bytes, struct span shown, struct span secret)
+{
+    for (uint32_t at = 0; secret.length && at < bytes.length; at++) {
+        if (bytes.data[at] != secret.data[0] || !stands_at(bytes, at, secret))
+            continue;
+        if (shown.data == bytes.data)
+            shown.data = memcpy(arena_take(&probe->arena, bytes.length), bytes.data, bytes.length);
+        memset((uint8_t *)shown.data + at, '*', secret.length);
+    }
+    return shown;
+}
+
+/* Looked for in what was sent, not in what is masked already: one secret may be the beginning of the other. */
+struct span trace_masked(struct conform_probe *probe, struct span bytes)
+{
+    const struct conform_options *options = probe->suite->options;
+    const char *const secrets[] = {options->password, profile_told(options->profile, "refused_password")};
+    struct span shown = bytes;
+    for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+        if (secrets[i])
+            shown = mask_one(probe, bytes, shown, span_text(secrets[i]));
+    return shown;
+}
+
+/* ---- packets ---------------------------------------------------------------------------------------------------------------- */
 
 uint32_t trace_bytes(struct conform_probe *probe, const struct wire *wire, enum conform_direction direction,
                      struct span bytes, const struct mq5_packet *decoded)
 {
     struct conform_trace_line line = {.direction = (uint8_t)direction, .wire = wire->number};
     char text[400];
-    uint8_t *kept = arena_take(&probe->arena, bytes.length);
-    if (bytes.length)
-        memcpy(kept, bytes.data, bytes.length);
-    mask(probe, kept, bytes.length);
-    line.bytes = (struct span){kept, bytes.length};
+    line.bytes = trace_masked(probe, bytes);
+    if (line.bytes.data != bytes.data)
+        decoded = NULL; /* its texts are those of the bytes as they were */
+    else if (bytes.length)
+        line.bytes.data = memcpy(arena_take(&probe->arena, bytes.length), bytes.data, bytes.length);
     struct mq5_packet own;
     struct mq5_error error = {MQ5_MALFORMED, 0, "", "", 0};
-    if (!decoded && mq5_decode(wire->version, direction == CONFORM_OUT ? MQ5_FROM_CLIENT : MQ5_FROM_SERVER, bytes.data,
-                               bytes.length, &own, &error) == MQ5_OK)
+    if (!decoded && mq5_decode(wire->version, direction == CONFORM_OUT ? MQ5_FROM_CLIENT : MQ5_FROM_SERVER,
+                               line.bytes.data, line.bytes.length, &own, &error) == MQ5_OK)
         decoded = &own;
     if (decoded)
         mq5_describe(wire->version, decoded, text, sizeof(text));

@@ -177,7 +177,8 @@ static void note_connack(struct wire *wire, const struct mq5_connack *connack)
 
 /* ---- sending, on the wire -------------------------------------------------------------------------------------------------- */
 
-static void write_out(struct wire *wire, const uint8_t *data, size_t length)
+/* shown: trace_masked() of the whole that the data are a piece of. */
+static void write_out(struct wire *wire, const uint8_t *data, const uint8_t *shown, size_t length)
 {
     if (!wire->transport || wire->ended || wire->half_closed) {
         trace_event(wire->probe, wire->number, "not sent: the connection is over");
@@ -185,7 +186,7 @@ static void write_out(struct wire *wire, const uint8_t *data, size_t length)
     }
     if (wire->probe->suite->capture)
         capture_bytes(wire->probe->suite->capture, wire->connection, true, clock_now_us(),
-                      (struct span){data, (uint32_t)length});
+                      (struct span){shown, (uint32_t)length});
     if (!transport_write(wire->transport, data, length, probe_patience(wire->probe)))
         trace_event(wire->probe, wire->number, "not all of it could be sent");
 }
@@ -214,6 +215,17 @@ static void trace_sent(struct wire *wire, const uint8_t *data, size_t length)
 void wire_announce(struct wire *wire, const void *bytes, size_t length)
 {
     trace_sent(wire, memcpy(arena_take(&wire->probe->arena, length + 1), bytes, length), length);
+    wire->announced = (struct span){bytes, (uint32_t)length};
+    wire->announced_shown = trace_masked(wire->probe, wire->announced).data;
+}
+
+/* What a frame carries, as it may be shown: of what was announced, a piece of the whole. */
+static struct span frame_shown(struct wire *wire, const uint8_t *bytes, size_t length)
+{
+    uintptr_t at = (uintptr_t)bytes - (uintptr_t)wire->announced.data;
+    if (at + length <= wire->announced.length)
+        return (struct span){wire->announced_shown + at, (uint32_t)length};
+    return trace_masked(wire->probe, (struct span){bytes, (uint32_t)length});
 }
 
 void wire_send_frame(struct wire *wire, enum frame_kind kind, bool last, const void *bytes, size_t length)
@@ -228,8 +240,7 @@ void wire_send_frame(struct wire *wire, enum frame_kind kind, bool last, const v
         return;
     }
     if (kind < FRAME_CLOSE && probe->suite->capture && length)
-        capture_bytes(probe->suite->capture, wire->connection, true, clock_now_us(),
-                      (struct span){bytes, (uint32_t)length});
+        capture_bytes(probe->suite->capture, wire->connection, true, clock_now_us(), frame_shown(wire, bytes, length));
     if (!transport_write_frame(wire->transport, kind, last, bytes, length, probe_patience(probe)))
         trace_event(probe, wire->number, "not all of it could be sent");
 }
@@ -240,7 +251,7 @@ void wire_send_bytes(struct wire *wire, const void *bytes, size_t length)
     memcpy(kept, bytes, length);
     trace_sent(wire, kept, length);
     if (!wire->gathering) {
-        write_out(wire, kept, length);
+        write_out(wire, kept, trace_masked(wire->probe, (struct span){kept, (uint32_t)length}).data, length);
         return;
     }
     if (wire->output_length + length > wire->output_capacity) {
@@ -271,8 +282,9 @@ void wire_send_slowly(struct wire *wire, const void *bytes, size_t length, size_
     uint8_t *kept = arena_take(&wire->probe->arena, length + 1);
     memcpy(kept, bytes, length);
     trace_sent(wire, kept, length);
+    const uint8_t *shown = trace_masked(wire->probe, (struct span){kept, (uint32_t)length}).data;
     for (size_t at = 0; at < length; at += piece) {
-        write_out(wire, kept + at, length - at < piece ? length - at : piece);
+        write_out(wire, kept + at, shown + at, length - at < piece ? length - at : piece);
         probe_wait(wire->probe, 2 * US_PER_MS);
     }
 }
@@ -285,7 +297,8 @@ void wire_gather(struct wire *wire)
 void wire_flush(struct wire *wire)
 {
     wire->gathering = false;
-    write_out(wire, wire->output, wire->output_length);
+    struct span shown = trace_masked(wire->probe, (struct span){wire->output, wire->output_length});
+    write_out(wire, wire->output, shown.data, wire->output_length);
     wire->output_length = 0;
 }
 
@@ -437,7 +450,7 @@ void wire_read(struct wire *wire)
         }
         if (wire->probe->suite->capture)
             capture_bytes(wire->probe->suite->capture, wire->connection, false, clock_now_us(),
-                          (struct span){wire->input + wire->input_length, (uint32_t)got});
+                          trace_masked(wire->probe, (struct span){wire->input + wire->input_length, (uint32_t)got}));
         wire->input_length += (uint32_t)got;
         take_input(wire);
         trace_remark(wire);
