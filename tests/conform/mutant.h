@@ -123,6 +123,14 @@ void later(struct link *link, int64_t us, void (*act)(struct link *link, struct 
 struct link *link_of(struct served *served, struct span client_id);
 int64_t now_us(void);
 
+/* ---- refusing (mutants_refused.c) ---------------------------------------------------------------------------------------- */
+
+/* Logins, client ids, topics and filters that are not let through, and what the suite is told of them. */
+#define REFUSED                                                                                                        \
+    "{\"refused_user\": \"stranger\", \"refused_password\": \"guess\", \"refused_id\": \"stranger\","                  \
+    " \"refused_topic\": \"forbidden\", \"refused_filter\": \"forbidden\"}"
+bool refuse_some(struct link *link, struct seen *seen);
+
 /* ---- remembering ------------------------------------------------------------------------------------------------------------- */
 
 /* Things a broker's mutant knows by name: topics, clients. The kind is a letter, or any other number. */

@@ -23,11 +23,11 @@
 
 extern const struct mutant_table mutants_connect, mutants_session, mutants_will, mutants_publish, mutants_retained,
     mutants_quality, mutants_flow, mutants_subscribe, mutants_shared, mutants_leave, mutants_tolerant, mutants_lengths,
-    oddities;
+    mutants_refused, oddities;
 static const struct mutant_table *const tables[] = {
     &mutants_connect,  &mutants_session, &mutants_will,      &mutants_publish, &mutants_retained,
     &mutants_quality,  &mutants_flow,    &mutants_subscribe, &mutants_shared,  &mutants_leave,
-    &mutants_tolerant, &mutants_lengths, &oddities,
+    &mutants_tolerant, &mutants_lengths, &mutants_refused,   &oddities,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 

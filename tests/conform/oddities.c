@@ -169,40 +169,6 @@ static bool ends_on_repetition(struct link *link, struct seen *seen)
     return hang_up(link);
 }
 
-/* Logins, client ids, topics and filters that are not let through; the suite is told which. */
-#define REFUSES                                                                                                        \
-    "{\"refused_user\": \"stranger\", \"refused_password\": \"guess\", \"refused_id\": \"stranger\","                  \
-    " \"refused_topic\": \"forbidden\", \"refused_filter\": \"forbidden\"}"
-
-static bool refuses(struct link *link, struct seen *seen)
-{
-    struct span stranger = SPAN_LITERAL("stranger"), forbidden = SPAN_LITERAL("forbidden");
-    const struct mq5_connect *connect = &seen->packet.connect;
-    const struct mq5_publish *publish = &seen->packet.publish;
-    const struct mq5_subscribe *subscribe = &seen->packet.subscribe;
-    if (is(seen, MQ5_CONNECT) && connect->version == MQ5_V5 &&
-        (span_equal(connect->client_id, stranger) ||
-         (connect->has_user_name && span_equal(connect->user_name, stranger)))) {
-        bool id = span_equal(connect->client_id, stranger);
-        to_client(link, &(struct mq5_packet){.type = MQ5_CONNACK,
-                                             .connack = {.reason = id ? MQ5_CLIENT_IDENTIFIER_NOT_VALID
-                                                                      : MQ5_BAD_USER_NAME_OR_PASSWORD}});
-        return hang_up(link);
-    }
-    if (is(seen, MQ5_PUBLISH) && span_equal(publish->topic, forbidden)) {
-        if (publish->qos)
-            ack_to_client(link, publish->qos == 1 ? MQ5_PUBACK : MQ5_PUBREC, publish->packet_id, MQ5_NOT_AUTHORIZED);
-        return false;
-    }
-    if (is(seen, MQ5_SUBSCRIBE) && subscribe->count == 1 && span_equal(filters_of(link, seen)[0].filter, forbidden)) {
-        static const uint8_t reason[] = {MQ5_NOT_AUTHORIZED};
-        to_client(link, &(struct mq5_packet){.type = MQ5_SUBACK,
-                                             .suback = {.packet_id = subscribe->packet_id, .reasons = {reason, 1}}});
-        return false;
-    }
-    return true;
-}
-
 /* Reason strings and user properties wherever they may be. number 1: not in CONNACK, so that clients can ask for packets smaller than any with them. */
 static bool talkative(struct link *link, struct seen *seen)
 {
@@ -371,7 +337,7 @@ MUTANT_TABLE(oddities, {.name = "connections end without a DISCONNECT", .out = n
              {.name = "QoS 1 is the most that is granted", .in = grants_less, .number = 1},
              {.name = "QoS 0 is the most that is granted", .in = grants_less, .number = 0},
              {.name = "a PUBLISH that is sent again over its connection ends it", .in = ends_on_repetition},
-             {.name = "some are refused", .in = refuses, .told = REFUSES},
+             {.name = "some are refused", .in = refuse_some, .told = REFUSED},
              {.name = "Server Keep Alive of 2 to 10 s", .options = server_keep_alive},
              {.name = "Receive Maximum 2", .options = small_window},
              {.name = "Maximum Packet Size 2,048", .options = small_packets},
