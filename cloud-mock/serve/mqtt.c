@@ -51,6 +51,7 @@ struct link {
     SSL *ssl;
     struct web_link *web; /* NULL: MQTT's bytes are the socket's */
     struct cloud_connection *connection;
+    struct cloud_scram_exchange *exchange;
     uint8_t *output;
     uint32_t output_begin, output_end, output_capacity;
     uint8_t *der;
@@ -62,6 +63,7 @@ struct mqtt_door {
     struct ev_loop *loop;
     struct cloud cloud;
     struct cloud_pki *pki;
+    struct cloud_scram *scram; /* NULL: no method of authentication */
     struct listener *listeners;
     struct link *links, *dirty;
     ev_timer deadline, accept_pause, reopen;
@@ -109,6 +111,15 @@ static void bury(struct link *link)
     mark_dirty(link);
 }
 
+static struct cloud_authentication door_authenticate(void *context, int64_t now_us, void *handle,
+                                                     enum cloud_authentication_step step, struct span method,
+                                                     struct span data)
+{
+    struct mqtt_door *door = context;
+    struct link *link = handle;
+    return cloud_scram_step(door->scram, &link->exchange, step, method, data);
+}
+
 static void forget(struct link *link)
 {
     struct mqtt_door *door = link->door;
@@ -120,6 +131,8 @@ static void forget(struct link *link)
         link->next->previous = link->previous;
     door->counts.open--;
     web_link_destroy(link->web);
+    if (link->exchange) /* the broker went first */
+        door_authenticate(door, 0, link, CLOUD_AUTHENTICATION_OVER, (struct span){NULL, 0}, (struct span){NULL, 0});
     free(link->output);
     free(link->der);
     free(link);
@@ -601,15 +614,18 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
 }
 
 struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki,
-                                   struct cloud_registry *registry)
+                                   struct cloud_registry *registry, struct cloud_scram *scram)
 {
     struct mqtt_door *door = calloc(1, sizeof(*door));
+    struct cloud_options own = *options;
     if (!door)
         return NULL;
+    door->scram = scram;
+    own.authenticate = scram ? door_authenticate : NULL;
     door->loop = loop;
     door->pki = pki;
     door->armed_us = TIME_NEVER;
-    if (!cloud_create(&door->cloud, options, pki, registry, door_send, door_close, door)) {
+    if (!cloud_create(&door->cloud, &own, pki, registry, door_send, door_close, door)) {
         free(door);
         return NULL;
     }

@@ -159,7 +159,8 @@ static bool open_doors(struct server *server)
         server->certificates.resolve_context = server;
     }
     if (!options->without_broker) {
-        server->mqtt = mqtt_door_create(server->loop, &server->cloud_options, server->pki, server->registry);
+        server->mqtt =
+            mqtt_door_create(server->loop, &server->cloud_options, server->pki, server->registry, options->scram);
         if (!server->mqtt) {
             if (!server->error_capacity || !server->error[0])
                 snprintf(server->error, server->error_capacity, "cloud: out of memory");

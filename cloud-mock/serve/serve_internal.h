@@ -35,7 +35,7 @@ struct mqtt_door_counts {
     uint64_t accepted, handshakes_failed, overflows, open;
 };
 struct mqtt_door *mqtt_door_create(struct ev_loop *loop, const struct cloud_options *options, struct cloud_pki *pki,
-                                   struct cloud_registry *registry);
+                                   struct cloud_registry *registry, struct cloud_scram *scram);
 /* Takes the socket; context NULL: clear text. web: MQTT over WebSocket. */
 bool mqtt_door_listen(struct mqtt_door *door, int fd, SSL_CTX *context, bool web);
 struct cloud *mqtt_door_cloud(struct mqtt_door *door);

@@ -30,7 +30,7 @@ static struct cloud_authorisation without_certificate(const struct cloud *cloud,
     const struct cloud_options *options = &cloud->options;
     if (options->require_certificate)
         return (struct cloud_authorisation){.reason = MQ5_NOT_AUTHORIZED, .silent = false};
-    if (!options->user_name)
+    if (!options->user_name || connect->properties.present & MQ5_BIT(MQ5_AUTHENTICATION_METHOD))
         return (struct cloud_authorisation){.reason = MQ5_SUCCESS, .silent = false};
     bool user = strcmp(options->user_name, "%") == 0 ? span_equal(connect->user_name, connect->client_id)
                                                      : span_equal(connect->user_name, span_text(options->user_name));
@@ -66,6 +66,14 @@ static struct cloud_authorisation on_authorise(void *context, int64_t now_us, co
     if (answer.reason != MQ5_SUCCESS && cloud->on_refused)
         cloud->on_refused(cloud->door, now_us, connect->client_id, peer, answer.reason);
     return answer;
+}
+
+static struct cloud_authentication on_authenticate(void *context, int64_t now_us, void *link,
+                                                   enum cloud_authentication_step step, struct span method,
+                                                   struct span data)
+{
+    struct cloud *cloud = context;
+    return cloud->options.authenticate(cloud->door, now_us, link, step, method, data);
 }
 
 static uint8_t on_publish(void *context, struct span client_id, const struct cloud_peer *peer,
@@ -216,6 +224,8 @@ bool cloud_create(struct cloud *cloud, const struct cloud_options *options, stru
                                            .inbound = on_inbound,
                                            .outbound = on_outbound,
                                            .peer = on_peer};
+    if (options->authenticate)
+        cloud->ops.authenticate = on_authenticate;
     if (options->lifecycle) {
         cloud->ops.authorise_publish = on_publish;
         cloud->ops.authorise_subscribe = on_subscribe;

@@ -1,4 +1,4 @@
-/* cloud/serve.h: the cloud's doors: MQTT over TCP, TLS and WebSocket (libev, OpenSSL, wslay), the certificate broker over HTTPS with mutual TLS, CRL and
+/* cloud/serve.h: the cloud's doors: MQTT over TCP, TLS and WebSocket (libev, OpenSSL, wslay, libgsasl), the certificate broker over HTTPS with mutual TLS, CRL and
  * OCSP also over HTTP (libevent's HTTP server), the operators' and the conversion API on the HTTPS port.
  *
  * One thread for MQTT (libev loop), one for HTTPS. Listens on loopback unless told otherwise.
@@ -6,6 +6,7 @@
 #ifndef CLOUD_SERVE_H
 #define CLOUD_SERVE_H
 
+#include "cloud/scram.h"
 #include "cloud/services.h"
 #include "cloud/vehicles.h"
 
@@ -29,6 +30,7 @@ struct cloud_serve_options {
     bool without_broker;       /* only the certificate broker */
     bool quiet;
     struct cloud_options cloud;
+    struct cloud_scram *scram; /* clients may authenticate by it; borrowed; NULL: by no method */
     /* Operators work on cloud.lifecycle (which must be given) over HTTPS. Its clock, its seed and the key of VINs are then set here; its vehicles are
      * in registry_path as well, read at the start, written within a second of every change and at the end. */
     bool operators;

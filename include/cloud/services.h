@@ -195,6 +195,10 @@ struct cloud_options {
         require_certificate; /* connects must pass registration; false: clear-text and password listeners decide by peer->has_certificate */
     const char *user_name,
         *password; /* accepted on connections without certificate when not NULL; "%": the client id */
+    /* A method of enhanced authentication, as in cloud_broker_ops, with the door as the context; who is through needs neither user nor password. NULL: none. */
+    struct cloud_authentication (*authenticate)(void *door, int64_t now_us, void *link,
+                                                enum cloud_authentication_step step, struct span method,
+                                                struct span data);
     /* The life of identities (cloud/lifecycle.h): policies, jobs, provisioning, vehicle registry; NULL: nothing of it. Copied. */
     const struct cloud_lifecycle_options *lifecycle;
     /* Device Shadow (cloud/shadow.h) and the commands feature (cloud/executions.h), as cloud/reserved.h says; NULL: not offered. Copied. */

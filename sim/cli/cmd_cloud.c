@@ -29,6 +29,7 @@ enum key {
     KEY_INIT,
     KEY_USER,
     KEY_PASSWORD,
+    KEY_SCRAM,
     KEY_TLS12,
     KEY_SNI,
     KEY_NO_BROKER,
@@ -83,6 +84,10 @@ static const struct argp_option options[] = {
     {"certificate-days", KEY_LIFETIME, "DAYS", 0, "lifetime of operational certificates (365)", 0},
     {"user", KEY_USER, "NAME", 0, "without a certificate, demand this user; % means: the client id", 0},
     {"password", KEY_PASSWORD, "TEXT", 0, "and this password", 0},
+    {"scram-users", KEY_SCRAM, "FILE", 0,
+     "lines user:password; who names the method SCRAM-SHA-256 (MQTT 5 enhanced authentication) is let in as one of "
+     "them",
+     0},
     {0, 0, 0, 0, "The life of identities (docs/identity.md):", 3},
     {"lifecycle", KEY_LIFECYCLE, 0, 0,
      "provisioning by claim, rotation by job, policies, vehicles; operators work on them at https://HOST:PORT/v1/", 0},
@@ -320,6 +325,16 @@ static bool set_up_lifecycle(struct arguments *a)
     return true;
 }
 
+static void scram_users(struct argp_state *state, const char *path, struct cloud_serve_options *serve)
+{
+    char error[400] = "no memory";
+    if (serve->scram)
+        argp_error(state, "--scram-users stands there twice");
+    serve->scram = cloud_scram_create();
+    if (!serve->scram || !cloud_scram_read(serve->scram, path, error, sizeof(error)))
+        argp_failure(state, EXIT_USAGE, 0, "--scram-users: %s", error);
+}
+
 static void add_name(struct argp_state *state, struct arguments *a, const char *name)
 {
     if (a->name_count == NAMES_MAX)
@@ -384,6 +399,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
         break;
     case KEY_USER: a->serve.cloud.user_name = value; break;
     case KEY_PASSWORD: a->serve.cloud.password = value; break;
+    case KEY_SCRAM: scram_users(state, value, &a->serve); break;
     case KEY_LIFECYCLE: a->serve.operators = true; break;
     case KEY_VEHICLE_POLICY:
         a->lifecycle.vehicle_policy = policy(state, "--vehicle-policy", value, a->policies[0]);
@@ -716,6 +732,7 @@ int cmd_cloud(int argc, char **argv)
     if (!set_up_lifecycle(&a))
         return EXIT_ENVIRONMENT;
     int code = cloud_serve_run(&a.serve, -1, ready, &a, error, sizeof(error));
+    cloud_scram_destroy(a.serve.scram);
     if (code != 0)
         fprintf(stderr, "convoy: cloud: %s\n", error);
     return code;
