@@ -202,6 +202,8 @@ const char *conform_profile_at(uint32_t index); /* names of those that come with
 /* A name, or a file (with a '/' or a '.' in it). `today` is YYYYMMDD: deviations end. NULL: *error. */
 struct conform_profile *conform_profile_open(const char *name, int64_t today, char *error, size_t error_capacity);
 void conform_profile_close(struct conform_profile *profile); /* NULL is nothing */
+/* One more of what the profile tells ("told"), in place of what it says itself. false: no memory. */
+bool conform_profile_tell(struct conform_profile *profile, const char *key, const char *value);
 const char *conform_profile_name(const struct conform_profile *profile);
 const char *conform_profile_prefix(const struct conform_profile *profile); /* NULL: says nothing */
 double conform_profile_number(const struct conform_profile *profile,
@@ -212,8 +214,8 @@ struct conform_options {
     const char *ca, *certificate, *key, *user, *password;
     bool no_verify_name;
     const struct conform_profile *profile; /* NULL: the standard and nothing else */
-    const char *only;         /* ids of checks, rows or statements, with commas; may end in '*'; NULL: all */
-    const char *topic_prefix; /* NULL: "mc5/" */
+    const char *only;          /* ids of checks, rows or statements, with commas; may end in '*'; NULL: all */
+    const char *topic_prefix;  /* NULL: "mc5/" */
     enum mq5_version protocol; /* the catalogue: 0 and MQ5_V5, or MQ5_V311 */
     bool heavy, own_broker;
     uint32_t parallel;         /* checks at the same time; 0: 16 */

@@ -10,17 +10,20 @@
 #include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NAME          "conform" /* of the clients' certificate */
 #define CERTIFICATE_S INT64_C(86400)
+#define USER          "conform" /* who authenticates by a method */
 
 struct conform_command {
     struct conform_options run;
@@ -282,6 +285,7 @@ static bool parse(int argc, char **argv, struct conform_command *command, int *c
 
 struct embedded {
     char directory[64], uri[80], ca[80], certificate[80], key[80], registry[80];
+    struct cloud_scram *scram;
     int pid, stop_fd;
 };
 
@@ -346,9 +350,23 @@ static void use_door(struct embedded *embedded, const struct door *door, const s
     }
 }
 
+/* A user who authenticates by SCRAM, of whom the run is told. */
+static bool make_user(struct embedded *embedded, struct conform_profile *profile)
+{
+    char password[33];
+    uint64_t random[2];
+    if (getrandom(random, sizeof(random), 0) != sizeof(random))
+        return false;
+    snprintf(password, sizeof(password), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+    embedded->scram = cloud_scram_create();
+    return embedded->scram && !cloud_scram_add(embedded->scram, USER, password) &&
+           conform_profile_tell(profile, "auth_method", CLOUD_SCRAM_METHOD) &&
+           conform_profile_tell(profile, "auth_user", USER) && conform_profile_tell(profile, "auth_password", password);
+}
+
 /* A cloud of our own with everything on. false: *error. */
-static bool start_embedded(struct embedded *embedded, const struct door *door, struct conform_options *run, char *error,
-                           size_t capacity)
+static bool start_embedded(struct embedded *embedded, const struct door *door, struct conform_options *run,
+                           struct conform_profile *known, char *error, size_t capacity)
 {
     struct cloud_serve_options options;
     struct cloud_serve_doors served;
@@ -375,6 +393,11 @@ static bool start_embedded(struct embedded *embedded, const struct door *door, s
     options.cloud.broker.dollar_topics_reserved = false;
     if (door->certificate && !make_certificate(embedded, error, capacity))
         return false;
+    if (!make_user(embedded, known)) {
+        snprintf(error, capacity, "cannot make a user of the embedded cloud");
+        return false;
+    }
+    options.scram = embedded->scram;
     options.registry_path = embedded->registry[0] ? embedded->registry : NULL;
     embedded->pid = cloud_serve_start(&options, &served, &embedded->stop_fd, error, capacity);
     if (embedded->pid > 0)
@@ -387,6 +410,7 @@ static void stop_embedded(struct embedded *embedded)
     double cpu_s;
     if (embedded->pid > 0)
         cloud_serve_stop(embedded->pid, embedded->stop_fd, &cpu_s);
+    cloud_scram_destroy(embedded->scram);
     if (embedded->directory[0])
         nftw(embedded->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -569,7 +593,8 @@ int cmd_conform(int argc, char **argv)
         return EXIT_USAGE;
     }
     if (strcmp(named, "embedded") == 0) {
-        if (!start_embedded(&embedded, command.door ? command.door : doors, &command.run, error, sizeof(error))) {
+        if (!start_embedded(&embedded, command.door ? command.door : doors, &command.run, command.known, error,
+                            sizeof(error))) {
             cli_complain("%s", error);
             stop_embedded(&embedded);
             return EXIT_ENVIRONMENT;

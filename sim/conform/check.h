@@ -33,7 +33,8 @@ uint8_t *probe_bytes(struct conform_probe *probe, size_t size, uint8_t fill);
 uint32_t probe_row(const struct conform_probe *probe);
 const struct conform_broker *probe_broker(const struct conform_probe *probe);
 bool probe_has(const struct conform_probe *probe, uint32_t need); /* of struct conform_check.needs */
-/* What the profile tells: "refused_topic", "refused_filter", "refused_user", "refused_password", "refused_id", "auth_method", "auth_data"; NULL: nothing. */
+/* What the profile tells: "refused_topic", "refused_filter", "refused_user", "refused_password", "refused_id", "auth_method", "auth_data",
+ * "auth_user", "auth_password"; NULL: nothing. */
 const char *probe_told(const struct conform_probe *probe, const char *key);
 
 /* ---- verdicts -------------------------------------------------------------------------------------------------------- */
@@ -239,6 +240,21 @@ void wire_publish_many(struct wire *wire, const char *topic, uint32_t first, uin
 uint32_t wire_count_numbered(const struct wire *wire, const char *topic, int qos);
 /* The same: ever higher ones. Needs all `count` of them (more than half with QoS 0, which may be dropped). */
 void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first, uint32_t count);
+
+/* ---- enhanced authentication (words_auth.c) ------------------------------------------------------------------------------- */
+
+/* What a client says in one exchange of the profile's method (CONFORM_AUTH_METHOD): out of auth_data, or as SCRAM has it for auth_user. From step
+ * `wrong` on it is not what the broker is to be told; step 0 is CONNECT, or AUTH 0x19. */
+#define EXCHANGE_RIGHT UINT32_MAX
+struct exchange;
+struct exchange *exchange_begin(struct conform_probe *probe, uint32_t wrong);
+/* The next step's; `heard`: what the broker has said to the last. .data NULL: nothing. */
+struct span exchange_say(struct exchange *exchange, struct span heard);
+/* NULL, or .data NULL: without. */
+void set_authentication(struct mq5_properties *properties, const char *method, struct span data);
+void wire_send_auth(struct wire *wire, uint8_t reason, const char *method, struct span data);
+/* AUTH 0x18 with what is said next. */
+void wire_answer(struct wire *wire, struct exchange *exchange, const struct received *asked);
 
 /* ---- messages: refused, kept, held for later ------------------------------------------------------------------------------ */
 

@@ -1,19 +1,21 @@
 /* checks_auth.c: AUTH and enhanced authentication (3.15, 4.12).
  *
- * What a broker's method is, and what to answer, the profile tells: "auth_method", and "auth_data": the data of CONNECT and of each AUTH that is
- * sent, with '|' between them; the last is sent again and again. Without it only what needs no method is checked.
+ * What a broker's method is, and what to say, the profile tells: "auth_method", and "auth_data" (the data of CONNECT and of each AUTH that is sent,
+ * with '|' between them; the last is sent again and again) or "auth_user" and "auth_password" (SCRAM). Without it only what needs no method is checked.
  */
 #include "check.h"
 #include "tables.h"
 
 #include <stdio.h>
 
+static const struct span nothing_said = {NULL, 0};
+
 /* ---- without a method ------------------------------------------------------------------------------------------------------------ */
 
 static void unknown_method(struct conform_probe *probe)
 {
     struct mq5_connect login = probe_login(probe, 0);
-    SET_PROPERTY(login.properties, authentication_method, MQ5_AUTHENTICATION_METHOD, span_text("mc5-no-such-method"));
+    set_authentication(&login.properties, "mc5-no-such-method", nothing_said);
     struct wire *wire = probe_open(probe, "client");
     wire_send(wire, &(struct mq5_packet){.type = MQ5_CONNECT, .connect = login});
     want_refused(wire, "a method of authentication that there is not",
@@ -41,20 +43,11 @@ static void uncalled_row(uint32_t row, struct conform_row *out)
     out->ref = uncalled[row].ref;
 }
 
-static void send_auth(struct wire *wire, uint8_t reason, const char *method, const char *data)
-{
-    struct mq5_packet packet = {.type = MQ5_AUTH, .auth = {.reason = reason}};
-    if (method)
-        SET_PROPERTY(packet.auth.properties, authentication_method, MQ5_AUTHENTICATION_METHOD, span_text(method));
-    if (data)
-        SET_PROPERTY(packet.auth.properties, authentication_data, MQ5_AUTHENTICATION_DATA, span_text(data));
-    wire_send(wire, &packet);
-}
-
 static void uncalled_auth(struct conform_probe *probe)
 {
     struct wire *wire = probe_connect(probe, "client without a method");
-    send_auth(wire, uncalled[probe_row(probe)].reason, uncalled[probe_row(probe)].method ? "mc5-method" : NULL, NULL);
+    wire_send_auth(wire, uncalled[probe_row(probe)].reason, uncalled[probe_row(probe)].method ? "mc5-method" : NULL,
+                   nothing_said);
     want_closed(wire, "AUTH of a client without a method", REASONS(MQ5_PROTOCOL_ERROR, MQ5_MALFORMED_PACKET));
 }
 
@@ -71,22 +64,15 @@ static void nothing_uncalled(struct conform_probe *probe)
 
 #define STEPS 8
 
-/* The data of step n: 0 is CONNECT's. NULL: none. */
-static const char *data_of(struct conform_probe *probe, uint32_t step)
+static const char *method_of(const struct conform_probe *probe)
 {
-    const char *data = probe_told(probe, "auth_data"), *bar;
-    while (data && step-- && (bar = strchr(data, '|')))
-        data = bar + 1;
-    return data && data[0] ? probe_text(probe, "%.*s", (int)strcspn(data, "|"), data) : NULL;
+    return probe_told(probe, "auth_method");
 }
 
-static struct mq5_connect login_with(struct conform_probe *probe, const char *data)
+static struct mq5_connect login_with_method(struct conform_probe *probe)
 {
     struct mq5_connect login = probe_login(probe, 0);
-    SET_PROPERTY(login.properties, authentication_method, MQ5_AUTHENTICATION_METHOD,
-                 span_text(probe_told(probe, "auth_method")));
-    if (data)
-        SET_PROPERTY(login.properties, authentication_data, MQ5_AUTHENTICATION_DATA, span_text(data));
+    set_authentication(&login.properties, method_of(probe), nothing_said);
     return login;
 }
 
@@ -103,25 +89,39 @@ static const struct received *next_step(struct conform_probe *probe, struct wire
     return step;
 }
 
-/* CONNECT and the exchange. `wrong`: the data of that step, and of those behind it, is not what the broker is to be told; STEPS: none is. */
-static struct wire *exchange(struct conform_probe *probe, const struct mq5_connect *login, uint32_t wrong)
+/* CONNECT and the exchange; what is said is wrong from this step on. */
+static struct wire *exchanged(struct conform_probe *probe, const struct mq5_connect *login, uint32_t wrong)
 {
     struct wire *wire = probe_open(probe, "client with a method");
-    wire_send(wire, &(struct mq5_packet){.type = MQ5_CONNECT, .connect = *login});
-    for (uint32_t step = 1; step < STEPS && next_step(probe, wire); step++)
-        send_auth(wire, MQ5_CONTINUE_AUTHENTICATION, probe_told(probe, "auth_method"),
-                  step >= wrong ? "mc5-wrong" : data_of(probe, step));
+    struct exchange *exchange = exchange_begin(probe, wrong);
+    struct mq5_packet packet = {.type = MQ5_CONNECT, .connect = *login};
+    const struct received *asked;
+    set_authentication(&packet.connect.properties, method_of(probe), exchange_say(exchange, nothing_said));
+    wire_send(wire, &packet);
+    for (uint32_t step = 1; step < STEPS && (asked = next_step(probe, wire)); step++)
+        wire_answer(wire, exchange, asked);
     return wire;
+}
+
+static void need_in(struct conform_probe *probe, const struct wire *wire)
+{
+    need(probe, wire_connack(wire) && wire_connack(wire)->reason == MQ5_SUCCESS,
+         "the profile's method does not let the client in: CONNACK 0x%02x",
+         wire_connack(wire) ? wire_connack(wire)->reason : 0);
 }
 
 static struct wire *authenticated(struct conform_probe *probe)
 {
-    struct mq5_connect login = login_with(probe, data_of(probe, 0));
-    struct wire *wire = exchange(probe, &login, STEPS);
-    need(probe, wire_connack(wire) && wire_connack(wire)->reason == MQ5_SUCCESS,
-         "the profile's method does not let the client in: CONNACK 0x%02x",
-         wire_connack(wire) ? wire_connack(wire)->reason : 0);
+    struct mq5_connect login = login_with_method(probe);
+    struct wire *wire = exchanged(probe, &login, EXCHANGE_RIGHT);
+    need_in(probe, wire);
     return wire;
+}
+
+/* What a new exchange begins with. */
+static struct span first_word(struct conform_probe *probe)
+{
+    return exchange_say(exchange_begin(probe, EXCHANGE_RIGHT), nothing_said);
 }
 
 static uint32_t count_steps(const struct wire *wire)
@@ -140,14 +140,14 @@ static void want_no_step(struct conform_probe *probe, struct wire *wire, const c
 static void bad_reason(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
-    send_auth(wire, 0x01, probe_told(probe, "auth_method"), data_of(probe, 0));
+    wire_send_auth(wire, 0x01, method_of(probe), first_word(probe));
     want_no_step(probe, wire, "AUTH with a reason that is none", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
 }
 
 static void continues(struct conform_probe *probe)
 {
-    struct mq5_connect login = login_with(probe, data_of(probe, 0));
-    struct wire *wire = exchange(probe, &login, STEPS);
+    struct mq5_connect login = login_with_method(probe);
+    struct wire *wire = exchanged(probe, &login, EXCHANGE_RIGHT);
     want(probe, !wire_is_malformed(wire), "what comes is no legal AUTH");
     if (count_steps(wire) == 0)
         skip(probe, "this method needs no AUTH");
@@ -172,16 +172,17 @@ static void refused_row(uint32_t row, struct conform_row *out)
 static void refused(struct conform_probe *probe)
 {
     uint32_t row = probe_row(probe);
-    struct mq5_connect login = login_with(probe, row == 0 && data_of(probe, 0) ? "mc5-wrong" : data_of(probe, 0));
-    struct wire *wire = exchange(probe, &login, row);
-    need(probe, row == 0 || count_steps(wire) > 0, "this method needs no AUTH");
+    struct mq5_connect login = login_with_method(probe);
+    struct wire *wire = exchanged(probe, &login, row);
+    if (row && count_steps(wire) == 0)
+        skip(probe, "this method needs no AUTH");
     need(probe, !wire_connack(wire) || wire_connack(wire)->reason >= 0x80, "any data will do for this method");
     want(probe, wire_closes(wire, probe_patience(probe)), "the connection stays open after authentication has failed");
 }
 
 static void want_method(struct conform_probe *probe, const struct wire *wire)
 {
-    struct span method = span_text(probe_told(probe, "auth_method"));
+    struct span method = span_text(method_of(probe));
     for (uint32_t i = 0; i < wire_count(wire); i++) {
         const struct mq5_packet *packet = &wire_at(wire, i)->packet;
         const struct mq5_properties *properties =
@@ -197,50 +198,61 @@ static void want_method(struct conform_probe *probe, const struct wire *wire)
 }
 
 /* From AUTH 0x19 to the broker's AUTH 0x00, or the end. */
-static bool again(struct conform_probe *probe, struct wire *wire, bool wrong)
+static bool again(struct conform_probe *probe, struct wire *wire, uint32_t wrong)
 {
-    const char *method = probe_told(probe, "auth_method");
-    send_auth(wire, MQ5_RE_AUTHENTICATE, method, wrong && data_of(probe, 0) ? "mc5-wrong" : data_of(probe, 0));
+    struct exchange *exchange = exchange_begin(probe, wrong);
+    wire_send_auth(wire, MQ5_RE_AUTHENTICATE, method_of(probe), exchange_say(exchange, nothing_said));
     for (uint32_t step = 1; step < STEPS; step++) {
         const struct received *received = try_packet(wire, MQ5_AUTH, probe_patience(probe));
-        if (!received)
-            return false;
-        if (received->packet.auth.reason == MQ5_SUCCESS)
-            return true;
-        send_auth(wire, MQ5_CONTINUE_AUTHENTICATION, method, wrong ? "mc5-wrong" : data_of(probe, step));
+        if (!received || received->packet.auth.reason == MQ5_SUCCESS)
+            return received;
+        wire_answer(wire, exchange, received);
     }
     return false;
 }
 
 static void same_method(struct conform_probe *probe)
 {
-    struct wire *wire = authenticated(probe);
+    struct mq5_connect login = login_with_method(probe);
+    struct wire *wire = exchanged(probe, &login, EXCHANGE_RIGHT);
+    want(probe, !wire_is_malformed(wire), "what comes is no legal AUTH or CONNACK");
+    need_in(probe, wire);
     want_method(probe, wire);
-    if (again(probe, wire, false))
-        want_method(probe, wire);
-    else
+    if (!again(probe, wire, EXCHANGE_RIGHT))
         note(probe, "the broker does not authenticate again");
+    want(probe, !wire_is_malformed(wire), "what comes is no legal AUTH");
+    want_method(probe, wire);
 }
 
 static void other_method(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
-    send_auth(wire, MQ5_RE_AUTHENTICATE, "mc5-other-method", data_of(probe, 0));
+    wire_send_auth(wire, MQ5_RE_AUTHENTICATE, "mc5-other-method", first_word(probe));
     want_no_step(probe, wire, "re-authentication by another method",
                  REASONS(MQ5_PROTOCOL_ERROR, MQ5_BAD_AUTHENTICATION_METHOD, MQ5_NOT_AUTHORIZED));
+}
+
+static void again_row(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "wrong data in AUTH 0x%x",
+             row ? MQ5_CONTINUE_AUTHENTICATION : MQ5_RE_AUTHENTICATE);
 }
 
 static void fails_again(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
-    need(probe, !again(probe, wire, true), "any data will do for this method");
+    uint32_t row = probe_row(probe), steps = count_steps(wire);
+    bool accepted = again(probe, wire, row);
+    if (row && accepted && count_steps(wire) == steps + 1)
+        skip(probe, "this method needs no AUTH");
+    need(probe, !accepted, "any data will do for this method");
     want_closed(wire, "re-authentication that failed", NULL);
 }
 
 static void no_method(struct conform_probe *probe)
 {
     struct wire *wire = authenticated(probe);
-    send_auth(wire, MQ5_RE_AUTHENTICATE, NULL, NULL);
+    wire_send_auth(wire, MQ5_RE_AUTHENTICATE, NULL, nothing_said);
     want_no_step(probe, wire, "AUTH without a method", REASONS(MQ5_PROTOCOL_ERROR));
 }
 
@@ -254,15 +266,12 @@ static void flags_row(uint32_t row, struct conform_row *out)
 /* With the profile's method only the flags are wrong. */
 static void flags(struct conform_probe *probe)
 {
-    const char *method = probe_told(probe, "auth_method");
+    const char *method = method_of(probe);
     struct wire *wire = method ? authenticated(probe) : probe_connect(probe, "client");
     struct mq5_packet packet = {
         .type = MQ5_AUTH, .flags = wrong_flags(probe_row(probe), 0), .auth = {.reason = MQ5_RE_AUTHENTICATE}};
-    SET_PROPERTY(packet.auth.properties, authentication_method, MQ5_AUTHENTICATION_METHOD,
-                 span_text(method ? method : "mc5-method"));
-    if (method && data_of(probe, 0))
-        SET_PROPERTY(packet.auth.properties, authentication_data, MQ5_AUTHENTICATION_DATA,
-                     span_text(data_of(probe, 0)));
+    set_authentication(&packet.auth.properties, method ? method : "mc5-method",
+                       method ? first_word(probe) : nothing_said);
     wire_send_raw(wire, &packet, &(struct mq5_raw){.set_flags = true});
     want_no_step(probe, wire, "AUTH with wrong flags", REASONS(MQ5_MALFORMED_PACKET, MQ5_PROTOCOL_ERROR));
 }
@@ -272,7 +281,7 @@ static void flags(struct conform_probe *probe)
 static const struct received *worded(struct conform_probe *probe, const struct mq5_connect *login,
                                      enum mq5_property property)
 {
-    struct wire *wire = exchange(probe, login, STEPS);
+    struct wire *wire = exchanged(probe, login, EXCHANGE_RIGHT);
     const struct received *longest = NULL;
     for (uint32_t i = 0; i < wire_count(wire); i++) {
         const struct received *each = wire_at(wire, i);
@@ -285,7 +294,7 @@ static const struct received *worded(struct conform_probe *probe, const struct m
 
 static void left_out(struct conform_probe *probe, enum mq5_property property)
 {
-    struct mq5_connect login = login_with(probe, data_of(probe, 0));
+    struct mq5_connect login = login_with_method(probe);
     set_problem_information(&login, 1);
     const struct received *answer = worded(probe, &login, property);
     if (!answer)
@@ -370,7 +379,9 @@ CHECK_TABLE(checks_auth,
              .refs = {"MQTT-4.12.1-2"},
              .level = CONFORM_MUST,
              .needs = CONFORM_AUTH_METHOD,
-             .run = fails_again},
+             .run = fails_again,
+             .row_count = refused_count,
+             .row = again_row},
             {.id = "B-AUTH-011",
              .name = "AUTH without a method ends the connection",
              .refs = {"S3.15.2.2.2a"},

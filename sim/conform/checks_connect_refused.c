@@ -389,22 +389,53 @@ static void behind_login(struct conform_probe *probe)
     nothing_behind(probe, encoded(probe, &login), "a login that is refused");
 }
 
-/* Between CONNECT and CONNACK of an extended authentication nothing but AUTH and DISCONNECT may be sent. */
+/* Between CONNECT and CONNACK of an enhanced authentication nothing but AUTH and DISCONNECT may be sent. */
+static const struct {
+    const char *name;
+    enum mq5_type type, answer; /* 0: it has none */
+} within[] = {
+    {"PINGREQ within the authentication", MQ5_PINGREQ, MQ5_PINGRESP},
+    {"SUBSCRIBE within the authentication", MQ5_SUBSCRIBE, MQ5_SUBACK},
+    {"PUBLISH within the authentication", MQ5_PUBLISH, 0},
+};
+
+static uint32_t within_count(void)
+{
+    return sizeof(within) / sizeof(within[0]);
+}
+
+static void within_row(uint32_t row, struct conform_row *out)
+{
+    snprintf(out->name, sizeof(out->name), "%s", mq5_type_name((uint8_t)within[row].type));
+}
+
 static void behind_authentication(struct conform_probe *probe)
 {
-    struct mq5_connect login = probe_login(probe, 0);
-    const char *data = probe_told(probe, "auth_data");
-    SET_PROPERTY(login.properties, authentication_method, MQ5_AUTHENTICATION_METHOD,
-                 span_text(probe_told(probe, "auth_method")));
-    if (data)
-        SET_PROPERTY(login.properties, authentication_data, MQ5_AUTHENTICATION_DATA, span_text(data));
+    uint32_t row = probe_row(probe);
+    const char *topic = probe_topic(probe, "within");
+    struct wire *watcher = probe_connect(probe, "watcher");
+    wire_subscribe(watcher, topic, 0);
+    struct mq5_packet packet = {.type = MQ5_CONNECT, .connect = probe_login(probe, 10)};
+    set_authentication(&packet.connect.properties, probe_told(probe, "auth_method"),
+                       exchange_say(exchange_begin(probe, EXCHANGE_RIGHT), (struct span){NULL, 0}));
     struct wire *wire = probe_open(probe, "client");
-    wire_send(wire, &(struct mq5_packet){.type = MQ5_CONNECT, .connect = login});
+    wire_send(wire, &packet);
     if (!try_packet(wire, MQ5_AUTH, probe_patience(probe)))
         skip(probe, "the broker asks nothing back with this method");
-    wire_send(wire, &(struct mq5_packet){.type = MQ5_PINGREQ});
-    want_refused(wire, "PINGREQ within the authentication", REASONS(MQ5_PROTOCOL_ERROR));
-    want(probe, wire_count_of(wire, MQ5_PINGRESP) == 0, "PINGRESP before CONNACK");
+    struct mq5_subscription list[] = {subscription(probe_topic(probe, "other"), 0)};
+    packet = (struct mq5_packet){.type = (uint8_t)within[row].type};
+    if (packet.type == MQ5_SUBSCRIBE)
+        packet.subscribe = (struct mq5_subscribe){.packet_id = 1, .list = list, .count = 1};
+    if (packet.type == MQ5_PUBLISH)
+        packet.publish = message(topic, "within", 0);
+    wire_send(wire, &packet);
+    want_refused(wire, within[row].name, REASONS(MQ5_PROTOCOL_ERROR));
+    want(probe, !within[row].answer || wire_count_of(wire, within[row].answer) == 0, "%s is answered before CONNACK",
+         within[row].name);
+    struct wire *publisher = probe_connect(probe, "publisher");
+    wire_publish(publisher, topic, "marker", 0);
+    need_message(watcher, topic, "marker");
+    want(probe, wire_count_messages(watcher, topic, "within") == 0, "a message is published before CONNACK");
 }
 
 CHECK_TABLE(checks_connect_refused,
@@ -494,4 +525,6 @@ CHECK_TABLE(checks_connect_refused,
              .refs = {"MQTT-3.1.2-30"},
              .level = CONFORM_MUST,
              .needs = CONFORM_AUTH_METHOD,
-             .run = behind_authentication}, )
+             .run = behind_authentication,
+             .row_count = within_count,
+             .row = within_row}, )

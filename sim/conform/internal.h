@@ -61,7 +61,7 @@ struct trace {
 #define TRACE_LINES 20000
 uint32_t trace_event(struct conform_probe *probe, uint8_t wire, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The bytes as they may be shown: the run's password, and the one that the profile says is refused, are stars. Theirs when there is none, else a copy. */
+/* The bytes as they may be shown: the run's password, those that the profile tells, and what would give one of them away, are stars. Theirs when there is none, else a copy. */
 struct span trace_masked(struct conform_probe *probe, struct span bytes);
 /* A packet, or (decoded NULL) bytes that are none. Masks what is secret. */
 uint32_t trace_bytes(struct conform_probe *probe, const struct wire *wire, enum conform_direction direction,
@@ -151,6 +151,7 @@ struct conform_probe {
     uint32_t retained_count, retained_capacity, session_count, session_capacity;
     jmp_buf end;
     struct subscribed *subscribed; /* monitor.c: filters by client id */
+    struct exchange *exchanges;    /* words_auth.c */
     bool ending;                   /* wires are being closed: nothing judges any more */
 };
 
@@ -195,6 +196,8 @@ bool probe_pump(struct conform_probe *probe, const struct wire *wire, int64_t un
 bool probe_broker_is_quick(struct conform_probe *probe);
 /* Runs one check (or row), once. */
 void probe_run(struct suite *suite, struct conform_result *result, uint32_t row, uint32_t number, uint32_t attempt);
+
+void probe_end_exchanges(struct conform_probe *probe); /* words_auth.c */
 
 /* What is to be removed when the check has ended, and is in the journal until then. */
 void probe_left_retained(struct conform_probe *probe, struct span topic);

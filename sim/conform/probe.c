@@ -393,6 +393,7 @@ void probe_run(struct suite *suite, struct conform_result *result, uint32_t row,
         close_wires(probe);
     for (uint32_t i = 0; i < probe->wire_count; i++) /* interrupted while they were being closed */
         wire_drop(probe->wires[i]);
+    probe_end_exchanges(probe);
     remove_left(probe);
     judge_monitors(probe);
     result->took_us = clock_now_us() - result->began_us;

@@ -153,6 +153,15 @@ void conform_profile_close(struct conform_profile *profile)
     free(profile);
 }
 
+bool conform_profile_tell(struct conform_profile *profile, const char *key, const char *value)
+{
+    cJSON *told = cJSON_GetObjectItemCaseSensitive(profile->root, "told");
+    if (!told)
+        told = cJSON_AddObjectToObject(profile->root, "told");
+    cJSON_DeleteItemFromObjectCaseSensitive(told, key);
+    return cJSON_AddStringToObject(told, key, value) != NULL;
+}
+
 /* ---- asking ------------------------------------------------------------------------------------------------------------------- */
 
 static const cJSON *member(const struct conform_profile *profile, const char *name)

@@ -147,7 +147,7 @@ static const char *const need_names[CONFORM_NEEDS] = {
     "a filter that may not be subscribed to (profile: refused_filter)",
     "a login that is refused (profile: refused_user, refused_password)",
     "a client identifier that is refused (profile: refused_id)",
-    "an authentication method (profile: auth_method, auth_data)",
+    "an authentication method (profile: auth_method, and auth_data or auth_user)",
     "a broker of our own (--own-broker)",
     "TCP or TLS",
     "WebSocket",

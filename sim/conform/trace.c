@@ -100,16 +100,47 @@ static struct span mask_one(struct conform_probe *probe, struct span bytes, stru
     return shown;
 }
 
+static bool is_base64(uint8_t byte)
+{
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
+           byte == '+' || byte == '/' || byte == '=';
+}
+
+/* Whoever has a proof of SCRAM, or the broker's signature, can try passwords at leisure: "p=..." and "v=..." of a hash's length. */
+static struct span mask_proofs(struct conform_probe *probe, struct span bytes, struct span shown)
+{
+    enum { SHA_1_LENGTH = 28 }; /* the shortest */
+    for (uint32_t at = 0; at + 2 + SHA_1_LENGTH <= bytes.length; at++) {
+        uint32_t end = at + 2;
+        if ((bytes.data[at] != 'p' && bytes.data[at] != 'v') || bytes.data[at + 1] != '=')
+            continue;
+        while (end < bytes.length && is_base64(bytes.data[end]))
+            end++;
+        if (end - at - 2 < SHA_1_LENGTH)
+            continue;
+        if (shown.data == bytes.data)
+            shown.data = memcpy(arena_take(&probe->arena, bytes.length), bytes.data, bytes.length);
+        memset((uint8_t *)shown.data + at + 2, '*', end - at - 2);
+    }
+    return shown;
+}
+
 /* Looked for in what was sent, not in what is masked already: one secret may be the beginning of the other. */
 struct span trace_masked(struct conform_probe *probe, struct span bytes)
 {
     const struct conform_options *options = probe->suite->options;
-    const char *const secrets[] = {options->password, profile_told(options->profile, "refused_password")};
+    const char *const secrets[] = {options->password, profile_told(options->profile, "refused_password"),
+                                   profile_told(options->profile, "auth_password")};
+    const char *said = profile_told(options->profile, "auth_data");
     struct span shown = bytes;
     for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
         if (secrets[i])
             shown = mask_one(probe, bytes, shown, span_text(secrets[i]));
-    return shown;
+    for (size_t length; said && *said; said += length + (said[length] == '|')) {
+        length = strcspn(said, "|");
+        shown = mask_one(probe, bytes, shown, span_of(said, length));
+    }
+    return profile_told(options->profile, "auth_user") ? mask_proofs(probe, bytes, shown) : shown;
 }
 
 /* ---- packets ---------------------------------------------------------------------------------------------------------------- */
