@@ -165,6 +165,10 @@ void wire_ack(struct wire *wire, enum mq5_type type, uint16_t packet_id, uint8_t
 /* Skips when a lower QoS is granted than was asked for. A probe message has been through before it returns (a subscription may take a moment to
  * work) unless the filter has wildcards or is shared: then use wire_warm_up(). */
 void wire_subscribe(struct wire *wire, const char *filter, uint8_t qos);
+/* A client that connects and does that. */
+struct wire *probe_subscriber(struct conform_probe *probe, const char *name, const char *filter, uint8_t qos);
+struct wire *probe_subscriber_as(struct conform_probe *probe, const char *name, const struct mq5_connect *login,
+                                 const char *filter, uint8_t qos);
 /* Everything chosen by hand; needs an answer, returns it. subscription_id 0: none. No warming up. */
 const struct mq5_suback *wire_subscribe_with(struct wire *wire, const struct mq5_subscription *list, uint32_t count,
                                              uint32_t subscription_id);
@@ -222,7 +226,7 @@ struct wire *probe_one_in_flight(struct conform_probe *probe, const char *topic,
 
 /* ---- sessions left and taken up again (words_session.c) ------------------------------------------------------------------- */
 
-/* The CONNECT of a client that resumes its session, or begins one, which is kept for KEPT_S. */
+/* The CONNECT of a client that resumes its session, or begins one, which is kept for KEPT_S (in 3.1.1: Clean Session 0, until somebody clears it). */
 #define KEPT_S 120
 struct mq5_connect probe_login_kept(struct conform_probe *probe, uint32_t number);
 /* As probe_connect_as(), acknowledging by hand from the first packet on. */
@@ -240,6 +244,10 @@ void wire_publish_many(struct wire *wire, const char *topic, uint32_t first, uin
 uint32_t wire_count_numbered(const struct wire *wire, const char *topic, int qos);
 /* The same: ever higher ones. Needs all `count` of them (more than half with QoS 0, which may be dropped). */
 void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first, uint32_t count);
+/* The same from 0 on, once the last of them has come. */
+void want_all_in_order(struct wire *wire, const char *topic, uint8_t qos, uint32_t count);
+/* The whole conversation: so many of one publisher's on one topic, to a subscriber. */
+void want_order_kept(struct conform_probe *probe, uint8_t qos, uint32_t count);
 
 /* ---- enhanced authentication (words_auth.c) ------------------------------------------------------------------------------- */
 

@@ -8,14 +8,6 @@
 
 /* ---- words ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Clean Session 0. */
-static struct mq5_connect kept_login(struct conform_probe *probe, uint32_t number)
-{
-    struct mq5_connect login = probe_login(probe, number);
-    login.clean_start = false;
-    return login;
-}
-
 static struct span connect_bytes(struct conform_probe *probe, const struct mq5_connect *login)
 {
     return probe_encode(probe, &(struct mq5_packet){.type = MQ5_CONNECT, .connect = *login}, NULL);
@@ -70,12 +62,18 @@ static void second_connect(struct conform_probe *probe)
 #define LEVEL_AT 8 /* in a CONNECT whose length is one byte: 2 + 6 */
 #define FLAGS_AT 9
 
-/* A broker of 5.0 may answer in the manner of 5.0. */
-static void protocol_level(struct conform_probe *probe)
+static struct bytes changeable_connect(struct conform_probe *probe)
 {
     struct mq5_connect login = probe_login(probe, 0);
     struct bytes bytes = probe_change(probe, &(struct mq5_packet){.type = MQ5_CONNECT, .connect = login});
     need(probe, bytes.data[1] < 0x80, "the CONNECT is longer than usual");
+    return bytes;
+}
+
+/* A broker of 5.0 may answer in the manner of 5.0. */
+static void protocol_level(struct conform_probe *probe)
+{
+    struct bytes bytes = changeable_connect(probe);
     bytes.data[LEVEL_AT] = 2;
     struct wire *wire = probe_open(probe, "client");
     wire_send_bytes(wire, bytes.data, bytes.length);
@@ -88,9 +86,7 @@ static void protocol_level(struct conform_probe *probe)
 
 static void reserved_flag(struct conform_probe *probe)
 {
-    struct mq5_connect login = probe_login(probe, 0);
-    struct bytes bytes = probe_change(probe, &(struct mq5_packet){.type = MQ5_CONNECT, .connect = login});
-    need(probe, bytes.data[1] < 0x80, "the CONNECT is longer than usual");
+    struct bytes bytes = changeable_connect(probe);
     bytes.data[FLAGS_AT] |= 1;
     struct wire *wire = probe_open(probe, "client");
     wire_send_bytes(wire, bytes.data, bytes.length);
@@ -144,7 +140,7 @@ static void wrong_connect(struct conform_probe *probe)
 
 static void empty_id_kept(struct conform_probe *probe)
 {
-    struct mq5_connect login = kept_login(probe, 0);
+    struct mq5_connect login = probe_login_kept(probe, 0);
     login.client_id = (struct span){0};
     struct span bytes = connect_bytes(probe, &login);
     struct wire *wire = probe_open(probe, "nameless");
@@ -172,7 +168,7 @@ static void long_id(struct conform_probe *probe)
 static void session_resumed(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "kept");
-    struct mq5_connect login = kept_login(probe, 0);
+    struct mq5_connect login = probe_login_kept(probe, 0);
     struct wire *wire = probe_connect_as(probe, "first", &login);
     want(probe, !wire_connack(wire)->session_present, "Session Present 1 for a client that was never here");
     wire_subscribe(wire, topic, 1);
@@ -199,9 +195,8 @@ static void kept_while_away(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "away");
     if (qos == 2 && !probe_has(probe, CONFORM_QOS_2))
         skip(probe, "needs QoS 2");
-    struct mq5_connect login = kept_login(probe, 0);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, qos);
+    struct mq5_connect login = probe_login_kept(probe, 0);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, qos);
     wire_disconnect(wire, MQ5_SUCCESS);
     wire_publish(probe_connect(probe, "publisher"), topic, "while away", qos);
     wire = probe_connect_as(probe, "again", &login);
@@ -215,9 +210,8 @@ static void kept_while_away(struct conform_probe *probe)
 static void clean_session(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "forgotten"), *other = probe_topic(probe, "marker");
-    struct mq5_connect kept = kept_login(probe, 0), clean = probe_login(probe, 0);
-    struct wire *wire = probe_connect_as(probe, "first", &kept);
-    wire_subscribe(wire, topic, 1);
+    struct mq5_connect kept = probe_login_kept(probe, 0), clean = probe_login(probe, 0);
+    struct wire *wire = probe_subscriber_as(probe, "first", &kept, topic, 1);
     wire_disconnect(wire, MQ5_SUCCESS);
     wire = probe_connect_as(probe, "clean", &clean);
     want(probe, !wire_connack(wire)->session_present, "Session Present 1 with Clean Session 1");
@@ -255,28 +249,29 @@ static void taken_over(struct conform_probe *probe)
 
 /* ---- wills ---------------------------------------------------------------------------------------------------------------------------- */
 
+static void die(struct conform_probe *probe, uint32_t number, const char *topic, const char *will, bool retain)
+{
+    struct mq5_connect login = probe_login(probe, number);
+    set_will(&login, topic, will, 1, retain, 0);
+    wire_end(probe_connect_as(probe, "mortal", &login), WIRE_FIN);
+}
+
 static void will_published(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = probe_connect(probe, "watcher");
-    wire_subscribe(watcher, topic, 1);
-    struct mq5_connect login = probe_login(probe, 1);
-    set_will(&login, topic, "gone", 1, false, 0);
-    wire_end(probe_connect_as(probe, "mortal", &login), WIRE_FIN);
+    struct wire *watcher = probe_subscriber(probe, "watcher", topic, 1);
+    die(probe, 1, topic, "gone", false);
     want(probe, !want_message(watcher, topic, "gone")->packet.publish.retain, "the will comes with RETAIN 1");
 }
 
 static void will_taken_away(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = probe_connect(probe, "watcher");
-    wire_subscribe(watcher, topic, 1);
+    struct wire *watcher = probe_subscriber(probe, "watcher", topic, 1);
     struct mq5_connect login = probe_login(probe, 1);
     set_will(&login, topic, "not gone", 1, false, 0);
     wire_disconnect(probe_connect_as(probe, "client", &login), MQ5_SUCCESS);
-    struct mq5_connect other = probe_login(probe, 2);
-    set_will(&other, topic, "control", 1, false, 0);
-    wire_end(probe_connect_as(probe, "mortal", &other), WIRE_FIN);
+    die(probe, 2, topic, "control", false);
     need_message(watcher, topic, "control");
     probe_settle(probe);
     want(probe, wire_count_messages(watcher, topic, "not gone") == 0, "the will is published after DISCONNECT");
@@ -285,11 +280,8 @@ static void will_taken_away(struct conform_probe *probe)
 static void will_retained(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = probe_connect(probe, "watcher");
-    wire_subscribe(watcher, topic, 1);
-    struct mq5_connect login = probe_login(probe, 1);
-    set_will(&login, topic, "kept", 1, true, 0);
-    wire_end(probe_connect_as(probe, "mortal", &login), WIRE_FIN);
+    struct wire *watcher = probe_subscriber(probe, "watcher", topic, 1);
+    die(probe, 1, topic, "kept", true);
     need_message(watcher, topic, "kept");
     const struct received *kept = probe_kept(probe, topic, "kept");
     want(probe, kept != NULL, "a will with Will Retain 1 is not retained");

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #define ROWS(list) ((uint32_t)(sizeof(list) / sizeof((list)[0])))
-#define MANY       50
 
 /* ---- packets that are wrong ------------------------------------------------------------------------------------------------------------ */
 
@@ -148,8 +147,7 @@ static void answered_by_id(struct conform_probe *probe)
 static void qos_0(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "q0");
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 0);
+    struct wire *wire = probe_subscriber(probe, "subscriber", topic, 0);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, "once", 0);
     const struct mq5_publish *publish = &want_message(wire, topic, "once")->packet.publish;
@@ -159,8 +157,7 @@ static void qos_0(struct conform_probe *probe)
 static void qos_1(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "q1");
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber(probe, "subscriber", topic, 1);
     wire_publish(probe_connect(probe, "publisher"), topic, "at least once", 1);
     const struct mq5_publish *publish = &want_message(wire, topic, "at least once")->packet.publish;
     want(probe, publish->qos == 1 && publish->packet_id, "QoS %u, packet identifier %u", publish->qos,
@@ -171,8 +168,7 @@ static void qos_1(struct conform_probe *probe)
 static void qos_2(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "q2");
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 2);
+    struct wire *wire = probe_subscriber(probe, "subscriber", topic, 2);
     wire_hold_acks(wire, true);
     wire_publish(probe_connect(probe, "publisher"), topic, "exactly once", 2);
     const struct mq5_publish *publish = &want_message(wire, topic, "exactly once")->packet.publish;
@@ -208,25 +204,26 @@ static void qos_2_again(struct conform_probe *probe)
 
 /* ---- what is sent again ------------------------------------------------------------------------------------------------------------------ */
 
-static struct mq5_connect kept_login(struct conform_probe *probe, uint32_t number)
+/* A subscriber that holds a message without acknowledging it; *id is the message's. */
+static struct wire *hold_one(struct conform_probe *probe, const struct mq5_connect *login, const char *topic,
+                             uint8_t qos, uint16_t *id)
 {
-    struct mq5_connect login = probe_login(probe, number);
-    login.clean_start = false;
-    return login;
+    struct wire *wire = probe_connect_holding(probe, "first", login);
+    struct mq5_subscription list = subscription(topic, qos);
+    need_granted(wire, wire_subscribe_with(wire, &list, 1, 0), 1);
+    wire_publish(probe_connect(probe, "publisher"), topic, "held", qos);
+    *id = need_message(wire, topic, "held")->packet.publish.packet_id;
+    return wire;
 }
 
 static void publish_again(struct conform_probe *probe)
 {
+    uint16_t id;
     const char *topic = probe_topic(probe, "again");
-    struct mq5_connect login = kept_login(probe, 0);
-    struct wire *wire = probe_connect_holding(probe, "first", &login);
-    struct mq5_subscription list = subscription(topic, 1);
-    need_granted(wire, wire_subscribe_with(wire, &list, 1, 0), 1);
-    wire_publish(probe_connect(probe, "publisher"), topic, "unacknowledged", 1);
-    uint16_t id = need_message(wire, topic, "unacknowledged")->packet.publish.packet_id;
-    wire_end(wire, WIRE_FIN);
-    wire = probe_resume_holding(probe, "again", &login);
-    const struct mq5_publish *again = &want_message(wire, topic, "unacknowledged")->packet.publish;
+    struct mq5_connect login = probe_login_kept(probe, 0);
+    wire_end(hold_one(probe, &login, topic, 1, &id), WIRE_FIN);
+    struct wire *wire = probe_resume_holding(probe, "again", &login);
+    const struct mq5_publish *again = &want_message(wire, topic, "held")->packet.publish;
     want(probe, again->packet_id == id, "it comes again under %u instead of %u", again->packet_id, id);
     want(probe, again->dup, "it comes again with DUP 0");
     wire_ack(wire, MQ5_PUBACK, again->packet_id, 0);
@@ -234,13 +231,10 @@ static void publish_again(struct conform_probe *probe)
 
 static void release_again(struct conform_probe *probe)
 {
+    uint16_t id;
     const char *topic = probe_topic(probe, "again");
-    struct mq5_connect login = kept_login(probe, 0);
-    struct wire *wire = probe_connect_holding(probe, "first", &login);
-    struct mq5_subscription list = subscription(topic, 2);
-    need_granted(wire, wire_subscribe_with(wire, &list, 1, 0), 1);
-    wire_publish(probe_connect(probe, "publisher"), topic, "half done", 2);
-    uint16_t id = need_message(wire, topic, "half done")->packet.publish.packet_id;
+    struct mq5_connect login = probe_login_kept(probe, 0);
+    struct wire *wire = hold_one(probe, &login, topic, 2, &id);
     wire_ack(wire, MQ5_PUBREC, id, 0);
     need_packet(wire, MQ5_PUBREL, NULL);
     wire_end(wire, WIRE_FIN);
@@ -253,12 +247,7 @@ static void release_again(struct conform_probe *probe)
 
 static void in_order(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "order");
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 1);
-    wire_publish_many(probe_connect(probe, "publisher"), topic, 1, MANY, 1);
-    need_message(wire, topic, probe_text(probe, "%d", MANY));
-    want_in_order(wire, topic, 1, 1, MANY);
+    want_order_kept(probe, 1, 50);
 }
 
 /* ---- retained messages --------------------------------------------------------------------------------------------------------------------- */
@@ -275,8 +264,7 @@ static void retained_comes(struct conform_probe *probe)
 static void retained_passes(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "retained");
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber(probe, "subscriber", topic, 1);
     wire_publish_retained(probe_connect(probe, "publisher"), topic, "passes", 1);
     want(probe, !want_message(wire, topic, "passes")->packet.publish.retain,
          "RETAIN 1 to a subscription that was there before");

@@ -57,8 +57,7 @@ static void every_field(struct conform_probe *probe)
     static const struct mq5_user_property user[] = {{{(const uint8_t *)"one", 3}, {(const uint8_t *)"1", 1}},
                                                     {{(const uint8_t *)"one", 3}, {(const uint8_t *)"2", 1}}};
     const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = probe_connect(probe, "watcher");
-    wire_subscribe(watcher, topic, 0);
+    struct wire *watcher = probe_subscriber(probe, "watcher", topic, 0);
     struct mq5_connect login = probe_login(probe, 1);
     set_will(&login, topic, "in its place", 0, false, 0);
     SET_PROPERTY(login.will_properties, content_type, MQ5_CONTENT_TYPE, span_text("text"));
@@ -84,8 +83,7 @@ static void every_field(struct conform_probe *probe)
 static void pipelined(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "pipelined");
-    struct wire *watcher = probe_connect(probe, "watcher");
-    wire_subscribe(watcher, topic, 0);
+    struct wire *watcher = probe_subscriber(probe, "watcher", topic, 0);
     struct mq5_subscription list = subscription(probe_topic(probe, "own"), 0);
     struct wire *wire = probe_open(probe, "client");
     wire_gather(wire);
@@ -246,8 +244,7 @@ static void two_ids(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "one");
     set_session_expiry(&one, 60);
     set_session_expiry(&two, 60);
-    struct wire *wire = probe_connect_as(probe, "one", &one);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "one", &one, topic, 1);
     wire_disconnect(wire, MQ5_SUCCESS);
     wire = probe_resume(probe, "two", &two, false);
     want(probe, !wire_connack(wire)->session_present, "a client is given the session of another client identifier");
@@ -282,8 +279,7 @@ static struct mq5_connect leave_behind(struct conform_probe *probe, const char *
 {
     struct mq5_connect login = probe_login(probe, 0);
     set_session_expiry(&login, 60);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     if (rudely) {
         wire_end(wire, WIRE_FIN);
         probe_wait(probe, 500 * US_PER_MS);
@@ -334,8 +330,7 @@ static void cleaned(struct conform_probe *probe)
 static void expiry_absent(struct conform_probe *probe)
 {
     struct mq5_connect login = probe_login(probe, 0);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, probe_topic(probe, "short"), 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, probe_topic(probe, "short"), 1);
     need(probe,
          !(wire_connack(wire)->properties.present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL)) ||
              wire_connack(wire)->properties.session_expiry_s == 0,

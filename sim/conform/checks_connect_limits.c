@@ -114,8 +114,7 @@ static void dropped_from_queue(struct conform_probe *probe)
     uint32_t limit = (uint32_t)strlen(topic) + ROOM;
     struct mq5_connect login = probe_login(probe, 50);
     set_session_expiry(&login, 60);
-    struct wire *wire = probe_connect_as(probe, "takes everything", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "takes everything", &login, topic, 1);
     wire_disconnect(wire, MQ5_SUCCESS);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, payload_for(probe, topic, 1, limit + 1000), 1);

@@ -346,8 +346,7 @@ static void refused_login(struct conform_probe *probe)
 static void nothing_behind(struct conform_probe *probe, struct span connect, const char *what)
 {
     const char *topic = probe_topic(probe, "behind");
-    struct wire *watcher = probe_connect(probe, "watcher");
-    wire_subscribe(watcher, topic, 0);
+    struct wire *watcher = probe_subscriber(probe, "watcher", topic, 0);
     struct wire *wire = probe_open(probe, "refused");
     struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(topic, "behind", 1)};
     packet.publish.packet_id = 1;

@@ -267,8 +267,7 @@ static void publish_it(struct conform_probe *probe, const struct mq5_publish *pu
 static const struct received *live(struct conform_probe *probe, const char *filter, const char *topic,
                                    const struct mq5_publish *publish)
 {
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, filter, publish->qos);
+    struct wire *wire = probe_subscriber(probe, "subscriber", filter, publish->qos);
     if (filter != topic)
         wire_warm_up(wire, topic);
     publish_it(probe, publish);
@@ -280,8 +279,7 @@ static const struct received *sent_again(struct conform_probe *probe, const char
 {
     struct mq5_connect login = probe_login(probe, 50);
     set_session_expiry(&login, 60);
-    struct wire *wire = probe_connect_as(probe, "subscriber", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "subscriber", &login, topic, 1);
     wire_hold_acks(wire, true);
     publish_it(probe, publish);
     need_message(wire, topic, "carried");

@@ -28,14 +28,7 @@ static void row_qos_0(uint32_t row, struct conform_row *out)
 
 static void in_order(struct conform_probe *probe)
 {
-    enum { MESSAGES = 60 };
-    const char *topic = probe_topic(probe, "t");
-    uint8_t qos = (uint8_t)probe_row(probe);
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, qos);
-    wire_publish_many(probe_connect(probe, "publisher"), topic, 0, MESSAGES, qos);
-    need_message(wire, topic, probe_text(probe, "%d", MESSAGES - 1));
-    want_in_order(wire, topic, qos, 0, MESSAGES);
+    want_order_kept(probe, (uint8_t)probe_row(probe), 60);
 }
 
 /* Topics and QoS take turns: each of them has an order of its own. */
@@ -80,8 +73,7 @@ static void through_a_window(struct conform_probe *probe)
     uint8_t qos = (uint8_t)(probe_row(probe) + 1);
     struct mq5_connect login = probe_login(probe, KEPT);
     set_receive_maximum(&login, 3);
-    struct wire *wire = probe_connect_as(probe, "narrow subscriber", &login);
-    wire_subscribe(wire, topic, qos);
+    struct wire *wire = probe_subscriber_as(probe, "narrow subscriber", &login, topic, qos);
     wire_hold_acks(wire, true);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish_many(publisher, topic, 0, MESSAGES / 2, qos);
@@ -94,8 +86,7 @@ static void through_a_window(struct conform_probe *probe)
             wire_ack(wire, qos == 1 ? MQ5_PUBACK : MQ5_PUBREC, received->packet.publish.packet_id, MQ5_SUCCESS);
     }
     wire_publish_many(publisher, topic, MESSAGES / 2, MESSAGES / 2, qos);
-    need_message(wire, topic, probe_text(probe, "%d", MESSAGES - 1));
-    want_in_order(wire, topic, qos, 0, MESSAGES);
+    want_all_in_order(wire, topic, qos, MESSAGES);
 }
 
 /* Queued while the client is away, and published while the queue runs dry. */
@@ -112,8 +103,7 @@ static void through_a_queue(struct conform_probe *probe, uint32_t queued, uint32
     wire = probe_resume(probe, "subscriber again", &login, false);
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
     wire_publish_many(publisher, topic, queued, live, qos);
-    need_message(wire, topic, probe_text(probe, "%u", queued + live - 1));
-    want_in_order(wire, topic, qos, 0, queued + live);
+    want_all_in_order(wire, topic, qos, queued + live);
 }
 
 static void queue(struct conform_probe *probe)
@@ -142,20 +132,12 @@ static void sent_again(struct conform_probe *probe)
     wire_publish_many(publisher, topic, MESSAGES, MESSAGES, qos);
     wire = probe_resume(probe, "subscriber again", &login, false);
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
-    need_message(wire, topic, probe_text(probe, "%d", 2 * MESSAGES - 1));
-    want_in_order(wire, topic, qos, 0, 2 * MESSAGES);
+    want_all_in_order(wire, topic, qos, 2 * MESSAGES);
 }
 
 static void many_on_one_topic(struct conform_probe *probe)
 {
-    enum { MESSAGES = 1000 };
-    const char *topic = probe_topic(probe, "t");
-    uint8_t qos = (uint8_t)probe_row(probe);
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, qos);
-    wire_publish_many(probe_connect(probe, "publisher"), topic, 0, MESSAGES, qos);
-    need_message(wire, topic, probe_text(probe, "%d", MESSAGES - 1));
-    want_in_order(wire, topic, qos, 0, MESSAGES);
+    want_order_kept(probe, (uint8_t)probe_row(probe), 1000);
 }
 
 /* Publishers that know nothing of each other, and subscribers of all of them. */
@@ -177,9 +159,7 @@ static void many_publishers(struct conform_probe *probe)
             wire_publish_many(publishers[p], probe_topic(probe, "%d", p), round * AT_ONCE, AT_ONCE, 1);
     for (int s = 0; s < 3; s++)
         for (int p = 0; p < PUBLISHERS; p++) {
-            const char *topic = probe_topic(probe, "%d", p);
-            need_message(subscribers[s], topic, probe_text(probe, "%d", ROUNDS * AT_ONCE - 1));
-            want_in_order(subscribers[s], topic, 1, 0, ROUNDS * AT_ONCE);
+            want_all_in_order(subscribers[s], probe_topic(probe, "%d", p), 1, ROUNDS * AT_ONCE);
         }
 }
 

@@ -141,6 +141,23 @@ static void qos_row(uint32_t row, struct conform_row *out)
     snprintf(out->name, sizeof(out->name), "three overlapping subscriptions, QoS %u", row);
 }
 
+/* What comes of one message when the subscriptions overlap. At least so many identifiers are waited for: perhaps a copy is late. */
+static struct copies copies_for(struct conform_probe *probe, const char *topic, uint8_t qos, const char *const *filters,
+                                const uint32_t *ids, uint32_t count, uint32_t least)
+{
+    struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
+    for (uint32_t i = 0; i < count; i++)
+        subscribe_as(probe, wire, filters[i], qos, ids[i]);
+    wire_warm_up(wire, topic);
+    wire_publish(publisher, topic, "message", qos);
+    struct copies copies = all_copies(probe, wire, publisher, topic, "message", qos);
+    if (copies.count == 1 && copies.id_count < least) {
+        probe_wait(probe, MORE_US);
+        copies = copies_of(wire, topic, "message");
+    }
+    return copies;
+}
+
 static struct copies overlapping(struct conform_probe *probe)
 {
     uint8_t qos = (uint8_t)probe_row(probe);
@@ -148,17 +165,7 @@ static struct copies overlapping(struct conform_probe *probe)
         skip(probe, "needs QoS 2");
     const char *level = qos == 1 ? probe_client_id(probe, 1) : "b", *topic = probe_topic(probe, "a/%s", level);
     const char *const filters[] = {topic, probe_topic(probe, "+/%s", level), probe_topic(probe, "a/#")};
-    struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
-    for (uint32_t i = 0; i < ROWS(three_ids); i++)
-        subscribe_as(probe, wire, filters[i], qos, three_ids[i]);
-    wire_warm_up(wire, topic);
-    wire_publish(publisher, topic, "message", qos);
-    struct copies copies = all_copies(probe, wire, publisher, topic, "message", qos);
-    if (copies.count == 1 && copies.id_count < ROWS(three_ids)) { /* perhaps others are late */
-        probe_wait(probe, MORE_US);
-        copies = copies_of(wire, topic, "message");
-    }
-    return copies;
+    return copies_for(probe, topic, qos, filters, three_ids, ROWS(three_ids), ROWS(three_ids));
 }
 
 static void one_copy(struct conform_probe *probe)
@@ -186,20 +193,16 @@ static void several_copies(struct conform_probe *probe)
              three_ids[i], count_id(&copies, three_ids[i]), copies.count);
 }
 
+static struct copies copies_for_two(struct conform_probe *probe, uint32_t first_id, uint32_t second_id, uint32_t least)
+{
+    const char *const filters[] = {probe_topic(probe, "a/b"), probe_topic(probe, "a/+")};
+    return copies_for(probe, filters[0], 1, filters, (const uint32_t[]){first_id, second_id}, 2, least);
+}
+
 /* One with an identifier, one without. */
 static void one_without(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "a/b");
-    struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
-    subscribe_as(probe, wire, topic, 1, 0);
-    subscribe_as(probe, wire, probe_topic(probe, "a/+"), 1, 7);
-    wire_warm_up(wire, topic);
-    wire_publish(publisher, topic, "message", 1);
-    struct copies copies = all_copies(probe, wire, publisher, topic, "message", 1);
-    if (copies.count == 1 && copies.id_count == 0) {
-        probe_wait(probe, MORE_US);
-        copies = copies_of(wire, topic, "message");
-    }
+    struct copies copies = copies_for_two(probe, 0, 7, 1);
     want(probe, count_id(&copies, 7) == 1 && copies.id_count == 1,
          "%u copies with %u Subscription Identifiers, %u of them the one that there is", copies.count, copies.id_count,
          count_id(&copies, 7));
@@ -209,13 +212,7 @@ static void one_without(struct conform_probe *probe)
 /* The same identifier for both: the standard lets it come twice in one copy, and it says the same once. */
 static void same_twice(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "a/b");
-    struct wire *wire = probe_connect(probe, "subscriber"), *publisher = probe_connect(probe, "publisher");
-    subscribe_as(probe, wire, topic, 1, 9);
-    subscribe_as(probe, wire, probe_topic(probe, "a/+"), 1, 9);
-    wire_warm_up(wire, topic);
-    wire_publish(publisher, topic, "message", 1);
-    struct copies copies = all_copies(probe, wire, publisher, topic, "message", 1);
+    struct copies copies = copies_for_two(probe, 9, 9, 0);
     want(probe, copies.least > 0, "a copy has no Subscription Identifier");
     want(probe, count_id(&copies, 9) == copies.id_count && copies.id_count <= 2,
          "%u Subscription Identifiers in %u copies, %u of them the one that there is", copies.id_count, copies.count,

@@ -11,8 +11,7 @@
 static void topic_arrives(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "Room 7/\xC3\xA9t\xC3\xA9/./-_~!");
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber(probe, "subscriber", topic, 1);
     wire_publish(probe_connect(probe, "publisher"), topic, "named", 1);
     const struct received *received = want_message(wire, NULL, "named");
     want(probe, span_equal(received->packet.publish.topic, span_text(topic)), "the topic is not the one published to");
@@ -20,8 +19,7 @@ static void topic_arrives(struct conform_probe *probe)
 
 static void topic_by_wildcard(struct conform_probe *probe)
 {
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, probe_topic(probe, "+/x/#"), 1);
+    struct wire *wire = probe_subscriber(probe, "subscriber", probe_topic(probe, "+/x/#"), 1);
     wire_warm_up(wire, probe_topic(probe, "w/x"));
     struct wire *publisher = probe_connect(probe, "publisher");
     const char *const names[] = {"a/x", "A/x/y", "b/x//z", "/x/"};

@@ -14,13 +14,6 @@ static void publish_as(struct wire *wire, struct mq5_publish publish, uint16_t p
     wire_send(wire, &packet);
 }
 
-static struct wire *subscriber_of(struct conform_probe *probe, const char *topic)
-{
-    struct wire *wire = probe_connect(probe, "subscriber");
-    wire_subscribe(wire, topic, 2);
-    return wire;
-}
-
 /* How often the message has come, when one that was published after it is there. */
 static uint32_t delivered(struct conform_probe *probe, struct wire *subscriber, const char *topic, const char *payload,
                           uint8_t qos)
@@ -60,7 +53,8 @@ static void answered(struct conform_probe *probe)
 {
     uint8_t qos = (uint8_t)probe_row(probe);
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     publish_as(wire, message(topic, "m", qos), qos ? 3 : 0, false);
     if (qos == 1)
         want_packet(wire, MQ5_PUBACK, "PUBACK for QoS 1");
@@ -79,7 +73,8 @@ static void qos_1(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     uint16_t id = ids[probe_row(probe)];
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     publish_as(wire, message(topic, "m", 1), id, false);
     const struct mq5_ack *ack = &want_packet(wire, MQ5_PUBACK, "PUBACK")->packet.ack;
     want(probe, ack->packet_id == id, "PUBACK for %u instead of %u", ack->packet_id, id);
@@ -93,7 +88,8 @@ static void qos_2(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     uint16_t id = ids[probe_row(probe)];
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     publish_as(wire, message(topic, "m", 2), id, false);
     const struct mq5_ack *ack = &want_packet(wire, MQ5_PUBREC, "PUBREC")->packet.ack;
     want(probe, ack->packet_id == id, "PUBREC for %u instead of %u", ack->packet_id, id);
@@ -109,7 +105,8 @@ static void release(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     uint16_t id = ids[probe_row(probe)];
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     publish_as(wire, message(topic, "m", 2), id, false);
     need(probe, need_packet(wire, MQ5_PUBREC, "PUBREC")->packet.ack.reason < 0x80, "the message is refused");
     wire_ack(wire, MQ5_PUBREL, id, MQ5_SUCCESS);
@@ -126,7 +123,8 @@ static void burst(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "t");
     uint8_t qos = (uint8_t)(probe_row(probe) + 1);
     uint32_t count = probe_broker(probe)->receive_maximum < 10 ? probe_broker(probe)->receive_maximum : 10;
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     bool acknowledged[11] = {false}, completed[11] = {false};
     wire_gather(wire);
     for (uint32_t i = 1; i <= count; i++)
@@ -166,7 +164,7 @@ static void row_qos(uint32_t row, struct conform_row *out)
 static void same_id_both_ways(struct conform_probe *probe)
 {
     const char *down = probe_topic(probe, "down"), *up = probe_topic(probe, "up");
-    struct wire *wire = probe_connect(probe, "client"), *subscriber = subscriber_of(probe, up);
+    struct wire *wire = probe_connect(probe, "client"), *subscriber = probe_subscriber(probe, "subscriber", up, 2);
     wire_subscribe(wire, down, 2);
     wire_hold_acks(wire, true);
     wire_publish(probe_connect(probe, "publisher"), down, "down", 2);
@@ -229,16 +227,14 @@ static void every_session(struct conform_probe *probe)
         skip(probe, "needs QoS 2");
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *away = probe_connect_as(probe, "who will be away", &login);
-    wire_subscribe(away, topic, qos);
+    struct wire *away = probe_subscriber_as(probe, "who will be away", &login, topic, qos);
     wire_disconnect(away, MQ5_SUCCESS);
     struct wire *here[3];
     for (int i = 0; i < 3; i++) {
         here[i] = probe_connect(probe, "subscriber");
         wire_subscribe(here[i], topic, (uint8_t)(i <= qos ? i : 1));
     }
-    struct wire *publisher = probe_connect(probe, "publisher and subscriber");
-    wire_subscribe(publisher, topic, qos);
+    struct wire *publisher = probe_subscriber(probe, "publisher and subscriber", topic, qos);
     wire_publish(publisher, topic, "m", qos);
     for (int i = 0; i < 3; i++)
         want_message(here[i], topic, "m");
@@ -258,7 +254,8 @@ static void row_dup(uint32_t row, struct conform_row *out)
 static void qos_1_again(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     for (int i = 0; i < 3; i++) {
         publish_as(wire, message(topic, "m", 1), 9, i && probe_row(probe));
         need(probe, need_packet(wire, MQ5_PUBACK, "PUBACK")->packet.ack.reason < 0x80, "the message is refused");
@@ -270,7 +267,8 @@ static void qos_1_again(struct conform_probe *probe)
 static void qos_2_after_completion(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     for (int i = 0; i < 3; i++) {
         publish_as(wire, message(topic, "m", 2), 9, i && probe_row(probe));
         need(probe, need_packet(wire, MQ5_PUBREC, "PUBREC")->packet.ack.reason < 0x80, "the message is refused");
@@ -309,7 +307,8 @@ static void qos_2_again(struct conform_probe *probe)
 {
     const struct repeat *repeat = &repeats[probe_row(probe)];
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     publish_as(wire, message(topic, "m", 2), 9, false);
     need(probe, need_packet(wire, MQ5_PUBREC, "PUBREC")->packet.ack.reason < 0x80, "the message is refused");
     bool goes_on = true;
@@ -350,7 +349,7 @@ static void qos_2_interrupted(struct conform_probe *probe)
 {
     uint32_t row = probe_row(probe), times = row == AGAIN_PUBLISH_TWICE ? 2 : 1;
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic);
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2);
     struct mq5_connect login = probe_login_kept(probe, KEPT);
     struct wire *wire = probe_connect_as(probe, "publisher", &login);
     publish_as(wire, message(topic, "m", 2), 9, false);
@@ -398,7 +397,8 @@ static void publish_refused(struct conform_probe *probe, struct wire *wire, uint
 static void qos_2_after_refusal(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     publish_refused(probe, wire, 9);
     publish_as(wire, message(topic, "m", 2), 9, probe_row(probe));
     const struct mq5_ack *ack = &want_packet(wire, MQ5_PUBREC, "PUBREC")->packet.ack;
@@ -419,7 +419,8 @@ static void row_expired(uint32_t row, struct conform_row *out)
 static void expired_between(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = subscriber_of(probe, topic), *wire = probe_connect(probe, "publisher");
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2),
+                *wire = probe_connect(probe, "publisher");
     struct mq5_publish publish = message(topic, "m", 2);
     SET_PROPERTY(publish.properties, message_expiry_s, MQ5_MESSAGE_EXPIRY_INTERVAL, 1);
     publish_as(wire, publish, 9, false);

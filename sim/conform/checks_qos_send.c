@@ -518,8 +518,7 @@ static void sent_does_not_expire(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "subscriber", &login);
-    wire_subscribe(wire, topic, 2);
+    struct wire *wire = probe_subscriber_as(probe, "subscriber", &login, topic, 2);
     wire_hold_acks(wire, true);
     struct mq5_publish publish = message(topic, "m", 2);
     SET_PROPERTY(publish.properties, message_expiry_s, MQ5_MESSAGE_EXPIRY_INTERVAL, 3);

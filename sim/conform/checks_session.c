@@ -10,8 +10,7 @@
  * published after subscribing comes to both. */
 static void want_no_subscription(struct conform_probe *probe, struct wire *wire, const char *topic)
 {
-    struct wire *publisher = probe_connect(probe, "publisher and control");
-    wire_subscribe(publisher, topic, 1);
+    struct wire *publisher = probe_subscriber(probe, "publisher and control", topic, 1);
     wire_publish(publisher, topic, "not subscribed", 1);
     need_message(publisher, topic, "not subscribed");
     wire_subscribe(wire, topic, 1);
@@ -26,8 +25,7 @@ static void clean_start(struct conform_probe *probe, bool still_there)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *first = probe_connect_as(probe, "first", &login);
-    wire_subscribe(first, topic, 1);
+    struct wire *first = probe_subscriber_as(probe, "first", &login, topic, 1);
     if (!still_there) {
         wire_disconnect(first, MQ5_SUCCESS);
         wire_publish(probe_connect(probe, "earlier publisher"), topic, "queued", 1);
@@ -54,8 +52,7 @@ static void clean_start_in_flight(struct conform_probe *probe)
     uint32_t row = probe_row(probe);
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *first = probe_connect_as(probe, "first", &login);
-    wire_subscribe(first, topic, 2);
+    struct wire *first = probe_subscriber_as(probe, "first", &login, topic, 2);
     wire_hold_acks(first, true);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, "in flight", row == 0 ? 1 : 2);
@@ -87,8 +84,7 @@ static void row_in_flight(uint32_t row, struct conform_row *out)
 static void clean_start_received_ids(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = probe_connect(probe, "subscriber");
-    wire_subscribe(subscriber, topic, 2);
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 2);
     struct mq5_connect login = probe_login_kept(probe, KEPT);
     struct wire *first = probe_connect_as(probe, "first", &login);
     struct mq5_packet packet = {.type = MQ5_PUBLISH, .publish = message(topic, "one", 2)};
@@ -124,8 +120,7 @@ static void subscription_survives(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     struct wire *publisher = probe_connect(probe, "publisher");
     for (int round = 0; round < 3; round++) {
         wire_disconnect(wire, MQ5_SUCCESS);
@@ -161,8 +156,7 @@ static void all_subscriptions_survive(struct conform_probe *probe)
 static struct wire *queue_three(struct conform_probe *probe, const char *topic, uint8_t qos)
 {
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, qos);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, qos);
     wire_disconnect(wire, MQ5_SUCCESS);
     struct wire *publisher = probe_connect(probe, "publisher");
     for (int i = 0; i < 3; i++)
@@ -224,8 +218,7 @@ static void granted_qos_survives(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     wire_disconnect(wire, MQ5_SUCCESS);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, "queued", 2);
@@ -241,8 +234,7 @@ static void last_qos_survives(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 0);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 0);
     wire_subscribe(wire, topic, 1);
     wire_disconnect(wire, MQ5_SUCCESS);
     struct wire *publisher = probe_connect(probe, "publisher");
@@ -327,8 +319,7 @@ static void unsubscribed_stays(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     need(probe, wire_unsubscribe(wire, topic)->reasons.data[0] < 0x80, "UNSUBSCRIBE is refused");
     wire_disconnect(wire, MQ5_SUCCESS);
     wire = probe_resume(probe, "again", &login, false);
@@ -405,8 +396,7 @@ static void kept_after(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     end_by(probe, wire, &login, probe_row(probe));
     wire = probe_resume(probe, "again", &login, false);
     want(probe, wire_connack(wire)->session_present, "Session Present 0 after a connection that was %s",
@@ -421,8 +411,7 @@ static void taken_over(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *old = probe_connect_as(probe, "old", &login);
-    wire_subscribe(old, topic, 1);
+    struct wire *old = probe_subscriber_as(probe, "old", &login, topic, 1);
     wire_hold_acks(old, true);
     struct wire *publisher = probe_connect(probe, "publisher");
     wire_publish(publisher, topic, "in flight", 1);
@@ -440,8 +429,7 @@ static void taken_over_often(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    struct wire *wire = probe_connect_as(probe, "first", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     for (int i = 0; i < 5; i++) {
         struct wire *old = wire;
         wire = probe_resume(probe, "next", &login, false);

@@ -19,8 +19,7 @@ static struct mq5_connect login_for(struct conform_probe *probe, uint32_t expiry
 /* Nothing of the session of the login is there: not its name, not its subscription, not what was published for it. */
 static void want_forgotten(struct conform_probe *probe, const struct mq5_connect *login, const char *topic)
 {
-    struct wire *publisher = probe_connect(probe, "publisher and control");
-    wire_subscribe(publisher, topic, 1);
+    struct wire *publisher = probe_subscriber(probe, "publisher and control", topic, 1);
     wire_publish(publisher, topic, "while away", 1);
     need_message(publisher, topic, "while away");
     struct wire *wire = probe_resume(probe, "again", login, false);
@@ -50,13 +49,6 @@ static void disconnect_with_expiry(struct wire *wire, uint32_t expiry_s, struct 
     wire_end(wire, WIRE_FIN);
 }
 
-static struct wire *begin(struct conform_probe *probe, const struct mq5_connect *login, const char *topic)
-{
-    struct wire *wire = probe_connect_as(probe, "first", login);
-    wire_subscribe(wire, topic, 1);
-    return wire;
-}
-
 static void needs_expiry(struct conform_probe *probe, const struct wire *wire, uint32_t asked_s, uint32_t least_s)
 {
     uint32_t granted_s = wire_granted_expiry(wire, asked_s);
@@ -68,7 +60,7 @@ static void expires(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 2);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     if (wire_granted_expiry(wire, 2) > 8)
         skip(probe, "the broker keeps sessions for %u s when 2 are asked for", wire_granted_expiry(wire, 2));
     wire_disconnect(wire, MQ5_SUCCESS);
@@ -80,7 +72,7 @@ static void not_early(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 9);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     needs_expiry(probe, wire, 9, 9);
     wire_disconnect(wire, MQ5_SUCCESS);
     probe_wait_connected(probe, 6 * US_PER_S);
@@ -95,7 +87,7 @@ static void ends_with_connection(struct conform_probe *probe)
     login.clean_start = false;
     if (probe_row(probe) == 1)
         set_session_expiry(&login, 0);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     if (wire_granted_expiry(wire, 0) > 0)
         skip(probe, "the broker keeps sessions for %u s when nothing is asked for", wire_granted_expiry(wire, 0));
     wire_disconnect(wire, MQ5_SUCCESS);
@@ -118,7 +110,7 @@ static void lives_while_connected(struct conform_probe *probe)
     const char *topic = probe_topic(probe, "t");
     uint32_t asked_s = probe_row(probe) ? 0 : 1;
     struct mq5_connect login = login_for(probe, asked_s);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     if (wire_granted_expiry(wire, asked_s) >= 4)
         skip(probe, "the broker keeps sessions for %u s when %u are asked for", wire_granted_expiry(wire, asked_s),
              asked_s);
@@ -137,7 +129,7 @@ static void runs_from_the_end(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 6);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     needs_expiry(probe, wire, 6, 6);
     probe_wait_connected(probe, 8 * US_PER_S);
     wire_disconnect(wire, MQ5_SUCCESS);
@@ -149,7 +141,7 @@ static void shortened_by_disconnect(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    disconnect_with_expiry(begin(probe, &login, topic), 0, probe);
+    disconnect_with_expiry(probe_subscriber_as(probe, "first", &login, topic, 1), 0, probe);
     want_forgotten(probe, &login, topic);
 }
 
@@ -157,7 +149,7 @@ static void lengthened_by_disconnect(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 2);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     /* What a DISCONNECT asks for is granted without a word. */
     if (probe_broker(probe)->session_expiry_s < 2 * (2 + GRACE_S))
         skip(probe, "the broker keeps sessions for %u s only", probe_broker(probe)->session_expiry_s);
@@ -171,7 +163,7 @@ static void last_login_counts(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = probe_login_kept(probe, KEPT);
-    wire_disconnect(begin(probe, &login, topic), MQ5_SUCCESS);
+    wire_disconnect(probe_subscriber_as(probe, "first", &login, topic, 1), MQ5_SUCCESS);
     set_session_expiry(&login, 0);
     struct wire *wire = probe_resume(probe, "with 0 s", &login, false);
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
@@ -185,7 +177,7 @@ static void last_login_lengthens(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 5);
-    wire_disconnect(begin(probe, &login, topic), MQ5_SUCCESS);
+    wire_disconnect(probe_subscriber_as(probe, "first", &login, topic, 1), MQ5_SUCCESS);
     set_session_expiry(&login, KEPT_S);
     struct wire *wire = probe_resume(probe, "with more", &login, false);
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
@@ -200,7 +192,7 @@ static void queue_expires(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "t");
     struct mq5_connect login = login_for(probe, 2);
-    struct wire *wire = begin(probe, &login, topic);
+    struct wire *wire = probe_subscriber_as(probe, "first", &login, topic, 1);
     if (wire_granted_expiry(wire, 2) > 8)
         skip(probe, "the broker keeps sessions for %u s when 2 are asked for", wire_granted_expiry(wire, 2));
     wire_hold_acks(wire, true);
@@ -238,8 +230,7 @@ static void in_pieces(struct conform_probe *probe)
     uint32_t piece = pieces[probe_row(probe)], length = 0;
     uint8_t *bytes = probe_bytes(probe, 2048, 0);
     const char *topic = probe_topic(probe, "t");
-    struct wire *control = probe_connect(probe, "subscriber");
-    wire_subscribe(control, topic, 0);
+    struct wire *control = probe_subscriber(probe, "subscriber", topic, 0);
     struct wire *wire = probe_open(probe, "slow client");
     struct mq5_packet packet = {.type = MQ5_CONNECT, .connect = probe_login(probe, KEPT)};
     struct span connect = probe_encode(probe, &packet, NULL);
@@ -265,8 +256,7 @@ static void in_one_write(struct conform_probe *probe)
 {
     enum { MESSAGES = 10 };
     const char *topic = probe_topic(probe, "t");
-    struct wire *control = probe_connect(probe, "subscriber");
-    wire_subscribe(control, topic, 1);
+    struct wire *control = probe_subscriber(probe, "subscriber", topic, 1);
     struct wire *wire = probe_connect(probe, "client");
     struct mq5_subscription list = subscription(probe_topic(probe, "other"), 1);
     struct mq5_packet subscribe = {.type = MQ5_SUBSCRIBE,

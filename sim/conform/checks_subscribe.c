@@ -572,8 +572,7 @@ static void no_local(struct conform_probe *probe)
         wire = probe_resume(probe, "again", &login, false);
         need(probe, wire_connack(wire)->session_present, "the session is gone");
     }
-    struct wire *other = probe_connect(probe, "other");
-    wire_subscribe(other, topic, 0);
+    struct wire *other = probe_subscriber(probe, "other", topic, 0);
     warm_up_by(probe, other, wire, topic);
     if (locals[row].retain)
         wire_publish_retained(wire, topic, "own", locals[row].qos);

@@ -238,8 +238,7 @@ static void answered(struct conform_probe *probe)
 static void same_identifier(struct conform_probe *probe)
 {
     static const uint16_t ids[] = {1, 256, 0x1234, 65535, 2};
-    struct wire *wire = probe_connect(probe, "client");
-    wire_subscribe(wire, probe_topic(probe, "identifier"), 0);
+    struct wire *wire = probe_subscriber(probe, "client", probe_topic(probe, "identifier"), 0);
     struct mq5_packet packet = unsubscribe_packet(probe, probe_topic(probe, "identifier"));
     for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) { /* the first takes it away, the others find nothing */
         packet.subscribe.packet_id = ids[i];
@@ -314,8 +313,7 @@ static void in_order(struct conform_probe *probe)
 static void one_reason_each(struct conform_probe *probe)
 {
     static const uint32_t counts[] = {1, 2, 5, 8};
-    struct wire *wire = probe_connect(probe, "client");
-    wire_subscribe(wire, probe_topic(probe, "0"), 0);
+    struct wire *wire = probe_subscriber(probe, "client", probe_topic(probe, "0"), 0);
     const char *filters[8];
     for (uint32_t round = 0; round < 4; round++) {
         for (uint32_t i = 0; i < counts[round]; i++)

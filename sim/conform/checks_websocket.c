@@ -155,8 +155,7 @@ static void send_cut(struct wire *wire, struct span bytes, uint32_t how)
 static struct wire *converse(struct conform_probe *probe, uint32_t how)
 {
     const char *topic = probe_topic(probe, "t");
-    struct wire *subscriber = probe_connect(probe, "subscriber");
-    wire_subscribe(subscriber, topic, 0);
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 0);
     struct wire *wire = probe_open(probe, "client");
     struct mq5_packet connect = {.type = MQ5_CONNECT, .connect = probe_login(probe, 10)};
     struct mq5_packet publish = {.type = MQ5_PUBLISH, .publish = message(topic, "cut", 0)};
@@ -245,8 +244,7 @@ static void packets_in_a_frame(struct conform_probe *probe)
 static void will_after_close_frame(struct conform_probe *probe)
 {
     const char *topic = probe_topic(probe, "will");
-    struct wire *subscriber = probe_connect(probe, "subscriber");
-    wire_subscribe(subscriber, topic, 0);
+    struct wire *subscriber = probe_subscriber(probe, "subscriber", topic, 0);
     struct mq5_connect login = probe_login(probe, 10);
     set_will(&login, topic, "gone", 0, false, 0);
     struct wire *wire = probe_connect_as(probe, "client", &login);

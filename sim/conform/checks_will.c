@@ -12,9 +12,7 @@
 static struct wire *watch_will(struct conform_probe *probe, const char *topic, uint8_t qos)
 {
     struct mq5_connect login = probe_login(probe, 50);
-    struct wire *watcher = probe_connect_as(probe, "watcher", &login);
-    wire_subscribe(watcher, topic, qos);
-    return watcher;
+    return probe_subscriber_as(probe, "watcher", &login, topic, qos);
 }
 
 static struct mq5_connect login_with_will(struct conform_probe *probe, uint32_t number, const char *topic,
@@ -27,10 +25,20 @@ static struct mq5_connect login_with_will(struct conform_probe *probe, uint32_t 
     return login;
 }
 
-static uint32_t granted_expiry(const struct wire *wire, uint32_t asked_s)
+/* A client with a will, and who watches for it. */
+struct mortal {
+    const char *topic;
+    struct mq5_connect login;
+    struct wire *watcher, *wire;
+};
+
+static struct mortal connect_mortal(struct conform_probe *probe, uint32_t delay_s, uint32_t expiry_s)
 {
-    const struct mq5_properties *properties = &wire_connack(wire)->properties;
-    return properties->present & MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL) ? properties->session_expiry_s : asked_s;
+    struct mortal mortal = {.topic = probe_topic(probe, "will")};
+    mortal.watcher = watch_will(probe, mortal.topic, 0);
+    mortal.login = login_with_will(probe, 0, mortal.topic, delay_s, expiry_s);
+    mortal.wire = probe_connect_as(probe, "with a will", &mortal.login);
+    return mortal;
 }
 
 /* The same again without the will. */
@@ -111,16 +119,13 @@ static void close_by(struct conform_probe *probe, struct wire *wire, enum close_
 
 static void published_after(struct conform_probe *probe, enum close_kind kind, uint8_t reason)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 0);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
-    want_no_will(probe, watcher, topic, "while its client is connected");
-    close_by(probe, wire, kind, reason);
-    want_message(watcher, topic, "will");
-    mark(probe, watcher, topic);
-    want(probe, wire_count_messages(watcher, topic, "will") == 1, "the will is published %u times",
-         wire_count_messages(watcher, topic, "will"));
+    struct mortal mortal = connect_mortal(probe, 0, 0);
+    want_no_will(probe, mortal.watcher, mortal.topic, "while its client is connected");
+    close_by(probe, mortal.wire, kind, reason);
+    want_message(mortal.watcher, mortal.topic, "will");
+    mark(probe, mortal.watcher, mortal.topic);
+    want(probe, wire_count_messages(mortal.watcher, mortal.topic, "will") == 1, "the will is published %u times",
+         wire_count_messages(mortal.watcher, mortal.topic, "will"));
 }
 
 static void every_close(struct conform_probe *probe)
@@ -152,38 +157,31 @@ static void keep_alive_over(struct conform_probe *probe)
 
 static void taken_over(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 60);
-    probe_connect_as(probe, "with a will", &login);
-    want_alive(come_back(probe, &login, false), "of who took over");
-    want_message(watcher, topic, "will");
+    struct mortal mortal = connect_mortal(probe, 0, 60);
+    want_alive(come_back(probe, &mortal.login, false), "of who took over");
+    want_message(mortal.watcher, mortal.topic, "will");
 }
 
 /* ---- what takes it away ------------------------------------------------------------------------------------------------------------ */
 
 static void normal_disconnect(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 0);
-    wire_disconnect(probe_connect_as(probe, "with a will", &login), MQ5_SUCCESS);
+    struct mortal mortal = connect_mortal(probe, 0, 0);
+    wire_disconnect(mortal.wire, MQ5_SUCCESS);
     probe_wait(probe, NOTHING_US);
-    want_no_will(probe, watcher, topic, "after DISCONNECT 0x00");
+    want_no_will(probe, mortal.watcher, mortal.topic, "after DISCONNECT 0x00");
 }
 
 /* It is gone for good, not only for this time. */
 static void normal_disconnect_forgets(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 60);
-    wire_disconnect(probe_connect_as(probe, "with a will", &login), MQ5_SUCCESS);
-    struct wire *wire = come_back(probe, &login, false);
+    struct mortal mortal = connect_mortal(probe, 0, 60);
+    wire_disconnect(mortal.wire, MQ5_SUCCESS);
+    struct wire *wire = come_back(probe, &mortal.login, false);
     need(probe, wire_connack(wire)->session_present, "Session Present 0");
     wire_end(wire, WIRE_RESET);
     probe_wait(probe, NOTHING_US);
-    want_no_will(probe, watcher, topic, "by a later connection that has none");
+    want_no_will(probe, mortal.watcher, mortal.topic, "by a later connection that has none");
 }
 
 static void delayed_disconnect(struct conform_probe *probe)
@@ -204,32 +202,29 @@ static void delayed_disconnect(struct conform_probe *probe)
 
 static void published_once(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 60);
-    wire_end(probe_connect_as(probe, "with a will", &login), WIRE_RESET);
-    need_message(watcher, topic, "will");
-    wire_end(come_back(probe, &login, false), WIRE_RESET);
+    struct mortal mortal = connect_mortal(probe, 0, 60);
+    wire_end(mortal.wire, WIRE_RESET);
+    need_message(mortal.watcher, mortal.topic, "will");
+    wire_end(come_back(probe, &mortal.login, false), WIRE_RESET);
     probe_wait(probe, NOTHING_US);
-    mark(probe, watcher, topic);
-    want(probe, wire_count_messages(watcher, topic, "will") == 1, "a will that was published is published again");
+    mark(probe, mortal.watcher, mortal.topic);
+    want(probe, wire_count_messages(mortal.watcher, mortal.topic, "will") == 1,
+         "a will that was published is published again");
 }
 
 /* The end of the session is no second occasion. */
 static void not_again_with_session(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 0, 2);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
-    uint32_t expiry_s = granted_expiry(wire, 2);
+    struct mortal mortal = connect_mortal(probe, 0, 2);
+    uint32_t expiry_s = wire_granted_expiry(mortal.wire, 2);
     if (expiry_s > 8)
         skip(probe, "a session expiry of %u s was granted for 2 s", expiry_s);
-    wire_end(wire, WIRE_RESET);
-    need_message(watcher, topic, "will");
+    wire_end(mortal.wire, WIRE_RESET);
+    need_message(mortal.watcher, mortal.topic, "will");
     probe_wait(probe, (expiry_s + 4) * US_PER_S);
-    mark(probe, watcher, topic);
-    want(probe, wire_count_messages(watcher, topic, "will") == 1, "the will is published again as its session ends");
+    mark(probe, mortal.watcher, mortal.topic);
+    want(probe, wire_count_messages(mortal.watcher, mortal.topic, "will") == 1,
+         "the will is published again as its session ends");
 }
 
 static void replaced(struct conform_probe *probe)
@@ -259,13 +254,10 @@ static void want_after(struct conform_probe *probe, struct wire *watcher, const 
 
 static void delayed_after(struct conform_probe *probe, enum close_kind kind)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, 3, 60);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
+    struct mortal mortal = connect_mortal(probe, 3, 60);
     int64_t from_us = probe_now(probe);
-    close_by(probe, wire, kind, MQ5_DISCONNECT_WITH_WILL);
-    want_after(probe, watcher, topic, from_us, 3, "its delay of 3 s is over");
+    close_by(probe, mortal.wire, kind, MQ5_DISCONNECT_WITH_WILL);
+    want_after(probe, mortal.watcher, mortal.topic, from_us, 3, "its delay of 3 s is over");
 }
 
 static void delayed(struct conform_probe *probe)
@@ -280,74 +272,57 @@ static void delayed_after_last_word(struct conform_probe *probe)
 
 static void capped_by_session(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, FAR_DELAY_S, 2);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
-    uint32_t expiry_s = granted_expiry(wire, 2);
+    struct mortal mortal = connect_mortal(probe, FAR_DELAY_S, 2);
+    uint32_t expiry_s = wire_granted_expiry(mortal.wire, 2);
     if (expiry_s == 0 || expiry_s > 8)
         skip(probe, "a session expiry of %u s was granted for 2 s", expiry_s);
     int64_t from_us = probe_now(probe);
-    wire_end(wire, WIRE_RESET);
-    want_after(probe, watcher, topic, from_us, expiry_s, "the session is over");
+    wire_end(mortal.wire, WIRE_RESET);
+    want_after(probe, mortal.watcher, mortal.topic, from_us, expiry_s, "the session is over");
 }
 
 static void at_once_without_session(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, FAR_DELAY_S, 0);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
-    need(probe, granted_expiry(wire, 0) == 0, "the broker keeps the session of its own accord");
-    wire_end(wire, WIRE_RESET);
-    want_message(watcher, topic, "will");
+    struct mortal mortal = connect_mortal(probe, FAR_DELAY_S, 0);
+    need(probe, wire_granted_expiry(mortal.wire, 0) == 0, "the broker keeps the session of its own accord");
+    wire_end(mortal.wire, WIRE_RESET);
+    want_message(mortal.watcher, mortal.topic, "will");
 }
 
 static void at_once_on_takeover(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, FAR_DELAY_S, 0);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
-    need(probe, granted_expiry(wire, 0) == 0, "the broker keeps the session of its own accord");
-    come_back(probe, &login, false);
-    want_message(watcher, topic, "will");
+    struct mortal mortal = connect_mortal(probe, FAR_DELAY_S, 0);
+    need(probe, wire_granted_expiry(mortal.wire, 0) == 0, "the broker keeps the session of its own accord");
+    come_back(probe, &mortal.login, false);
+    want_message(mortal.watcher, mortal.topic, "will");
 }
 
 static void at_once_on_clean_start(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, FAR_DELAY_S, 60);
-    probe_connect_as(probe, "with a will", &login);
-    come_back(probe, &login, true);
-    want_message(watcher, topic, "will");
+    struct mortal mortal = connect_mortal(probe, FAR_DELAY_S, 60);
+    come_back(probe, &mortal.login, true);
+    want_message(mortal.watcher, mortal.topic, "will");
 }
 
 /* The session ends with a clean start although its connection was lost before. */
 static void at_once_on_late_clean_start(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, FAR_DELAY_S, 60);
-    wire_end(probe_connect_as(probe, "with a will", &login), WIRE_RESET);
+    struct mortal mortal = connect_mortal(probe, FAR_DELAY_S, 60);
+    wire_end(mortal.wire, WIRE_RESET);
     probe_wait(probe, NOTHING_US);
-    want_no_will(probe, watcher, topic, "before its delay is over");
-    come_back(probe, &login, true);
-    want_message(watcher, topic, "will");
+    want_no_will(probe, mortal.watcher, mortal.topic, "before its delay is over");
+    come_back(probe, &mortal.login, true);
+    want_message(mortal.watcher, mortal.topic, "will");
 }
 
 static void at_once_with_last_word(struct conform_probe *probe)
 {
-    const char *topic = probe_topic(probe, "will");
-    struct wire *watcher = watch_will(probe, topic, 0);
-    struct mq5_connect login = login_with_will(probe, 0, topic, FAR_DELAY_S, 60);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
+    struct mortal mortal = connect_mortal(probe, FAR_DELAY_S, 60);
     struct mq5_packet packet = {.type = MQ5_DISCONNECT, .disconnect.reason = MQ5_DISCONNECT_WITH_WILL};
     SET_PROPERTY(packet.disconnect.properties, session_expiry_s, MQ5_SESSION_EXPIRY_INTERVAL, 0);
-    wire_send(wire, &packet);
-    wire_closes(wire, probe_patience(probe));
-    want_message(watcher, topic, "will");
+    wire_send(mortal.wire, &packet);
+    wire_closes(mortal.wire, probe_patience(probe));
+    want_message(mortal.watcher, mortal.topic, "will");
 }
 
 /* Of two equal clients only one comes back. */
@@ -458,8 +433,7 @@ static void to_own_session(struct conform_probe *probe)
     struct mq5_connect login = probe_login(probe, 10);
     set_will(&login, topic, "will", 1, false, 0);
     set_session_expiry(&login, 60);
-    struct wire *wire = probe_connect_as(probe, "with a will", &login);
-    wire_subscribe(wire, topic, 1);
+    struct wire *wire = probe_subscriber_as(probe, "with a will", &login, topic, 1);
     wire_end(wire, WIRE_RESET);
     need_message(watcher, topic, "will");
     want_message(come_back(probe, &login, false), topic, "will");

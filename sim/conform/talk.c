@@ -395,6 +395,21 @@ void wire_subscribe(struct wire *wire, const char *filter, uint8_t qos)
         wire_warm_up(wire, filter);
 }
 
+struct wire *probe_subscriber(struct conform_probe *probe, const char *name, const char *filter, uint8_t qos)
+{
+    struct wire *wire = probe_connect(probe, name);
+    wire_subscribe(wire, filter, qos);
+    return wire;
+}
+
+struct wire *probe_subscriber_as(struct conform_probe *probe, const char *name, const struct mq5_connect *login,
+                                 const char *filter, uint8_t qos)
+{
+    struct wire *wire = probe_connect_as(probe, name, login);
+    wire_subscribe(wire, filter, qos);
+    return wire;
+}
+
 const struct mq5_suback *wire_unsubscribe(struct wire *wire, const char *filter)
 {
     wire_send_unsubscribe(wire, &filter, 1);

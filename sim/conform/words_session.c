@@ -7,7 +7,8 @@ struct mq5_connect probe_login_kept(struct conform_probe *probe, uint32_t number
 {
     struct mq5_connect login = probe_login(probe, number);
     login.clean_start = false;
-    set_session_expiry(&login, KEPT_S);
+    if (login.version == MQ5_V5)
+        set_session_expiry(&login, KEPT_S);
     return login;
 }
 
@@ -121,4 +122,18 @@ void want_in_order(struct wire *wire, const char *topic, int qos, uint32_t first
     /* What is lost is not out of order. QoS 0 may be dropped. */
     need(probe, qos == 0 ? seen > count / 2 : seen == count, "%s: %u of %u messages came on %.60s", wire->name, seen,
          count, topic);
+}
+
+void want_all_in_order(struct wire *wire, const char *topic, uint8_t qos, uint32_t count)
+{
+    need_message(wire, topic, probe_text(wire->probe, "%u", count - 1));
+    want_in_order(wire, topic, qos, 0, count);
+}
+
+void want_order_kept(struct conform_probe *probe, uint8_t qos, uint32_t count)
+{
+    const char *topic = probe_topic(probe, "t");
+    struct wire *wire = probe_subscriber(probe, "subscriber", topic, qos);
+    wire_publish_many(probe_connect(probe, "publisher"), topic, 0, count, qos);
+    want_all_in_order(wire, topic, qos, count);
 }
