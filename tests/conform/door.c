@@ -598,13 +598,28 @@ static int open_port(int *port)
     return -1;
 }
 
+static struct cloud_authentication authenticate(void *context, int64_t at_us, void *link,
+                                                enum cloud_authentication_step step, struct span method,
+                                                struct span data)
+{
+    bool on = step == CLOUD_AUTHENTICATION_GOES_ON;
+    if (!span_equal(method, SPAN_LITERAL(DOOR_METHOD)))
+        return (struct cloud_authentication){.reason = MQ5_BAD_AUTHENTICATION_METHOD};
+    if (!on && span_equal(data, SPAN_LITERAL(DOOR_USER)))
+        return (struct cloud_authentication){
+            .reason = MQ5_CONTINUE_AUTHENTICATION, .data = SPAN_LITERAL("truly?"), .what = "a proof is awaited"};
+    if (span_equal(data, on ? SPAN_LITERAL(DOOR_PROOF) : SPAN_LITERAL(DOOR_AT_ONCE)))
+        return (struct cloud_authentication){.reason = MQ5_SUCCESS, .data = SPAN_LITERAL("welcome")};
+    return (struct cloud_authentication){.reason = MQ5_NOT_AUTHORIZED};
+}
+
 static void hear_nothing(void *context, int64_t at_us, const struct mq5_publish *message)
 {
 }
 
 struct served *doors_add(struct doors *doors, const struct mutant *mutant)
 {
-    static const struct cloud_broker_ops ops = {.send = core_sends, .close = core_closes};
+    static const struct cloud_broker_ops ops = {.send = core_sends, .close = core_closes, .authenticate = authenticate};
     struct cloud_broker_options options;
     struct served *served = calloc(1, sizeof(*served));
     if (!served)

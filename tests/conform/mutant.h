@@ -49,7 +49,7 @@ struct mutant {
     bool (*out)(struct link *link, struct seen *seen);
     bool (*closing)(struct link *link, enum cloud_close_reason reason); /* false: stays open, as a ghost */
     void (*lost)(struct link *link);                                    /* the client's end came, without DISCONNECT */
-    const char *told; /* what the suite is told of it: "told" of its profile, JSON; NULL: nothing */
+    const char *told; /* what the suite is told of it: "told" of its profile, JSON; NULL: DOOR_TOLD */
     /* What hooks shared by several mutants are told. */
     uint32_t types;   /* bits 1 << MQ5_PUBLISH ...; 0: all */
     const char *refs; /* of the codec, with blanks */
@@ -159,6 +159,15 @@ struct subscribed *subscribed_find(struct served *served, struct span client_id,
 struct subscribed *subscribed_first(struct served *served);
 /* How many filters of this client match, shared ones not counted. */
 uint32_t subscribed_matches(struct link *link, struct span topic);
+
+/* ---- how one is authenticated (door.c) ------------------------------------------------------------------------------------ */
+
+/* A method of enhanced authentication: DOOR_USER is asked for DOOR_PROOF, DOOR_AT_ONCE is let in. */
+#define DOOR_METHOD  "mc5-test"
+#define DOOR_USER    "somebody"
+#define DOOR_PROOF   "somebody, truly"
+#define DOOR_AT_ONCE "somebody we know"
+#define DOOR_TOLD    "{\"auth_method\": \"" DOOR_METHOD "\", \"auth_data\": \"" DOOR_USER "|" DOOR_PROOF "\"}"
 
 /* ---- the door (door.c) -------------------------------------------------------------------------------------------------------- */
 

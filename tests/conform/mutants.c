@@ -23,11 +23,11 @@
 
 extern const struct mutant_table mutants_connect, mutants_session, mutants_will, mutants_publish, mutants_retained,
     mutants_quality, mutants_flow, mutants_subscribe, mutants_shared, mutants_leave, mutants_tolerant, mutants_lengths,
-    mutants_refused, oddities;
+    mutants_refused, mutants_auth, oddities;
 static const struct mutant_table *const tables[] = {
     &mutants_connect,  &mutants_session, &mutants_will,      &mutants_publish, &mutants_retained,
     &mutants_quality,  &mutants_flow,    &mutants_subscribe, &mutants_shared,  &mutants_leave,
-    &mutants_tolerant, &mutants_lengths, &mutants_refused,   &oddities,
+    &mutants_tolerant, &mutants_lengths, &mutants_refused,   &mutants_auth,    &oddities,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
@@ -188,7 +188,7 @@ static void note_held(const struct conform_outcome *outcome)
     }
 }
 
-/* Our doors here are TCP in clear, and know no authentication method. */
+/* Our doors here are TCP in clear. */
 static bool is_of_another_transport(const struct conform_statement *statement)
 {
     bool only = false;
@@ -196,7 +196,7 @@ static bool is_of_another_transport(const struct conform_statement *statement)
     for (uint32_t i = 0; (check = conform_check_at(i)); i++)
         for (int r = 0; r < 8 && check->refs[r]; r++)
             if (strcmp(check->refs[r], statement->id) == 0) {
-                if (!(check->needs & (CONFORM_TLS | CONFORM_WEBSOCKET | CONFORM_AUTH_METHOD)))
+                if (!(check->needs & (CONFORM_TLS | CONFORM_WEBSOCKET)))
                     return false;
                 only = true;
             }
@@ -249,15 +249,13 @@ static void judge_oddity(struct job *job, const struct conform_outcome *outcome)
     }
 }
 
-/* Profiles are files. NULL: none is needed. */
+/* Profiles are files. */
 static struct conform_profile *profile_of(const struct mutant *mutant)
 {
     char path[] = "/tmp/convoy-told-XXXXXX", error[300] = "no room for its file";
-    if (!mutant->told)
-        return NULL;
     int file = mkstemp(path);
     struct conform_profile *profile = NULL;
-    if (file >= 0 && dprintf(file, "{\"told\": %s}", mutant->told) > 0)
+    if (file >= 0 && dprintf(file, "{\"told\": %s}", mutant->told ? mutant->told : DOOR_TOLD) > 0)
         profile = conform_profile_open(path, 20260101, error, sizeof(error));
     close(file);
     unlink(path);

@@ -178,7 +178,7 @@ static bool talkative(struct link *link, struct seen *seen)
                   link->login.properties.request_problem_information;
     struct span before = seen->bytes;
     bool kept_short = seen->type == MQ5_CONNACK && mutant_of(link)->number == 1;
-    if (!properties || link->version != MQ5_V5 || seen->type == MQ5_PUBLISH || seen->type == MQ5_AUTH || kept_short ||
+    if (!properties || link->version != MQ5_V5 || seen->type == MQ5_PUBLISH || kept_short ||
         (!wanted && seen->type != MQ5_CONNACK && seen->type != MQ5_DISCONNECT))
         return true;
     properties->present |= MQ5_BIT(MQ5_REASON_STRING) | MQ5_BIT(MQ5_USER_PROPERTY);
@@ -328,6 +328,25 @@ static bool closes_a_little_early(struct link *link, struct seen *seen)
     return true;
 }
 
+/* A client that begins again is sent away. */
+static bool once_only(struct link *link, struct seen *seen)
+{
+    if (!is(seen, MQ5_AUTH) || !link->accepted || !has(&link->login.properties, MQ5_AUTHENTICATION_METHOD))
+        return true;
+    to_client(link, &(struct mq5_packet){.type = MQ5_DISCONNECT,
+                                         .disconnect = {.reason = MQ5_IMPLEMENTATION_SPECIFIC_ERROR}});
+    return hang_up(link);
+}
+
+/* The end of a second authentication as short as it can be. */
+static bool short_auth(struct link *link, struct seen *seen)
+{
+    static const uint8_t bytes[] = {MQ5_AUTH << 4, 0};
+    if (is(seen, MQ5_AUTH) && seen->packet.auth.reason == MQ5_SUCCESS)
+        seen->bytes = (struct span){bytes, sizeof(bytes)};
+    return true;
+}
+
 MUTANT_TABLE(oddities, {.name = "connections end without a DISCONNECT", .out = no_goodbye},
              {.name = "who is refused gets no CONNACK", .out = no_refusals},
              {.name = "PUBACK and PUBREC never say 0x10", .out = one_success, .number = 0},
@@ -338,6 +357,10 @@ MUTANT_TABLE(oddities, {.name = "connections end without a DISCONNECT", .out = n
              {.name = "QoS 0 is the most that is granted", .in = grants_less, .number = 0},
              {.name = "a PUBLISH that is sent again over its connection ends it", .in = ends_on_repetition},
              {.name = "some are refused", .in = refuse_some, .told = REFUSED},
+             {.name = "a method that needs no AUTH",
+              .told = "{\"auth_method\": \"" DOOR_METHOD "\", \"auth_data\": \"" DOOR_AT_ONCE "\"}"},
+             {.name = "nobody authenticates a second time", .in = once_only},
+             {.name = "AUTH 0x00 in its shortest form", .out = short_auth},
              {.name = "Server Keep Alive of 2 to 10 s", .options = server_keep_alive},
              {.name = "Receive Maximum 2", .options = small_window},
              {.name = "Maximum Packet Size 2,048", .options = small_packets},
