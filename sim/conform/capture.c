@@ -26,7 +26,7 @@ struct capture {
 
 static void put(struct capture *capture, const void *data, size_t length)
 {
-    if (fwrite(data, 1, length, capture->file) != length)
+    if (length && fwrite(data, 1, length, capture->file) != length)
         capture->failed = true;
 }
 

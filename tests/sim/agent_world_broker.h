@@ -424,12 +424,12 @@ static inline void world_on_publish(struct world *w, const struct mq5_publish *p
 
 static inline void world_on_subscribe(struct world *w, const struct mq5_subscribe *subscribe)
 {
-    uint8_t reasons[4];
+    uint8_t reasons[sizeof(w->filters) / sizeof(w->filters[0])];
     struct mq5_packet packet = {.type = MQ5_SUBACK};
     struct mq5_subscription filter;
     uint32_t offset = 0, count = 0;
     while (mq5_subscription_next(subscribe, MQ5_SUBSCRIBE, (enum mq5_version)w->version, &offset, &filter)) {
-        assert_true(count < 8);
+        assert_true(count < sizeof(reasons));
         reasons[count++] = w->suback_reason;
         snprintf(w->filters[count - 1], sizeof(w->filters[0]), "%.*s", (int)filter.filter.length, filter.filter.data);
     }
