@@ -70,6 +70,7 @@ static int usage(FILE *out)
         "                         embedded: the rig's own broker, started for this run\n"
         "  --transport HOW        to the embedded one: tcp, tls, mtls (client certificate), ws, wss (tcp)\n"
         "  --protocol 3.1.1       the smaller catalogue of MQTT 3.1.1; 5.0 is the standard's and the default\n"
+        "  --profile NAME|FILE    what is known of the broker: what it refuses, what is known to fail\n"
         "  --only IDS             ids of checks, rows or statements, with commas; * at an end: B-CONN*, MQTT-3.1.2-24\n"
         "  --trace                print the packets of every check\n"
         "  --packets              packets.jsonl, too: every packet as it was decoded, to be held against trace.pcapng\n"

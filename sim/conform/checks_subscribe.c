@@ -323,9 +323,11 @@ static void ask_well(struct conform_probe *probe, struct wire *wire)
     wire_send_subscribe(wire, &list, 1, 0);
 }
 
+/* Many brokers have no words for what is no filter, and end the connection; they have some for who may not subscribe. */
 static void ask_badly(struct conform_probe *probe, struct wire *wire)
 {
-    struct mq5_subscription list = subscription(probe_topic(probe, "#/words"), 0);
+    const char *refused = probe_told(probe, "refused_filter");
+    struct mq5_subscription list = subscription(refused ? refused : probe_topic(probe, "#/words"), 0);
     wire_send_subscribe(wire, &list, 1, 0);
 }
 

@@ -13,8 +13,9 @@ fi
 # Checks that cannot be judged without the profile, and those that see more with it.
 needed='B-CONN-012 B-CONN-013 B-CONN-016 B-SUB-028 B-SUB-029 B-FLOW-009[0] B-FLOW-009[1]'
 more='B-CONN-045 B-CONN-049 B-QOS-014[0] B-QOS-014[1]'
-# Mosquitto gives no reasons in words: nothing can be left out of its acknowledgements (B-QOS-026), nor of its CONNACK (B-CONN-072, B-CONN-073).
-wordless='B-QOS-026 B-CONN-072 B-CONN-073'
+# Mosquitto gives no reasons in words: nothing can be left out of its acknowledgements (B-QOS-026, B-SUB-017,
+# B-SUB-018), nor of its CONNACK (B-CONN-072, B-CONN-073).
+wordless='B-QOS-026 B-SUB-017 B-SUB-018 B-CONN-072 B-CONN-073'
 # It does no AUTH (auth_method): B-AUTH and B-CONN-017.
 
 secret=run-secret-7731 refused=locked-secret-5521
