@@ -223,7 +223,7 @@ void wire_announce(struct wire *wire, const void *bytes, size_t length)
 static struct span frame_shown(struct wire *wire, const uint8_t *bytes, size_t length)
 {
     uintptr_t at = (uintptr_t)bytes - (uintptr_t)wire->announced.data;
-    if (at + length <= wire->announced.length)
+    if (at < wire->announced.length && length <= wire->announced.length - at)
         return (struct span){wire->announced_shown + at, (uint32_t)length};
     return trace_masked(wire->probe, (struct span){bytes, (uint32_t)length});
 }
