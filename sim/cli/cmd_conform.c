@@ -286,6 +286,7 @@ static bool parse(int argc, char **argv, struct conform_command *command, int *c
 
 struct embedded {
     char directory[64], uri[80], ca[80], certificate[80], key[80], registry[80];
+    char password[33]; /* of all clients of a run, where they need one */
     struct cloud_scram *scram;
     int pid, stop_fd;
 };
@@ -351,18 +352,41 @@ static void use_door(struct embedded *embedded, const struct door *door, const s
     }
 }
 
-/* A user who authenticates by SCRAM, of whom the run is told. */
-static bool make_user(struct embedded *embedded, struct conform_profile *profile)
+static bool make_password(char out[33])
 {
-    char password[33];
     uint64_t random[2];
     if (getrandom(random, sizeof(random), 0) != sizeof(random))
         return false;
-    snprintf(password, sizeof(password), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+    snprintf(out, 33, "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+    return true;
+}
+
+/* What the cloud refuses: whoever has neither a certificate nor this password, topics of more levels than it takes. Who authenticates by SCRAM needs
+ * none of it. The run is told. */
+static bool tell_run(struct embedded *embedded, const struct door *door, struct cloud_options *cloud,
+                     struct conform_options *run, struct conform_profile *known)
+{
+    char scram[33], refused[33], deep[2 * 300];
+    for (size_t i = 0; i < sizeof(deep); i += 2)
+        memcpy(deep + i, "a/", 2);
+    deep[sizeof(deep) - 1] = 0;
     embedded->scram = cloud_scram_create();
-    return embedded->scram && !cloud_scram_add(embedded->scram, USER, password) &&
-           conform_profile_tell(profile, "auth_method", CLOUD_SCRAM_METHOD) &&
-           conform_profile_tell(profile, "auth_user", USER) && conform_profile_tell(profile, "auth_password", password);
+    bool good = embedded->scram && make_password(scram) && make_password(refused) &&
+                make_password(embedded->password) && !cloud_scram_add(embedded->scram, USER, scram) &&
+                conform_profile_tell(known, "auth_method", CLOUD_SCRAM_METHOD) &&
+                conform_profile_tell(known, "auth_user", USER) && conform_profile_tell(known, "auth_password", scram) &&
+                conform_profile_tell(known, "refused_topic", deep) &&
+                conform_profile_tell(known, "refused_filter", deep);
+    if (!good || door->certificate)
+        return good;
+    if (!run->user) {
+        run->user = USER;
+        run->password = embedded->password;
+    }
+    cloud->user_name = run->user;
+    cloud->password = run->password;
+    return conform_profile_tell(known, "refused_user", "not-" USER) &&
+           conform_profile_tell(known, "refused_password", refused);
 }
 
 /* A cloud of our own with everything on. false: *error. */
@@ -394,8 +418,8 @@ static bool start_embedded(struct embedded *embedded, const struct door *door, s
     options.cloud.broker.dollar_topics_reserved = false;
     if (door->certificate && !make_certificate(embedded, error, capacity))
         return false;
-    if (!make_user(embedded, known)) {
-        snprintf(error, capacity, "cannot make a user of the embedded cloud");
+    if (!tell_run(embedded, door, &options.cloud, run, known)) {
+        snprintf(error, capacity, "cannot make users of the embedded cloud");
         return false;
     }
     options.scram = embedded->scram;
