@@ -278,7 +278,7 @@ static void ghost_in(struct link *link, const struct seen *seen)
 static void note_login(struct link *link, struct span bytes)
 {
     struct socket *socket = socket_of(link);
-    struct mq5_packet packet;
+    struct mq5_packet packet = {.type = MQ5_CONNECT}; /* hooks take what is absent for 0 */
     socket->login = malloc(bytes.length);
     if (!socket->login)
         abort();
