@@ -478,7 +478,7 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct listener *listener = watcher->data;
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {0};
         socklen_t length = sizeof(from);
         int fd = accept4(watcher->fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {

@@ -129,6 +129,19 @@ void cloud_scram_destroy(struct cloud_scram *scram)
     free(scram);
 }
 
+static bool make_room(struct cloud_scram *scram)
+{
+    if (scram->count < scram->capacity)
+        return true;
+    uint32_t capacity = scram->capacity ? scram->capacity * 2 : 16;
+    struct user *grown = realloc(scram->users, capacity * sizeof(*grown));
+    if (!grown)
+        return false;
+    scram->users = grown;
+    scram->capacity = capacity;
+    return true;
+}
+
 const char *cloud_scram_add(struct cloud_scram *scram, const char *user, const char *password)
 {
     struct user made = {.name = NULL};
@@ -145,15 +158,8 @@ const char *cloud_scram_add(struct cloud_scram *scram, const char *user, const c
         gsasl_free(made.name);
         return "this cannot be a password (RFC 4013)";
     }
-    if (scram->count == scram->capacity) {
-        uint32_t capacity = scram->capacity ? scram->capacity * 2 : 16;
-        struct user *grown = realloc(scram->users, capacity * sizeof(*grown));
-        good = grown != NULL;
-        scram->users = grown ? grown : scram->users;
-        scram->capacity = grown ? capacity : scram->capacity;
-    }
     made.password = strdup(password);
-    if (!good || !made.password) {
+    if (!made.password || !make_room(scram)) {
         gsasl_free(made.name);
         forget_password(&made);
         return "there is no memory for one more";
