@@ -139,7 +139,6 @@ static void add_worlds(cJSON *root, const struct report_diff *diff)
 
 bool report_diff_write_json(const struct report_diff *diff, const char *path, char *error, size_t error_capacity)
 {
-    struct page page = {0};
     cJSON *root = cJSON_CreateObject();
     add_side(root, "a", &diff->side[0]);
     add_side(root, "b", &diff->side[1]);
@@ -160,12 +159,5 @@ bool report_diff_write_json(const struct report_diff *diff, const char *path, ch
     cJSON *notes = cJSON_AddArrayToObject(root, "notes");
     for (uint32_t i = 0; i < diff->note_count; i++)
         cJSON_AddItemToArray(notes, cJSON_CreateString(diff->notes[i]));
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    page.failed = !text;
-    if (text)
-        page_add(&page, text);
-    page_add(&page, "\n");
-    cJSON_free(text);
-    return page_write(&page, path, error, error_capacity);
+    return page_write_json(root, path, error, error_capacity);
 }

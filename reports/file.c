@@ -1,6 +1,7 @@
 /* file.c: a file is whole or not there: written beside its name, then renamed. */
 #include "internal.h"
 
+#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -67,4 +68,17 @@ bool page_write(struct page *page, const char *path, char *error, size_t error_c
     bool written = write_page(page, path, error, error_capacity);
     page_free(page);
     return written;
+}
+
+bool page_write_json(struct cJSON *root, const char *path, char *error, size_t error_capacity)
+{
+    struct page page = {0};
+    char *text = cJSON_Print(root);
+    cJSON_Delete(root);
+    page.failed = !text;
+    if (text)
+        page_add(&page, text);
+    page_add(&page, "\n");
+    cJSON_free(text);
+    return page_write(&page, path, error, error_capacity);
 }

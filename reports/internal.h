@@ -36,6 +36,9 @@ bool file_temporary(const char *path, char out[FILE_NAME], char *error, size_t e
 bool file_commit(const char *temporary, const char *path, char *error, size_t error_capacity);
 /* Writes all of the page, frees it. */
 bool page_write(struct page *page, const char *path, char *error, size_t error_capacity);
+/* The same of a tree; frees it. */
+struct cJSON;
+bool page_write_json(struct cJSON *root, const char *path, char *error, size_t error_capacity);
 
 /* ---- facts.c: readings of a run ------------------------------------------------------------------------------------ */
 

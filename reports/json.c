@@ -312,7 +312,6 @@ static void add_notes(const struct report_run *run, cJSON *root)
 
 bool report_write_json(const struct report_run *run, const char *path, char *error, size_t error_capacity)
 {
-    struct page page = {0};
     cJSON *root = cJSON_CreateObject();
     add_run(run, root);
     add_scenario(run->scenario, root);
@@ -322,12 +321,5 @@ bool report_write_json(const struct report_run *run, const char *path, char *err
     add_notes(run, root);
     add_metrics(run, root);
     add_totals(run->result->measure, root);
-    char *text = cJSON_Print(root);
-    cJSON_Delete(root);
-    page.failed = !text;
-    if (text)
-        page_add(&page, text);
-    page_add(&page, "\n");
-    cJSON_free(text);
-    return page_write(&page, path, error, error_capacity);
+    return page_write_json(root, path, error, error_capacity);
 }

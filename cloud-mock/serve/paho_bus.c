@@ -9,6 +9,7 @@
 #include "paho.h"
 
 #include "mqtt5/topic.h"
+#include "paho_properties.h"
 
 #include <MQTTAsync.h>
 #include <errno.h>
@@ -90,139 +91,13 @@ static bool wait_until(struct remote_bus *bus, const bool *flag, int timeout_ms)
     return true;
 }
 
-/* ---- properties ---------------------------------------------------------------------------------------------------- */
-
-static uint8_t *put_string(uint8_t *out, const MQTTLenString *text)
-{
-    *out++ = (uint8_t)(text->len >> 8);
-    *out++ = (uint8_t)text->len;
-    memcpy(out, text->data, (size_t)text->len);
-    return out + text->len;
-}
-
-static uint8_t *put_variable(uint8_t *out, uint32_t value)
-{
-    for (; value >= 0x80; value >>= 7)
-        *out++ = (uint8_t)(value | 0x80);
-    *out++ = (uint8_t)value;
-    return out;
-}
-
-/* Upper bound of what properties_in() writes. */
-static size_t properties_bytes(const MQTTProperties *from)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < from->count; i++)
-        switch (from->array[i].identifier) {
-        case MQTTPROPERTY_CODE_CONTENT_TYPE:
-        case MQTTPROPERTY_CODE_RESPONSE_TOPIC:
-        case MQTTPROPERTY_CODE_CORRELATION_DATA: bytes += (size_t)from->array[i].value.data.len; break;
-        case MQTTPROPERTY_CODE_USER_PROPERTY:
-            bytes += 5 + (size_t)from->array[i].value.data.len + (size_t)from->array[i].value.value.len;
-            break;
-        default: bytes += 5; break;
-        }
-    return bytes;
-}
-
-static struct span copy_string(uint8_t **out, const MQTTLenString *text)
-{
-    uint8_t *at = *out;
-    memcpy(at, text->data, (size_t)text->len);
-    *out += text->len;
-    return span_of(at, (size_t)text->len);
-}
-
-static void property_in(struct mq5_properties *to, const MQTTProperty *from, uint8_t **out)
-{
-    switch (from->identifier) {
-    case MQTTPROPERTY_CODE_PAYLOAD_FORMAT_INDICATOR: to->payload_format = from->value.byte; break;
-    case MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL: to->message_expiry_s = from->value.integer4; break;
-    case MQTTPROPERTY_CODE_CONTENT_TYPE: to->content_type = copy_string(out, &from->value.data); break;
-    case MQTTPROPERTY_CODE_RESPONSE_TOPIC: to->response_topic = copy_string(out, &from->value.data); break;
-    case MQTTPROPERTY_CODE_CORRELATION_DATA: to->correlation_data = copy_string(out, &from->value.data); break;
-    case MQTTPROPERTY_CODE_USER_PROPERTY:
-    case MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER: break; /* repeatable: in the block */
-    default: return;                                       /* of the connection, not of the message */
-    }
-    to->present |= MQ5_BIT(from->identifier);
-}
-
-/* Repeatables as the decoder leaves them: an encoded block, to be walked. */
-static void properties_in(struct mq5_properties *to, const MQTTProperties *from, uint8_t *out)
-{
-    for (int i = 0; i < from->count; i++)
-        property_in(to, &from->array[i], &out);
-    uint8_t *block = out;
-    for (int i = 0; i < from->count; i++) {
-        const MQTTProperty *at = &from->array[i];
-        if (at->identifier == MQTTPROPERTY_CODE_USER_PROPERTY) {
-            *out++ = MQ5_USER_PROPERTY;
-            out = put_string(put_string(out, &at->value.data), &at->value.value);
-        } else if (at->identifier == MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER) {
-            *out++ = MQ5_SUBSCRIPTION_IDENTIFIER;
-            out = put_variable(out, at->value.integer4);
-        }
-    }
-    to->encoded = span_of(block, (size_t)(out - block));
-}
-
-static void add_string(MQTTProperties *to, enum MQTTPropertyCodes identifier, struct span text)
-{
-    MQTTProperty property = {.identifier = identifier};
-    property.value.data.data = (char *)(uintptr_t)text.data;
-    property.value.data.len = (int)text.length;
-    MQTTProperties_add(to, &property);
-}
-
-static void add_user(MQTTProperties *to, const struct mq5_user_property *user)
-{
-    MQTTProperty property = {.identifier = MQTTPROPERTY_CODE_USER_PROPERTY};
-    property.value.data.data = (char *)(uintptr_t)user->name.data;
-    property.value.data.len = (int)user->name.length;
-    property.value.value.data = (char *)(uintptr_t)user->value.data;
-    property.value.value.len = (int)user->value.length;
-    MQTTProperties_add(to, &property);
-}
-
-static void add_integer(MQTTProperties *to, enum MQTTPropertyCodes identifier, uint32_t value)
-{
-    MQTTProperty property = {.identifier = identifier};
-    if (identifier == MQTTPROPERTY_CODE_PAYLOAD_FORMAT_INDICATOR)
-        property.value.byte = (unsigned char)value;
-    else
-        property.value.integer4 = value;
-    MQTTProperties_add(to, &property);
-}
-
-/* Paho copies; free with MQTTProperties_free(). */
-static void properties_out(MQTTProperties *to, const struct mq5_properties *from)
-{
-    struct mq5_user_property user;
-    uint32_t offset = 0;
-    if (from->present & MQ5_BIT(MQ5_PAYLOAD_FORMAT_INDICATOR))
-        add_integer(to, MQTTPROPERTY_CODE_PAYLOAD_FORMAT_INDICATOR, from->payload_format);
-    if (from->present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL))
-        add_integer(to, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, from->message_expiry_s);
-    if (from->present & MQ5_BIT(MQ5_CONTENT_TYPE))
-        add_string(to, MQTTPROPERTY_CODE_CONTENT_TYPE, from->content_type);
-    if (from->present & MQ5_BIT(MQ5_RESPONSE_TOPIC))
-        add_string(to, MQTTPROPERTY_CODE_RESPONSE_TOPIC, from->response_topic);
-    if (from->present & MQ5_BIT(MQ5_CORRELATION_DATA))
-        add_string(to, MQTTPROPERTY_CODE_CORRELATION_DATA, from->correlation_data);
-    for (uint16_t i = 0; i < from->user_count; i++)
-        add_user(to, &from->user[i]);
-    while ((from->present & MQ5_BIT(MQ5_USER_PROPERTY)) && mq5_user_property_next(from->encoded, &offset, &user))
-        add_user(to, &user);
-}
-
 /* ---- Paho's thread ------------------------------------------------------------------------------------------------- */
 
 static struct arrival *copy_arrival(const char *topic, size_t topic_length, const MQTTAsync_message *message)
 {
     size_t payload_length = (size_t)message->payloadlen;
     struct arrival *copy =
-        calloc(1, sizeof(*copy) + topic_length + payload_length + properties_bytes(&message->properties));
+        calloc(1, sizeof(*copy) + topic_length + payload_length + paho_properties_bytes(&message->properties));
     if (!copy)
         return NULL;
     uint8_t *at = copy->bytes;
@@ -236,7 +111,7 @@ static struct arrival *copy_arrival(const char *topic, size_t topic_length, cons
     copy->publish.retain = message->retained != 0;
     copy->publish.dup = message->dup != 0;
     copy->at_us = monotonic_us();
-    properties_in(&copy->publish.properties, &message->properties, at + payload_length);
+    paho_properties_in(&copy->publish.properties, &message->properties, at + payload_length);
     return copy;
 }
 
@@ -410,7 +285,7 @@ static int send_subscribe(struct remote_bus *bus, const struct subscriber *subsc
     options.subscribeOptions.retainHandling =
         again && strncmp(subscriber->filter, "$share/", 7) != 0 ? MQ5_RETAIN_SEND_IF_NEW : MQ5_RETAIN_SEND;
     if (bus->ids_available)
-        add_integer(&options.properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, subscriber->id);
+        paho_property_add(&options.properties, MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER, subscriber->id);
     int result = MQTTAsync_subscribe(bus->client, subscriber->filter, subscriber->qos, &options);
     MQTTProperties_free(&options.properties);
     return result;
@@ -528,7 +403,7 @@ static int send_message(struct remote_bus *bus, const char *topic, const struct 
     out.payloadlen = (int)message->payload.length;
     out.qos = message->qos;
     out.retained = message->retain;
-    properties_out(&out.properties, &message->properties);
+    paho_properties_out(&out.properties, &message->properties);
     int result = MQTTAsync_sendMessage(bus->client, topic, &out, &options);
     MQTTProperties_free(&out.properties);
     return result;
@@ -644,7 +519,7 @@ static void say_good_bye(struct remote_bus *bus)
     options.onSuccess5 = on_left;
     options.onFailure5 = on_not_subscribed;
     options.context = wait;
-    add_integer(&options.properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, 0);
+    paho_property_add(&options.properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, 0);
     int result = MQTTAsync_disconnect(bus->client, &options);
     MQTTProperties_free(&options.properties);
     pthread_mutex_lock(&bus->mutex);
@@ -744,7 +619,7 @@ static int start_connect(struct remote_bus *bus, const struct paho_endpoint *end
     tls.verify = options->verify_name;
     if (endpoint->tls)
         connect.ssl = &tls;
-    add_integer(&properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
+    paho_property_add(&properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
     connect.connectProperties = &properties;
     int result = MQTTAsync_connect(bus->client, &connect);
     MQTTProperties_free(&properties);

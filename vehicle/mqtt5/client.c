@@ -182,7 +182,7 @@ void mq5_client_fail(struct mq5_client *client, int64_t now_us, uint8_t reason, 
         struct mq5_packet packet;
         packet.type = MQ5_DISCONNECT;
         packet.disconnect.reason = reason;
-        client_no_properties(&packet.disconnect.properties);
+        mq5_properties_clear(&packet.disconnect.properties);
         mq5_client_write(client, now_us, &packet);
     }
     mq5_client_enter(client, now_us, MQ5C_CLOSED);

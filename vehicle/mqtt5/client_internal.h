@@ -10,6 +10,7 @@
 #define CLIENT_INTERNAL_H
 
 #include "mqtt5/client.h"
+#include "wire.h"
 
 #define CLIENT_STATES                  (MQ5C_CLOSED + 1)
 #define CLIENT_PACKET_TYPES            (MQ5_AUTH + 1)
@@ -118,17 +119,6 @@ static inline bool client_open(const struct mq5_client *client)
 static inline bool client_live(const struct mq5_client *client, uint8_t generation)
 {
     return client->state == MQ5C_ONLINE && client->generation == generation;
-}
-
-/* Not a memset: a packet is some hundred bytes of which the encoder looks at few. */
-static inline void client_no_properties(struct mq5_properties *properties)
-{
-    properties->present = 0;
-    properties->user = NULL;
-    properties->subscription_ids = NULL;
-    properties->user_count = 0;
-    properties->subscription_id_count = 0;
-    properties->encoded = (struct span){NULL, 0};
 }
 
 static inline void client_emit(struct mq5_client *client, enum mq5_client_event_kind kind, uint8_t reason,

@@ -30,7 +30,7 @@ void mq5_client_ack(struct mq5_client *client, int64_t now_us, enum mq5_type typ
     packet.type = (uint8_t)type;
     packet.ack.packet_id = packet_id;
     packet.ack.reason = client->config->version == MQ5_V5 ? reason : MQ5_SUCCESS;
-    client_no_properties(&packet.ack.properties);
+    mq5_properties_clear(&packet.ack.properties);
     if (mq5_client_write(client, now_us, &packet) != MQ5_OK)
         mq5_client_fail(client, now_us, MQ5_PACKET_TOO_LARGE,
                         "the server's maximum packet size leaves no room for an answer");
@@ -43,7 +43,7 @@ bool mq5_client_load(struct mq5_client *client, uint32_t token, struct mq5_packe
     publish->qos = 0;
     publish->retain = false;
     publish->topic = publish->payload = (struct span){NULL, 0};
-    client_no_properties(&publish->properties);
+    mq5_properties_clear(&publish->properties);
     if (!client->config->ops->load(client, token, publish))
         return false;
     publish->dup = false;
@@ -152,7 +152,7 @@ enum mq5_client_result mq5_client_subscribe(struct mq5_client *client, int64_t n
     if (client->state != MQ5C_ONLINE)
         return MQ5C_OFFLINE;
     packet.type = MQ5_SUBSCRIBE;
-    client_no_properties(&packet.subscribe.properties);
+    mq5_properties_clear(&packet.subscribe.properties);
     if (subscription_id && client->config->version == MQ5_V5) {
         if (!client->peer_subscription_id_available)
             return MQ5C_NOT_WITH_PEER;
@@ -172,7 +172,7 @@ enum mq5_client_result mq5_client_unsubscribe(struct mq5_client *client, int64_t
     if (client->state != MQ5C_ONLINE)
         return MQ5C_OFFLINE;
     packet.type = MQ5_UNSUBSCRIBE;
-    client_no_properties(&packet.subscribe.properties);
+    mq5_properties_clear(&packet.subscribe.properties);
     return operate(client, now_us, token, &packet, list, count);
 }
 
@@ -196,7 +196,7 @@ enum mq5_client_result mq5_client_auth(struct mq5_client *client, int64_t now_us
         return MQ5C_BAD;
     packet.type = MQ5_AUTH;
     packet.auth.reason = reason;
-    client_no_properties(&packet.auth.properties);
+    mq5_properties_clear(&packet.auth.properties);
     packet.auth.properties.present = MQ5_BIT(MQ5_AUTHENTICATION_METHOD);
     packet.auth.properties.authentication_method = method;
     if (data.length > 0) {
@@ -218,7 +218,7 @@ void mq5_client_disconnect(struct mq5_client *client, int64_t now_us, uint8_t re
         reason = MQ5_UNSPECIFIED_ERROR;
     packet.type = MQ5_DISCONNECT;
     packet.disconnect.reason = client->config->version == MQ5_V5 ? reason : MQ5_SUCCESS;
-    client_no_properties(&packet.disconnect.properties);
+    mq5_properties_clear(&packet.disconnect.properties);
     /* A session asked to end with its link cannot be prolonged at its end (3.14.2.2.2). */
     if (client->config->version == MQ5_V5 && session_expiry_s != client->session_expiry_s && !client->expiry_was_zero) {
         packet.disconnect.properties.present = MQ5_BIT(MQ5_SESSION_EXPIRY_INTERVAL);

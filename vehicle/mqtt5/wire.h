@@ -247,6 +247,7 @@ extern const struct mq5_property_rule mq5_property_rules[MQ5_PROPERTY_IDS];
 #define MQ5_WILL_BLOCK 0
 uint64_t mq5_properties_allowed(int place);
 
+/* Not a memset: a packet is some hundred bytes of which coder and decoder look at few. */
 static inline void mq5_properties_clear(struct mq5_properties *properties)
 {
     properties->present = 0;

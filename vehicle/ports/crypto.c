@@ -201,17 +201,18 @@ size_t tcu_crypto_key(struct span bytes, uint8_t *out, size_t capacity)
 
 /* ---- files --------------------------------------------------------------------------------------------------------- */
 
-static BIO *open_file(const char *path, char *error, size_t error_capacity)
+BIO *ports_open_file(const char *path, char *error, size_t error_capacity)
 {
     BIO *bio = BIO_new_file(path, "rb");
     if (!bio)
         snprintf(error, error_capacity, "%s: %s", path, strerror(errno));
+    ERR_clear_error();
     return bio;
 }
 
 size_t tcu_crypto_read_certificate(const char *path, uint8_t *out, size_t capacity, char *error, size_t error_capacity)
 {
-    BIO *bio = open_file(path, error, error_capacity);
+    BIO *bio = ports_open_file(path, error, error_capacity);
     if (!bio)
         return 0;
     X509 *x509 = PEM_read_bio_X509(bio, NULL, NULL, NULL);
@@ -228,7 +229,7 @@ size_t tcu_crypto_read_certificate(const char *path, uint8_t *out, size_t capaci
 
 size_t tcu_crypto_read_key(const char *path, uint8_t *out, size_t capacity, char *error, size_t error_capacity)
 {
-    BIO *bio = open_file(path, error, error_capacity);
+    BIO *bio = ports_open_file(path, error, error_capacity);
     if (!bio)
         return 0;
     size_t length = read_key(bio, out, capacity);

@@ -2,7 +2,6 @@
  *
  *   tcu.c         the program: struct tcu_port, the loop, its deadlines
  *   session.c     struct tcu_mqtt on Paho MQTTAsync
- *   properties.c  MQTT 5 properties to and from Paho's
  *   store.c       what outlives a power cut, as files
  *   enroll.c      the certificate broker over libcurl
  *   token.c       keys in a PKCS#11 token: making, finding, destroying them, and how it is reached (token_session.c)
@@ -22,18 +21,11 @@
 
 #define PORTS_PATH_MAX 512
 
-/* ---- properties.c ---- */
-/* Upper bound of the bytes ports_properties_in() copies. */
-size_t ports_properties_bytes(const MQTTProperties *from);
-/* Copies what belongs to a message; repeatables as the decoder leaves them. */
-void ports_properties_in(struct mq5_properties *to, const MQTTProperties *from, uint8_t *copy);
-/* Of a message or a will; free with MQTTProperties_free(). */
-void ports_properties_out(MQTTProperties *to, const struct mq5_properties *from);
-void ports_property_add(MQTTProperties *to, enum MQTTPropertyCodes identifier, uint32_t value);
-
 /* ---- crypto.c: as in vehicle/crypto.h, with keys as OpenSSL has them ---- */
 /* Returns the length, 0: none. */
 size_t ports_crypto_request(EVP_PKEY *key, struct span common_name, uint8_t *out, size_t capacity);
+/* To be read from its beginning. NULL: *error has one line. */
+BIO *ports_open_file(const char *path, char *error, size_t error_capacity);
 size_t ports_crypto_certificate(struct span answer, EVP_PKEY *key, uint8_t *out, size_t capacity);
 
 /* ---- token.c, token_session.c: one lock, so from any thread ---- */

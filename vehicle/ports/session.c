@@ -9,6 +9,7 @@
  *
  * What Paho cannot do: end a connection without a DISCONNECT (abort() on a live link says good-bye), ping at another rate than the keep
  * alive. */
+#include "paho_properties.h"
 #include "ports_internal.h"
 
 #include <stdio.h>
@@ -166,7 +167,7 @@ static struct ports_event *copy_message(const struct ports_attempt *attempt, str
                                         const MQTTAsync_message *message)
 {
     size_t payload_length = (size_t)message->payloadlen;
-    size_t extra = topic.length + payload_length + ports_properties_bytes(&message->properties);
+    size_t extra = topic.length + payload_length + paho_properties_bytes(&message->properties);
     struct ports_event *event = event_make(attempt, EVENT_MESSAGE, extra);
     if (!event)
         return NULL;
@@ -179,7 +180,7 @@ static struct ports_event *copy_message(const struct ports_attempt *attempt, str
                                           .packet_id = (uint16_t)message->msgid,
                                           .topic = span_of(event->bytes, topic.length),
                                           .payload = span_of(event->bytes + topic.length, payload_length)};
-    ports_properties_in(&event->publish.properties, &message->properties, event->bytes + topic.length + payload_length);
+    paho_properties_in(&event->publish.properties, &message->properties, event->bytes + topic.length + payload_length);
     return event;
 }
 
@@ -330,7 +331,7 @@ static void fill_will(struct connect_parts *parts, const struct mq5_publish *wil
     parts->will.payload.len = (int)will->payload.length;
     parts->will.qos = will->qos;
     parts->will.retained = will->retain;
-    ports_properties_out(&parts->will_properties, &will->properties);
+    paho_properties_out(&parts->will_properties, &will->properties);
     parts->options.will = &parts->will;
     parts->options.willProperties = &parts->will_properties;
 }
@@ -354,7 +355,7 @@ static void fill(struct connect_parts *parts, struct ports_attempt *attempt, enu
         parts->options.binarypwd.len = (int)connect->password.length;
     }
     if (connect->session_expiry_s)
-        ports_property_add(&parts->properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, connect->session_expiry_s);
+        paho_property_add(&parts->properties, MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL, connect->session_expiry_s);
     parts->options.connectProperties = &parts->properties;
     if (attempt->session->tls)
         fill_tls(parts, attempt->session, identity);
@@ -482,7 +483,7 @@ static int send_message(struct ports_session *session, const struct mq5_publish 
     out.payloadlen = (int)message->payload.length;
     out.qos = message->qos;
     out.retained = message->retain;
-    ports_properties_out(&out.properties, &message->properties);
+    paho_properties_out(&out.properties, &message->properties);
     int result = MQTTAsync_sendMessage(session->client, topic, &out, &options);
     MQTTProperties_free(&out.properties);
     return result;

@@ -4,7 +4,6 @@
  */
 #include "ports_internal.h"
 
-#include <errno.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -92,18 +91,9 @@ size_t tcu_crypto_unseal(struct span public_key, const uint8_t vehicle_key[32], 
 
 /* ---- keys from files --------------------------------------------------------------------------------------------------- */
 
-static BIO *open_file(const char *path, char *error, size_t error_capacity)
-{
-    BIO *bio = BIO_new_file(path, "rb");
-    if (!bio)
-        snprintf(error, error_capacity, "%s: %s", path, strerror(errno));
-    ERR_clear_error();
-    return bio;
-}
-
 size_t tcu_crypto_read_public_key(const char *path, uint8_t *out, size_t capacity, char *error, size_t error_capacity)
 {
-    BIO *bio = open_file(path, error, error_capacity);
+    BIO *bio = ports_open_file(path, error, error_capacity);
     if (!bio)
         return 0;
     EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
@@ -141,7 +131,7 @@ static bool unhex(const uint8_t *text, uint8_t out[VEHICLE_KEY])
 bool tcu_crypto_read_vehicle_key(const char *path, uint8_t out[32], char *error, size_t error_capacity)
 {
     uint8_t text[2 * VEHICLE_KEY + 3];
-    BIO *bio = open_file(path, error, error_capacity);
+    BIO *bio = ports_open_file(path, error, error_capacity);
     if (!bio)
         return false;
     int length = BIO_read(bio, text, sizeof(text));

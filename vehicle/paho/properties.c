@@ -1,5 +1,5 @@
-/* properties.c: MQTT 5 properties of messages to and from Paho's. */
-#include "ports_internal.h"
+/* properties.c: a message's properties to and from Paho's lists. */
+#include "paho_properties.h"
 
 static uint8_t *put_string(uint8_t *out, const MQTTLenString *text)
 {
@@ -9,16 +9,27 @@ static uint8_t *put_string(uint8_t *out, const MQTTLenString *text)
     return out + text->len;
 }
 
-size_t ports_properties_bytes(const MQTTProperties *from)
+static uint8_t *put_variable(uint8_t *out, uint32_t value)
+{
+    for (; value >= 0x80; value >>= 7)
+        *out++ = (uint8_t)(value | 0x80);
+    *out++ = (uint8_t)value;
+    return out;
+}
+
+size_t paho_properties_bytes(const MQTTProperties *from)
 {
     size_t bytes = 0;
     for (int i = 0; i < from->count; i++) {
         const MQTTProperty *at = &from->array[i];
-        int type = MQTTProperty_getType(at->identifier);
-        if (type == MQTTPROPERTY_TYPE_UTF_8_STRING_PAIR)
+        switch (MQTTProperty_getType(at->identifier)) {
+        case MQTTPROPERTY_TYPE_UTF_8_STRING_PAIR:
             bytes += 5 + (size_t)at->value.data.len + (size_t)at->value.value.len;
-        else if (type == MQTTPROPERTY_TYPE_UTF_8_ENCODED_STRING || type == MQTTPROPERTY_TYPE_BINARY_DATA)
-            bytes += (size_t)at->value.data.len;
+            break;
+        case MQTTPROPERTY_TYPE_UTF_8_ENCODED_STRING:
+        case MQTTPROPERTY_TYPE_BINARY_DATA: bytes += (size_t)at->value.data.len; break;
+        default: bytes += 5; break;
+        }
     }
     return bytes;
 }
@@ -39,22 +50,28 @@ static void property_in(struct mq5_properties *to, const MQTTProperty *from, uin
     case MQTTPROPERTY_CODE_CONTENT_TYPE: to->content_type = copy_string(copy, &from->value.data); break;
     case MQTTPROPERTY_CODE_RESPONSE_TOPIC: to->response_topic = copy_string(copy, &from->value.data); break;
     case MQTTPROPERTY_CODE_CORRELATION_DATA: to->correlation_data = copy_string(copy, &from->value.data); break;
-    case MQTTPROPERTY_CODE_USER_PROPERTY: break; /* repeatable: in the block */
-    default: return; /* the agent subscribes without identifiers; the rest is not a message's */
+    case MQTTPROPERTY_CODE_USER_PROPERTY:
+    case MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER: break; /* repeatable: in the block */
+    default: return;                                       /* not a message's */
     }
     to->present |= MQ5_BIT(from->identifier);
 }
 
-void ports_properties_in(struct mq5_properties *to, const MQTTProperties *from, uint8_t *copy)
+void paho_properties_in(struct mq5_properties *to, const MQTTProperties *from, uint8_t *copy)
 {
     for (int i = 0; i < from->count; i++)
         property_in(to, &from->array[i], &copy);
     uint8_t *block = copy;
-    for (int i = 0; i < from->count; i++)
-        if (from->array[i].identifier == MQTTPROPERTY_CODE_USER_PROPERTY) {
+    for (int i = 0; i < from->count; i++) {
+        const MQTTProperty *at = &from->array[i];
+        if (at->identifier == MQTTPROPERTY_CODE_USER_PROPERTY) {
             *copy++ = MQ5_USER_PROPERTY;
-            copy = put_string(put_string(copy, &from->array[i].value.data), &from->array[i].value.value);
+            copy = put_string(put_string(copy, &at->value.data), &at->value.value);
+        } else if (at->identifier == MQTTPROPERTY_CODE_SUBSCRIPTION_IDENTIFIER) {
+            *copy++ = MQ5_SUBSCRIPTION_IDENTIFIER;
+            copy = put_variable(copy, at->value.integer4);
         }
+    }
     to->encoded = span_of(block, (size_t)(copy - block));
 }
 
@@ -70,7 +87,15 @@ static void add_string(MQTTProperties *to, enum MQTTPropertyCodes identifier, st
     MQTTProperties_add(to, &property);
 }
 
-void ports_property_add(MQTTProperties *to, enum MQTTPropertyCodes identifier, uint32_t value)
+static void add_user(MQTTProperties *to, const struct mq5_user_property *user)
+{
+    MQTTProperty property = {.identifier = MQTTPROPERTY_CODE_USER_PROPERTY};
+    property.value.data = borrow(user->name);
+    property.value.value = borrow(user->value);
+    MQTTProperties_add(to, &property);
+}
+
+void paho_property_add(MQTTProperties *to, enum MQTTPropertyCodes identifier, uint32_t value)
 {
     MQTTProperty property = {.identifier = identifier};
     switch (MQTTProperty_getType(identifier)) {
@@ -81,24 +106,24 @@ void ports_property_add(MQTTProperties *to, enum MQTTPropertyCodes identifier, u
     MQTTProperties_add(to, &property);
 }
 
-void ports_properties_out(MQTTProperties *to, const struct mq5_properties *from)
+void paho_properties_out(MQTTProperties *to, const struct mq5_properties *from)
 {
+    struct mq5_user_property user;
+    uint32_t offset = 0;
     if (from->present & MQ5_BIT(MQ5_PAYLOAD_FORMAT_INDICATOR))
-        ports_property_add(to, MQTTPROPERTY_CODE_PAYLOAD_FORMAT_INDICATOR, from->payload_format);
+        paho_property_add(to, MQTTPROPERTY_CODE_PAYLOAD_FORMAT_INDICATOR, from->payload_format);
     if (from->present & MQ5_BIT(MQ5_MESSAGE_EXPIRY_INTERVAL))
-        ports_property_add(to, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, from->message_expiry_s);
+        paho_property_add(to, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL, from->message_expiry_s);
     if (from->present & MQ5_BIT(MQ5_WILL_DELAY_INTERVAL))
-        ports_property_add(to, MQTTPROPERTY_CODE_WILL_DELAY_INTERVAL, from->will_delay_s);
+        paho_property_add(to, MQTTPROPERTY_CODE_WILL_DELAY_INTERVAL, from->will_delay_s);
     if (from->present & MQ5_BIT(MQ5_CONTENT_TYPE))
         add_string(to, MQTTPROPERTY_CODE_CONTENT_TYPE, from->content_type);
     if (from->present & MQ5_BIT(MQ5_RESPONSE_TOPIC))
         add_string(to, MQTTPROPERTY_CODE_RESPONSE_TOPIC, from->response_topic);
     if (from->present & MQ5_BIT(MQ5_CORRELATION_DATA))
         add_string(to, MQTTPROPERTY_CODE_CORRELATION_DATA, from->correlation_data);
-    for (uint16_t i = 0; i < from->user_count; i++) {
-        MQTTProperty property = {.identifier = MQTTPROPERTY_CODE_USER_PROPERTY};
-        property.value.data = borrow(from->user[i].name);
-        property.value.value = borrow(from->user[i].value);
-        MQTTProperties_add(to, &property);
-    }
+    for (uint16_t i = 0; i < from->user_count; i++)
+        add_user(to, &from->user[i]);
+    while ((from->present & MQ5_BIT(MQ5_USER_PROPERTY)) && mq5_user_property_next(from->encoded, &offset, &user))
+        add_user(to, &user);
 }
