@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A small fleet in the live world against somebody else's broker: ejabberd's MQTT 5 listener, run as the current user in a scratch directory.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

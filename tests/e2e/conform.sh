@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # convoy conform as a person uses it: our own broker passes, the run's files are whole, what cannot be is one line and the right exit code.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 # shellcheck disable=SC2013 # names, no blanks

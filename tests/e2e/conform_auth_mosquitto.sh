@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Enhanced authentication of somebody else's broker: Mosquitto with a plugin that knows SCRAM-SHA-256 (tests/interop/mosquitto_scram.c); its AUTH, CONNACK and
 # DISCONNECT are its own. Every check of AUTH is judged; what is wrong with it is known (docs/conformance-findings.md).
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)

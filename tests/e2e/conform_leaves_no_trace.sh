@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A broker in use is left as it was: a hundred foreign clients, their retained messages, sessions and queues, before and after a full conformance run,
 # and again after one that was killed in the middle and cleaned up after.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What a profile tells of a broker is used: a broker that refuses logins, client identifiers, topics and filters; every check that waits for one of them is
 # judged. And nothing of what a run leaves shows a password.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 mosquitto=$(command -v mosquitto || echo /usr/sbin/mosquitto)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # convoy conform over every transport: our own broker's doors, and WebSocket listeners of brokers that others have made. A handful of checks each.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 few='B-CONN-001,B-CONN-003,B-CONN-004,B-SESS-018,B-QOS-013,B-WS*,B-TLS*'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Checks beside vehicles that work on the same broker: the vehicles' numbers are in the report; vehicles that go away make the run inconclusive.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 expect_exit 0 "$convoy" conform embedded --only 'B-ALIAS*,B-PUB*' --under-load 20 --out "$work/run"

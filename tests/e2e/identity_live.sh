@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Identities over real sockets and real TLS, against our own cloud: claim provisioning, and rotations in which every vehicle loses its power. Both hold, and
 # a fault of each is found. Four runs at once, shortened: they are waiting most of the time.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

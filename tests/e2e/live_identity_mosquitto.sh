@@ -1,6 +1,7 @@
 #!/bin/bash
 # Identities on somebody else's broker: fifty vehicles are given new certificates over mosquitto and mutual TLS. What the rotation itself must do is judged, and goes wrong
 # when a fault is on; what only a door of our own could do is not available, and never passed in silence.
+# Mostly waits.
 set -eu
 . "$(dirname "$0")/lib.sh"
 command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Identities on our own cloud, live: sixty vehicles are given new certificates, in one process and in two; each replaced certificate is shown to the door once more; a second
 # run with the same PKI makes no identities; a fault and Ctrl-C end as they should.
+# Mostly waits.
 set -eu
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The link model on real sockets: the same scenarios in both worlds have the same medians and lose nothing; without the model loopback's times are found.
 # Silent connections that the network forgets, dead ones, new addresses, modems that sleep: as often and as late as in the virtual world.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A fleet goes from one broker to another in the live world: on two clouds of our own, where the old one sends cars on over the wire, and on two mosquittos,
 # where their links are cut. Nothing is lost, every command ends once; what goes wrong takes the wave back.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Regions with a cloud of our own each, live: one goes and its neighbour takes its cars over, another's cars may be served nowhere else and wait; who was taken
 # over is sent home over the wire. Cars change continent: the old region sends them on, and forgets them. Four runs at a time.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Remote commands in the live world, against our own cloud and against mosquitto: doors of cars that sleep open by SMS, every command has its one end, and what a fault
 # breaks is found. Calendars are shortened. Then brokers that restart, names that are gone and certificates that have expired, on real sockets.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A live fleet over several processes and several brokers: the books must come out as those of one process. Two processes with clouds of their own, two
 # clouds in one process, two processes sharing mosquitto, three processes on two listeners; and what goes wrong: a process that stops, one that is late, a broker that goes.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The same scenario file, live: against our own cloud, mosquitto over mutual TLS, mosquitto in clear. Then what must not go wrong in silence: a wrong CA, no CA,
 # an unreachable broker, an expired certificate, and Ctrl-C in the middle.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that can happen to a link, live: drops and holes of the radio, holes and drops by script, an outage, commands meanwhile. Nothing may be lost
 # and nothing done twice.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Settings of cars, commands through their shadows and as executions in the live world, on the embedded cloud and on mosquitto: cloud, users and cars agree in the end,
 # a fault is found, and the virtual world finds nearly the same figures.
+# Mostly waits.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 command -v mosquitto >/dev/null || PATH=$PATH:/usr/sbin
