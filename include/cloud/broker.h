@@ -56,8 +56,8 @@ enum cloud_authentication_step {
     CLOUD_AUTHENTICATION_OVER,    /* the link has gone, once for each that began; the answer is not looked at */
 };
 struct cloud_authentication {
-    uint8_t
-        reason; /* MQ5_CONTINUE_AUTHENTICATION: AUTH; MQ5_SUCCESS: CONNACK, or AUTH after the first time; else why not: the link ends */
+    /* MQ5_CONTINUE_AUTHENTICATION: AUTH; MQ5_SUCCESS: CONNACK, or AUTH after the first time; else why not: the link ends. */
+    uint8_t reason;
     struct span data; /* of that packet, lent until the next step of this link; .data NULL: none */
     const char *what; /* a Reason String for AUTH or a refusal; NULL: none */
 };
