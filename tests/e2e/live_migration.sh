@@ -10,6 +10,8 @@ command -v mosquitto >/dev/null || fail "mosquitto is missing: install the Debia
 cat >"$work/migration.lua" <<'LUA'
 local refuses = param("refuses", 0, "share of cars that the new broker refuses")
 scenario "migration" { duration = seconds(27), warm_up = seconds(3) }
+-- Registered at once: everybody has connected before the first turn comes, also on a slow machine.
+cloud { activation = constant(milliseconds(50)) }
 region "old" { latency = 0, endpoint = "old.fleet.test" }
 region "new" { latency = 0, endpoint = "new.fleet.test" }
 remote_commands { sealed = true, fallback = seconds(5) }
