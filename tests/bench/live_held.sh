@@ -8,6 +8,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 convoy=${CONVOY:-$root/build/convoy}
+. "$root/tests/e2e/lib_port.sh"
 PATH=$PATH:/usr/sbin
 command -v mosquitto >/dev/null || { echo "mosquitto is missing: install the Debian package mosquitto" >&2; exit 1; }
 work=$(mktemp -d)
@@ -37,10 +38,6 @@ cohort "car" {
 }
 expect "held" (broker():connected():last()):at_least(vehicles)
 END
-
-free_port() {
-    node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });'
-}
 
 # start_mosquitto TLS|CLEAR COUNT: its listeners' ports in $ports.
 start_mosquitto() {

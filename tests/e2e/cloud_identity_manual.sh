@@ -5,7 +5,6 @@
 need jq jq
 need mosquitto_pub mosquitto-clients
 need openssl openssl
-free_port() { node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });'; }
 MQTTS=$(free_port) EST=$(free_port) HTTP=$(free_port)
 page=${CONVOY_SOURCE:?}/docs/identity.md
 mkdir "$WORK/bin" "$WORK/page"

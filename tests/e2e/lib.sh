@@ -7,6 +7,7 @@
 
 convoy=${CONVOY:?CONVOY must name the program}
 source_tree=${CONVOY_SOURCE:?CONVOY_SOURCE must name the source tree}
+. "$(dirname "${BASH_SOURCE[0]}")/lib_port.sh"
 scenarios=$source_tree/scenarios
 work=$(mktemp -d)
 e2e_pids=()
@@ -48,7 +49,7 @@ start() {
 
 running() { kill -0 "$1" 2>/dev/null && [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" != Z ]; }
 
-# stop PID: asks, waits up to ten seconds, then insists.
+# stop PID: asks, waits up to a minute, then insists.
 stop() {
     local i
     kill -TERM "$1" 2>/dev/null || return 0
@@ -63,14 +64,10 @@ stop() {
     done
 }
 
-free_port() {
-    node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });'
-}
-
 # wait_port PORT PID: until somebody listens there; fails when the process that should has gone.
 wait_port() {
     local i
-    for i in $(seq 300); do
+    for i in $(seq 1200); do
         if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then
             return 0
         fi
@@ -83,7 +80,7 @@ wait_port() {
 # wait_text TEXT FILE PID: until the file holds the text.
 wait_text() {
     local i
-    for i in $(seq 300); do
+    for i in $(seq 1200); do
         grep -qF -- "$1" "$2" 2>/dev/null && return 0
         running "$3" || fail "process $3 ended before it said '$1'"
         sleep 0.1

@@ -5,6 +5,7 @@ CONVOY=${CONVOY:?path of the convoy program}
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/convoy-e2e-XXXXXX")
 STARTED=()
 failures=0
+. "$(dirname "${BASH_SOURCE[0]}")/lib_port.sh"
 
 finish() {
     local pid

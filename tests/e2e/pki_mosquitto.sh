@@ -17,7 +17,7 @@ openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WO
 openssl ca -batch -notext -config "$WORK/ca.cnf" -cert "$PKI/operational.crt" -keyfile "$PKI/operational.key" -in "$WORK/OLD.req" -out "$WORK/OLD.crt" \
     -startdate 20200101000000Z -enddate 20210101000000Z >/dev/null 2>&1
 
-PORT=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });')
+PORT=$(free_port)
 printf '%s\n' "listener $PORT 127.0.0.1" "cafile $PKI/ca.pem" "crlfile $PKI/operational.crl" "certfile $PKI/127.0.0.1.crt" "keyfile $PKI/127.0.0.1.key" \
     "require_certificate true" "use_identity_as_username true" "allow_anonymous false" >"$WORK/mosquitto.conf"
 [ "$(id -u)" = 0 ] && echo "user root" >>"$WORK/mosquitto.conf" # the keys are ours to read only

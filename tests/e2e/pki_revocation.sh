@@ -5,7 +5,7 @@ need curl curl
 need openssl openssl
 need mosquitto_sub mosquitto-clients
 need sqlite3 sqlite3
-PORT=$(node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); });')
+PORT=$(free_port)
 URL=http://127.0.0.1:$PORT
 start_cloud --registry "$WORK/registry.db" --activation-delay 100 --http-port "$PORT" --public-url "$URL"
 EST_URL=https://127.0.0.1:$EST/.well-known/est
