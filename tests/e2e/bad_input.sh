@@ -10,7 +10,7 @@ cd "$work"
 bad() {
     local code=$1 pattern=$2
     shift 2
-    expect_exit "$code" timeout 60 "$convoy" "$@"
+    expect_exit "$code" timeout 600 "$convoy" "$@"
     expect_one_line "$pattern"
 }
 

@@ -13,7 +13,7 @@ mosquitto_pub -V 5 -h 127.0.0.1 -p "$port" -u probe -P probe -i probe -q 1 -t pr
     fail "ejabberd does not take an MQTT 5 publish"
 ok "ejabberd listens on port $port"
 
-expect_exit 0 timeout 90 "$convoy" run "$scenarios/smoke.lua" --world live --broker "mqtt://127.0.0.1:$port" --user fleet --password fleet \
+expect_exit 0 timeout 300 "$convoy" run "$scenarios/smoke.lua" --world live --broker "mqtt://127.0.0.1:$port" --user fleet --password fleet \
     --fleet 30 --duration 40s --lag-bound 2000 --out "$work/run"
 expect_run_directory "$work/run"
 result=$work/run/result.json

@@ -45,7 +45,7 @@ refused() {
     local wanted=$1 pattern=$2 before
     shift 2
     before=$(all_of "$work/damaged")
-    expect_exit "$wanted" timeout 60 "$convoy" run "$@"
+    expect_exit "$wanted" timeout 600 "$convoy" run "$@"
     expect_one_line "$pattern"
     equal "$(all_of "$work/damaged" | cksum)" "$(cksum <<<"$before")" "files after a refused resume"
 }
@@ -114,7 +114,7 @@ expect "meant" (telemetry():intended()):above(0)
 E2
 for ranks in 1 2; do
     directory=$work/grown-$ranks
-    expect_exit 3 timeout 60 "$convoy" run "$work/queues.lua" --memory "$((ranks == 1 ? 29 : 27))M" -j "$ranks" --out "$directory"
+    expect_exit 3 timeout 600 "$convoy" run "$work/queues.lua" --memory "$((ranks == 1 ? 29 : 27))M" -j "$ranks" --out "$directory"
     expect_one_line "out of memory with [0-9.]+ [kMG]?B in use"
     expect_run_directory "$directory"
     equal "$(json "$directory/result.json" it.verdict)" error "verdict of a run that outgrew its memory"

@@ -17,7 +17,7 @@ fates='JSON.stringify([
 play() {
     local name=$1 scenario=$2 kind=$3
     shift 3
-    expect_exit 0 timeout 120 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" --set "cryptography=$kind" --out "$work/$name" "$@"
+    expect_exit 0 timeout 600 "$convoy" run "$scenarios/$scenario.lua" --fleet "$fleet" --set "cryptography=$kind" --out "$work/$name" "$@"
     equal "$(cat "$work/out.err")" "" "standard error of $scenario, $kind"
 }
 

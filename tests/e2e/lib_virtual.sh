@@ -8,7 +8,7 @@ export ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=0"
 run_any() {
     local name=$1 code=0
     shift
-    timeout 120 "$convoy" run "$@" --out "$work/$name" >"$work/out" 2>"$work/out.err" </dev/null || code=$?
+    timeout 600 "$convoy" run "$@" --out "$work/$name" >"$work/out" 2>"$work/out.err" </dev/null || code=$?
     [ "$code" -le 1 ] || [ "$code" -eq 4 ] || fail "exit code $code: convoy run $* ($(head -n 3 "$work/out.err"))"
     equal "$(cat "$work/out.err")" "" "standard error of convoy run $*"
 }
@@ -122,7 +122,7 @@ interrupted() {
 resumed() {
     local name=$1 code=0
     shift
-    timeout 120 "$convoy" run --resume "$work/$name" "$@" >"$work/out" 2>"$work/out.err" </dev/null || code=$?
+    timeout 600 "$convoy" run --resume "$work/$name" "$@" >"$work/out" 2>"$work/out.err" </dev/null || code=$?
     equal "$code" "$(json "$work/$reference/result.json" it.exit_code)" "exit code of a resumed run"
     equal "$(cat "$work/out.err")" "" "standard error of a resumed run"
     same_as "$name" "$reference" "resumed"
@@ -135,7 +135,7 @@ resumed() {
 lived() {
     local run=$1 vehicle=$2 file=$3
     shift 3
-    expect_exit 0 timeout 60 "$convoy" replay "$work/$run" --vehicle "$vehicle" "$@"
+    expect_exit 0 timeout 600 "$convoy" replay "$work/$run" --vehicle "$vehicle" "$@"
     expect_one_line "^$(wc -l <"$work/out") lines; identical to the run: partition [0-9]+ of [0-9]+ came to digest [0-9a-f]{32} again\$"
     cp "$work/out" "$work/$file"
 }
