@@ -187,6 +187,13 @@ static int conclude(struct cli_options *options, const struct scenario *scenario
     return code;
 }
 
+static void free_result(struct world_result *result)
+{
+    measure_destroy(result->measure);
+    free(result->partition_digests);
+    free(result);
+}
+
 static int run_scenario(struct cli_options *options, struct script *script, int argc, char **argv)
 {
     const struct scenario *scenario = script_scenario(script);
@@ -207,8 +214,7 @@ static int run_scenario(struct cli_options *options, struct script *script, int 
         return EXIT_ENVIRONMENT;
     world_run(script, &options->world, result);
     int code = conclude(options, scenario, result, directory, argc, argv, started);
-    free(result->partition_digests);
-    free(result);
+    free_result(result);
     return code;
 }
 
@@ -246,8 +252,7 @@ static int resume(struct cli_options *options, int argc, char **argv)
         cli_complain("%s", result->error);
         rmdir(directory); /* only if it was made for this */
     }
-    free(result->partition_digests);
-    free(result);
+    free_result(result);
     return code;
 }
 
@@ -304,6 +309,7 @@ static int load_and_run(struct cli_options *options, int argc, char **argv)
     int code = EXIT_USAGE;
     if (all_ranks(options, good, "the scenario cannot be loaded: is it there, and the same, on every host?"))
         code = run_scenario(options, script, argc, argv);
+    script_free(script);
     free(options->scenario_text);
     options->scenario_text = NULL;
     return code;
