@@ -3,38 +3,14 @@
 
 #include "sim/group.h"
 
-#include <errno.h>
 #include <mpi.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define PIECE_BYTES ((size_t)1 << 30) /* MPI counts in int */
-#define SLICE_NS    100000            /* the shortest there is */
 
 static MPI_Request *requests;
 static int request_count, request_capacity;
-
-/* Ranks meet at a hundred thousand windows. On a machine that does something else as well each of them used to cost a whole slice of somebody's;
- * with short slices of their own (Linux from 6.12 on grants them) ranks come to their turn sooner: 2,000 vehicles that speak to each other, on 2
- * cores beside 3 busy processes, a fifth of the time. Where it is not granted nothing else changes. */
-static void ask_for_short_slices(void)
-{
-    struct {
-        uint32_t size, policy;
-        uint64_t flags;
-        int32_t nice;
-        uint32_t priority;
-        uint64_t slice_ns, deadline, period;
-    } attributes = {.size = sizeof attributes, .policy = SCHED_OTHER, .slice_ns = SLICE_NS};
-    errno = 0;
-    attributes.nice = getpriority(PRIO_PROCESS, 0);
-    if (errno == 0 && sched_getscheduler(0) == SCHED_OTHER)
-        syscall(SYS_sched_setattr, 0, &attributes, 0);
-}
 
 static bool join(uint32_t *rank, uint32_t *size, char *library, size_t library_capacity)
 {
@@ -42,7 +18,6 @@ static bool join(uint32_t *rank, uint32_t *size, char *library, size_t library_c
     char text[MPI_MAX_LIBRARY_VERSION_STRING];
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided) != MPI_SUCCESS)
         return false;
-    ask_for_short_slices();
     MPI_Comm_rank(MPI_COMM_WORLD, &mine);
     MPI_Comm_size(MPI_COMM_WORLD, &all);
     MPI_Get_library_version(text, &length);
